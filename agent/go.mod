@@ -1,0 +1,7 @@
+module github.com/stark-orchestrator/stark/agent
+
+go 1.26
+
+require github.com/stark-orchestrator/stark/shared v0.0.0
+
+replace github.com/stark-orchestrator/stark/shared => ../shared

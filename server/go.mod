@@ -1,0 +1,15 @@
+module github.com/stark-orchestrator/stark/server
+
+go 1.26
+
+require github.com/stark-orchestrator/stark/shared v0.0.0
+
+replace github.com/stark-orchestrator/stark/shared => ../shared
+
+require github.com/stark-orchestrator/stark/core v0.0.0
+
+replace github.com/stark-orchestrator/stark/core => ../core
+
+require github.com/stark-orchestrator/stark/supabase v0.0.0
+
+replace github.com/stark-orchestrator/stark/supabase => ../supabase

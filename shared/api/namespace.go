@@ -1,0 +1,125 @@
+package api
+
+import "time"
+
+// NamespacePhase is where a namespace stands.
+type NamespacePhase string
+
+// The namespace phases.
+const (
+	NamespaceActive      NamespacePhase = "active"
+	NamespaceTerminating NamespacePhase = "terminating"
+)
+
+// The reserved namespaces.
+const (
+	NamespaceDefault = "default"
+	NamespaceSystem  = "stark-system"
+	NamespacePublic  = "stark-public"
+)
+
+// Quota bounds what the pods of a namespace ask for together; nil means no bound.
+type Quota struct {
+	Pods    *int        `json:"pods,omitempty"`
+	CPU     *Millicores `json:"cpu,omitempty"`
+	Memory  *Mebibytes  `json:"memory,omitempty"`
+	Storage *Mebibytes  `json:"storage,omitempty"`
+}
+
+// ResourceQuota wraps Quota as Kubernetes does.
+type ResourceQuota struct {
+	Hard Quota `json:"hard"`
+}
+
+// LimitRange gives defaults and bounds to single pods of a namespace.
+type LimitRange struct {
+	Default        *ResourceInput `json:"default,omitempty"`        // of limits
+	DefaultRequest *ResourceInput `json:"defaultRequest,omitempty"` // of requests
+	Max            *ResourceInput `json:"max,omitempty"`            // limits may not exceed it
+	Min            *ResourceInput `json:"min,omitempty"`            // requests may not go below it
+}
+
+// Namespace separates pods, their quotas and their members.
+type Namespace struct {
+	ID            string            `json:"id"`
+	Name          string            `json:"name"`
+	Phase         NamespacePhase    `json:"phase"`
+	Labels        map[string]string `json:"labels"`
+	Annotations   map[string]string `json:"annotations"`
+	ResourceQuota *ResourceQuota    `json:"resourceQuota,omitempty"`
+	LimitRange    *LimitRange       `json:"limitRange,omitempty"`
+	ResourceUsage Capacity          `json:"resourceUsage"`
+	CreatedBy     string            `json:"createdBy,omitempty"`
+	CreatedAt     time.Time         `json:"createdAt"`
+	UpdatedAt     time.Time         `json:"updatedAt"`
+}
+
+// NamespaceMember gives a user a role within one namespace.
+type NamespaceMember struct {
+	Namespace string `json:"namespace"`
+	UserID    string `json:"userId"`
+	Role      Role   `json:"role"`
+}
+
+// PreemptionPolicy says whether pods of a class may displace others.
+type PreemptionPolicy string
+
+// The preemption policies.
+const (
+	PreemptLowerPriority PreemptionPolicy = "PreemptLowerPriority"
+	PreemptNever         PreemptionPolicy = "Never"
+)
+
+// PriorityClass names a priority.
+type PriorityClass struct {
+	ID               string           `json:"id"`
+	Name             string           `json:"name"`
+	Value            int32            `json:"value"`
+	GlobalDefault    bool             `json:"globalDefault"`
+	PreemptionPolicy PreemptionPolicy `json:"preemptionPolicy"`
+	Description      string           `json:"description,omitempty"`
+}
+
+// SchedulingPolicy is how the scheduler chooses among nodes that fit.
+type SchedulingPolicy string
+
+// The scheduling policies.
+const (
+	PolicySpread      SchedulingPolicy = "spread"
+	PolicyBinpack     SchedulingPolicy = "binpack"
+	PolicyRandom      SchedulingPolicy = "random"
+	PolicyAffinity    SchedulingPolicy = "affinity"
+	PolicyLeastLoaded SchedulingPolicy = "least_loaded"
+)
+
+// ClusterConfig holds the settings of the whole cluster; there is one, named "default".
+type ClusterConfig struct {
+	Name                        string           `json:"name"`
+	MaxPodsPerNode              int              `json:"maxPodsPerNode"`
+	DefaultNamespace            string           `json:"defaultNamespace"`
+	SchedulingPolicy            SchedulingPolicy `json:"schedulingPolicy"`
+	DefaultResourceRequests     Resources        `json:"defaultResourceRequests"`
+	DefaultResourceLimits       Resources        `json:"defaultResourceLimits"`
+	MaxTotalPods                int              `json:"maxTotalPods"`
+	MaxTotalNodes               int              `json:"maxTotalNodes"`
+	HeartbeatIntervalMS         int              `json:"heartbeatIntervalMs"`
+	HeartbeatTimeoutMS          int              `json:"heartbeatTimeoutMs"`
+	EvictionTimeoutMS           int              `json:"evictionTimeoutMs"` // from unhealthy to NodeLost
+	PodTerminationGracePeriodMS int              `json:"podTerminationGracePeriodMs"`
+	TerminalPodRetentionMS      int64            `json:"terminalPodRetentionMs"`
+	EnablePreemption            bool             `json:"enablePreemption"`
+}
+
+// PageQuery is the paging part of every list; numbers out of range are clamped.
+type PageQuery struct {
+	Page     int // from 1; default 1
+	PageSize int // 1 to 100; default 20
+}
+
+// Page is one page of a list.
+type Page[T any] struct {
+	Items    []T
+	Total    int
+	Page     int
+	PageSize int
+}

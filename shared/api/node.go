@@ -1,0 +1,136 @@
+package api
+
+import "time"
+
+// RuntimeType is what kind of host a node is.
+type RuntimeType string
+
+// The runtime types.
+const (
+	RuntimeNode    RuntimeType = "node"
+	RuntimeBrowser RuntimeType = "browser"
+)
+
+// NodeStatus is how the control plane sees a node.
+type NodeStatus string
+
+// The node statuses.
+const (
+	NodeOnline      NodeStatus = "online"
+	NodeSuspect     NodeStatus = "suspect"   // its socket closed; its lease still runs
+	NodeUnhealthy   NodeStatus = "unhealthy" // no heartbeat within the timeout
+	NodeOffline     NodeStatus = "offline"   // left cleanly or given up
+	NodeDraining    NodeStatus = "draining"
+	NodeMaintenance NodeStatus = "maintenance"
+)
+
+// NodeStatuses lists every status, best first.
+var NodeStatuses = []NodeStatus{NodeOnline, NodeDraining, NodeMaintenance, NodeSuspect, NodeUnhealthy, NodeOffline}
+
+// Capacity is what a node offers or has given away.
+type Capacity struct {
+	CPU     Millicores `json:"cpu"`
+	Memory  Mebibytes  `json:"memory"`
+	Storage Mebibytes  `json:"storage"`
+	Pods    int        `json:"pods"`
+}
+
+// NodeCondition is one aspect of a node's health, after Kubernetes' conditions.
+type NodeCondition struct {
+	Type               string    `json:"type"`
+	Status             bool      `json:"status"`
+	Reason             string    `json:"reason,omitempty"`
+	Message            string    `json:"message,omitempty"`
+	LastTransitionTime time.Time `json:"lastTransitionTime"`
+}
+
+// Capabilities tells what a node can do.
+type Capabilities struct {
+	Version  string   `json:"version,omitempty"` // of the JavaScript runtime, e.g. "22.3.0"
+	Arch     string   `json:"arch,omitempty"`
+	OS       string   `json:"os,omitempty"`
+	Agent    string   `json:"agent,omitempty"` // version of the agent
+	Features []string `json:"features,omitempty"`
+}
+
+// Node is a Node.js host or a browser tab that runs pods.
+type Node struct {
+	ID            string            `json:"id"`
+	Name          string            `json:"name"`
+	RuntimeType   RuntimeType       `json:"runtimeType"`
+	Status        NodeStatus        `json:"status"`
+	LastHeartbeat *time.Time        `json:"lastHeartbeat,omitempty"`
+	Capabilities  Capabilities      `json:"capabilities"`
+	Conditions    []NodeCondition   `json:"conditions"`
+	RegisteredBy  string            `json:"registeredBy,omitempty"`
+	Shared        bool              `json:"shared"`               // registered by an admin or operator: serves everybody
+	Namespaces    []string          `json:"namespaces,omitempty"` // further namespaces that a private node serves
+	IPAddress     string            `json:"ipAddress,omitempty"`
+	UserAgent     string            `json:"userAgent,omitempty"`
+	Allocatable   Capacity          `json:"allocatable"`
+	Allocated     Capacity          `json:"allocated"` // folded from the pods on it; never stored
+	Labels        map[string]string `json:"labels"`
+	Annotations   map[string]string `json:"annotations"`
+	Taints        []Taint           `json:"taints"`
+	Unschedulable bool              `json:"unschedulable"`
+	CreatedAt     time.Time         `json:"createdAt"`
+	UpdatedAt     time.Time         `json:"updatedAt"`
+}
+
+// RegisterNodeRequest is the payload of node:register and the body of POST /api/nodes.
+type RegisterNodeRequest struct {
+	Name         string            `json:"name"`
+	RuntimeType  RuntimeType       `json:"runtimeType"`
+	Capabilities Capabilities      `json:"capabilities,omitzero"`
+	Allocatable  *Capacity         `json:"allocatable,omitempty"`
+	Labels       map[string]string `json:"labels,omitempty"`
+	Annotations  map[string]string `json:"annotations,omitempty"`
+	Taints       []Taint           `json:"taints,omitempty"`
+	Namespaces   []string          `json:"namespaces,omitempty"`
+}
+
+// UpdateNodeRequest is the body of PATCH /api/nodes/:id; absent fields stay.
+type UpdateNodeRequest struct {
+	Labels        map[string]string `json:"labels,omitempty"`
+	Annotations   map[string]string `json:"annotations,omitempty"`
+	Taints        *[]Taint          `json:"taints,omitempty"`
+	Unschedulable *bool             `json:"unschedulable,omitempty"`
+	Allocatable   *Capacity         `json:"allocatable,omitempty"`
+	Namespaces    *[]string         `json:"namespaces,omitempty"`
+}
+
+// NodeQuery selects nodes in a list.
+type NodeQuery struct {
+	PageQuery
+	RuntimeType   RuntimeType
+	Status        NodeStatus
+	Search        string // part of the name
+	LabelSelector string
+}
+
+// JoinToken lets a machine register as a node without a user's session.
+type JoinToken struct {
+	ID        string            `json:"id"`
+	Token     string            `json:"token,omitempty"` // shown once, when made
+	Uses      int               `json:"uses"`            // registrations still allowed
+	Labels    map[string]string `json:"labels"`
+	Taints    []Taint           `json:"taints"`
+	CreatedBy string            `json:"createdBy"`
+	CreatedAt time.Time         `json:"createdAt"`
+	ExpiresAt time.Time         `json:"expiresAt"`
+	RevokedAt *time.Time        `json:"revokedAt,omitempty"`
+}
+
+// CreateJoinTokenRequest is the body of POST /api/node-tokens.
+type CreateJoinTokenRequest struct {
+	TTLSeconds int               `json:"ttlSeconds,omitempty"` // 60 to 604800; default 3600
+	Uses       int               `json:"uses,omitempty"`       // 1 to 1000; default 1
+	Labels     map[string]string `json:"labels,omitempty"`
+	Taints     []Taint           `json:"taints,omitempty"`
+}
+
+// Prefixes of the secrets that Stark itself issues.
+const (
+	JoinTokenPrefix      = "stark_join_"
+	NodeCredentialPrefix = "stark_node_"
+)

@@ -1,0 +1,3 @@
+module github.com/stark-orchestrator/stark/shared
+
+go 1.26

@@ -1,0 +1,315 @@
+// Package wire holds the messages of the WebSocket endpoint /ws: text frames of
+// JSON, each an Envelope. It owns names and shapes and refuses all I/O.
+//
+// Answers carry the type of the question with ":ack" or ":error" behind it, and
+// its correlation id. A frame is at most MaxMessage bytes.
+package wire
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+// MaxMessage bounds one frame, in bytes.
+const MaxMessage = 1 << 20
+
+// Subprotocol is the WebSocket subprotocol that both sides speak. A browser may
+// send its token as a second offer, BearerSubprotocolPrefix + base64url(token).
+const (
+	Subprotocol             = "stark.v1"
+	BearerSubprotocolPrefix = "stark.bearer."
+)
+
+// The message types.
+const (
+	TypeConnected     = "connected"         // server, first frame
+	TypeAuthenticate  = "auth:authenticate" // client; answered by TypeAuthenticated or TypeAuthError
+	TypeAuthenticated = "auth:authenticated"
+	TypeAuthError     = "auth:error"
+	TypePing          = "ping"
+	TypePong          = "pong"
+	TypeError         = "error"      // server: the frame could not be understood
+	TypeDisconnect    = "disconnect" // server, before it closes
+
+	TypeRegister    = "node:register"   // agent
+	TypeHeartbeat   = "node:heartbeat"  // agent
+	TypeUnregister  = "node:unregister" // agent: leaves for good, its runs have ended
+	TypeRunsSet     = "runs:set"        // server: the complete wanted set
+	TypeRunsDelta   = "runs:delta"      // server: an increment to it
+	TypeRunsAck     = "runs:ack"        // agent: has taken in everything up to Seq
+	TypeRunsResync  = "runs:resync"     // agent: saw a gap, wants TypeRunsSet
+	TypeRunReport   = "run:report"      // agent: what became of runs
+	TypeBundleURL   = "bundle:url"      // agent: asks where to fetch a bundle
+	TypeLogsOpen    = "logs:open"       // server: asks for the output of a pod
+	TypeLogsClose   = "logs:close"      // server: the reader has gone
+	TypeLogsChunk   = "logs:chunk"      // agent
+	TypeLogsEnd     = "logs:end"        // agent
+	TypeWatch       = "watch"           // client
+	TypeUnwatch     = "unwatch"         // client
+	TypeEvent       = "event"           // server
+	TypeBookmark    = "bookmark"        // server
+	TypeWatchResync = "resync"          // server: the watch lagged or its cursor is gone; it has ended
+	AckSuffix       = ":ack"
+	ErrorSuffix     = ":error"
+)
+
+// Codes of TypeError.
+const (
+	CodeMessageTooLarge    = "MESSAGE_TOO_LARGE"
+	CodeInvalidJSON        = "INVALID_JSON"
+	CodeInvalidMessage     = "INVALID_MESSAGE"
+	CodeUnknownMessageType = "UNKNOWN_MESSAGE_TYPE"
+)
+
+// Envelope is one frame.
+type Envelope struct {
+	Type          string          `json:"type"`
+	Payload       json.RawMessage `json:"payload,omitempty"`
+	CorrelationID string          `json:"correlationId,omitempty"`
+	Seq           uint64          `json:"seq,omitempty"` // of TypeRunsSet and TypeRunsDelta, per connection
+}
+
+// Failure is the payload of every ":error" answer and of TypeError.
+type Failure struct {
+	Code    string         `json:"code"`
+	Message string         `json:"message"`
+	Details map[string]any `json:"details,omitempty"`
+}
+
+// Connected is the payload of TypeConnected.
+type Connected struct {
+	ConnectionID string `json:"connectionId"`
+	RequiresAuth bool   `json:"requiresAuth"` // no valid token came with the handshake
+}
+
+// Authenticate is the payload of TypeAuthenticate. Token is a user's access
+// token, a node credential or a join token. A user may send it again to renew.
+type Authenticate struct {
+	Token string `json:"token"`
+}
+
+// Authenticated is the payload of TypeAuthenticated.
+type Authenticated struct {
+	UserID string `json:"userId,omitempty"`
+	NodeID string `json:"nodeId,omitempty"`
+}
+
+// Register is the payload of TypeRegister. Runs is the agent's inventory: every
+// run that is alive on the node now.
+type Register struct {
+	api.RegisterNodeRequest
+	Runs []RunState `json:"runs,omitempty"`
+}
+
+// Registered is the payload of the answer to TypeRegister. Credential is there
+// when the connection came with a join token or a user's token: the agent keeps
+// it and uses nothing else from then on.
+type Registered struct {
+	Node                api.Node  `json:"node"`
+	Credential          string    `json:"credential,omitempty"`
+	HeartbeatIntervalMS int       `json:"heartbeatIntervalMs"`
+	ServerTime          time.Time `json:"serverTime"`
+}
+
+// Heartbeat is the payload of TypeHeartbeat.
+type Heartbeat struct {
+	NodeID     string              `json:"nodeId"`
+	Timestamp  time.Time           `json:"timestamp"`
+	ActivePods int                 `json:"activePods"`
+	Conditions []api.NodeCondition `json:"conditions,omitempty"`
+}
+
+// HeartbeatAck is the payload of the answer to TypeHeartbeat.
+type HeartbeatAck struct {
+	NodeID        string    `json:"nodeId"`
+	LastHeartbeat time.Time `json:"lastHeartbeat"`
+}
+
+// RunState is one run as the agent sees it.
+type RunState struct {
+	api.RunKey
+	Status api.RunStatus `json:"status"`
+}
+
+// Desire is what the control plane wants of a pod on this node.
+type Desire string
+
+// The desires.
+const (
+	DesireRun  Desire = "run"
+	DesireStop Desire = "stop"
+)
+
+// Assignment is one entry of the wanted set: a pod in one incarnation. The agent
+// starts attempts above LastAttempt only.
+type Assignment struct {
+	PodID       string  `json:"podId"`
+	Incarnation int     `json:"incarnation"`
+	LastAttempt int     `json:"lastAttempt"` // highest attempt that the control plane knows to have started, 0 for none
+	Desire      Desire  `json:"desire"`
+	StopReason  string  `json:"stopReason,omitempty"`
+	Pod         PodSpec `json:"pod"`
+}
+
+// PodSpec is what the agent needs to know of a pod and its pack.
+type PodSpec struct {
+	Name            string            `json:"name"` // pack name, for people
+	Namespace       string            `json:"namespace"`
+	OwnerID         string            `json:"ownerId"`
+	Labels          map[string]string `json:"labels,omitempty"`
+	PackID          string            `json:"packId"`
+	PackVersion     string            `json:"packVersion"`
+	RuntimeTag      api.RuntimeTag    `json:"runtimeTag"`
+	Format          api.ModuleFormat  `json:"format"`
+	BundleSHA256    string            `json:"bundleSha256"`
+	BundleSize      int64             `json:"bundleSize"`
+	Env             map[string]string `json:"env,omitempty"`
+	Metadata        map[string]any    `json:"metadata,omitempty"`
+	Limits          api.Resources     `json:"limits"`
+	RestartPolicy   api.RestartPolicy `json:"restartPolicy"`
+	Isolation       api.Isolation     `json:"isolation"`
+	GraceSeconds    int               `json:"graceSeconds"`
+	DeadlineSeconds *int              `json:"deadlineSeconds,omitempty"`
+}
+
+// RunsSet is the payload of TypeRunsSet; the envelope's Seq numbers it.
+type RunsSet struct {
+	Runs []Assignment `json:"runs"`
+}
+
+// RunsDelta is the payload of TypeRunsDelta. It applies to the state at Prev;
+// an agent at another sequence number asks for TypeRunsResync.
+type RunsDelta struct {
+	Prev   uint64       `json:"prev"`
+	Put    []Assignment `json:"put,omitempty"`
+	Remove []PodRef     `json:"remove,omitempty"`
+}
+
+// PodRef names a pod in one incarnation.
+type PodRef struct {
+	PodID       string `json:"podId"`
+	Incarnation int    `json:"incarnation"`
+}
+
+// RunsAck is the payload of TypeRunsAck.
+type RunsAck struct {
+	Seq uint64 `json:"seq"`
+}
+
+// RunReport is what became of one run. Final says that the agent will not start
+// another attempt for this incarnation, so the pod itself has ended.
+type RunReport struct {
+	api.RunKey
+	Status      api.RunStatus    `json:"status"`
+	Ready       bool             `json:"ready,omitempty"`
+	Reason      string           `json:"reason,omitempty"` // e.g. CrashLoopBackOff while waiting to restart
+	Message     string           `json:"message,omitempty"`
+	Termination *api.Termination `json:"termination,omitempty"`
+	Final       bool             `json:"final,omitempty"`
+	At          time.Time        `json:"at"`
+}
+
+// RunReports is the payload of TypeRunReport: the newest report per run.
+type RunReports struct {
+	Reports []RunReport `json:"reports"`
+}
+
+// RunReportsAck is the payload of the answer to TypeRunReport. The agent forgets
+// the accepted reports and the refused ones alike.
+type RunReportsAck struct {
+	Accepted []api.RunKey `json:"accepted"`
+	Refused  []Refusal    `json:"refused,omitempty"`
+}
+
+// Refusal says why a report was not taken.
+type Refusal struct {
+	Key  api.RunKey `json:"key"`
+	Code string     `json:"code"` // a fault code, e.g. STALE or FORBIDDEN
+}
+
+// BundleURL is the payload of TypeBundleURL.
+type BundleURL struct {
+	PodID       string `json:"podId"`
+	Incarnation int    `json:"incarnation"`
+}
+
+// BundleURLAck is the payload of the answer to TypeBundleURL.
+type BundleURLAck struct {
+	URL       string    `json:"url"` // signed, never logged
+	SHA256    string    `json:"sha256"`
+	Size      int64     `json:"size"`
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
+// LogsOpen is the payload of TypeLogsOpen.
+type LogsOpen struct {
+	StreamID string     `json:"streamId"`
+	PodID    string     `json:"podId"`
+	Tail     int        `json:"tail"` // lines from the end; -1 for all that is kept
+	Since    *time.Time `json:"since,omitempty"`
+	Follow   bool       `json:"follow"`
+	Previous bool       `json:"previous"` // of the attempt before the newest
+}
+
+// LogsClose is the payload of TypeLogsClose.
+type LogsClose struct {
+	StreamID string `json:"streamId"`
+}
+
+// LogsChunk is the payload of TypeLogsChunk.
+type LogsChunk struct {
+	StreamID string        `json:"streamId"`
+	Lines    []api.LogLine `json:"lines"`
+}
+
+// LogsEnd is the payload of TypeLogsEnd.
+type LogsEnd struct {
+	StreamID string `json:"streamId"`
+	Code     string `json:"code,omitempty"` // a fault code when it ended in error
+	Message  string `json:"message,omitempty"`
+}
+
+// Watch is the payload of TypeWatch. Events come as puts of what exists, a
+// bookmark with Synced, then deltas.
+type Watch struct {
+	WatchID       string `json:"watchId"`
+	Kind          string `json:"kind"` // "pods" or "nodes"
+	Namespace     string `json:"namespace,omitempty"`
+	LabelSelector string `json:"labelSelector,omitempty"`
+	Name          string `json:"name,omitempty"` // id of one object
+}
+
+// Unwatch is the payload of TypeUnwatch.
+type Unwatch struct {
+	WatchID string `json:"watchId"`
+}
+
+// The event types.
+const (
+	EventPut    = "put"
+	EventDelete = "delete"
+)
+
+// Event is the payload of TypeEvent. Object is the whole object; of a deleted
+// one the last known state.
+type Event struct {
+	WatchID string          `json:"watchId"`
+	Event   string          `json:"event"`
+	Object  json.RawMessage `json:"object"`
+	Cursor  string          `json:"cursor,omitempty"`
+}
+
+// Bookmark is the payload of TypeBookmark.
+type Bookmark struct {
+	WatchID string `json:"watchId"`
+	Cursor  string `json:"cursor"`
+	Synced  bool   `json:"synced,omitempty"` // everything that existed has been sent
+}
+
+// WatchResync is the payload of TypeWatchResync.
+type WatchResync struct {
+	WatchID string `json:"watchId"`
+	Reason  string `json:"reason"`
+}
