@@ -1,3 +1,103 @@
+# Stark's make targets. `make` alone lists them.
+#
+# Nothing needs to be installed by hand beyond Go, Node.js and npm: tools are
+# built once into the user's cache folder, Postgres is found or fetched.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-help:
-	@echo workspace
+
+MODULE  := github.com/stark-orchestrator/stark
+MODULES := shared core supabase server agent cli tests
+TOOLS   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stark/bin
+OUT     := $(CURDIR)/bin
+
+GOLANGCI_VERSION  := v2.15.0
+GOTESTSUM_VERSION := v1.13.0
+GOLANGCI  := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+GOTESTSUM := $(TOOLS)/gotestsum-$(GOTESTSUM_VERSION)
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X $(MODULE)/cli.Version=$(VERSION)
+
+# The race detector needs cgo and a C compiler; without one the tests run plain.
+RACE := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && [ "$$(go env GOARCH)" != 386 ] && echo -race)
+
+# Arguments for `make dev` and `make test`, e.g. make dev ARGS=./my-pack
+ARGS ?=
+PKGS ?= $(addprefix ./,$(addsuffix /...,$(MODULES)))
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/stark and bin/stark-server
+	@mkdir -p $(OUT)
+	@go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT)/ ./cli/cmd/stark ./server/cmd/stark-server
+
+.PHONY: dev
+dev: build ## run the embedded stack, a server and a node; ARGS=./folder deploys that pack
+	@exec $(OUT)/stark dev $(ARGS)
+
+.PHONY: test
+test: $(GOTESTSUM) ## run all tests on a real Postgres and real Node.js, and print the coverage
+	@.ci/test "$(GOTESTSUM)" "$(RACE)" $(PKGS)
+
+.PHONY: check
+check: fmt-check lint vet wasm borders tidy-check ## format, lint, vet, js/wasm build, module borders, tidy modules
+
+.PHONY: fmt
+fmt: $(GOLANGCI) ## format all Go code
+	@for m in $(MODULES); do (cd $$m && $(GOLANGCI) fmt --config $(CURDIR)/.golangci.yml ./...); done
+
+.PHONY: fmt-check
+fmt-check: $(GOLANGCI)
+	@echo "format"
+	@for m in $(MODULES); do (cd $$m && $(GOLANGCI) fmt --diff --config $(CURDIR)/.golangci.yml ./...); done
+
+.PHONY: lint
+lint: $(GOLANGCI)
+	@echo "lint"
+	@for m in $(MODULES); do (cd $$m && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...); done
+
+.PHONY: vet
+vet:
+	@echo "vet"
+	@go vet work
+
+# What the tab's agent is made of must build for the browser.
+.PHONY: wasm
+wasm:
+	@echo "js/wasm build"
+	@GOOS=js GOARCH=wasm go build ./shared/... ./core/... ./agent ./agent/executor/...
+
+.PHONY: borders
+borders:
+	@.ci/borders $(MODULE)
+
+.PHONY: tidy
+tidy: ## go mod tidy in every module
+	@for m in $(MODULES); do (cd $$m && go mod tidy); done
+
+.PHONY: tidy-check
+tidy-check:
+	@echo "tidy"
+	@for m in $(MODULES); do (cd $$m && go mod tidy -diff); done
+
+.PHONY: bench
+bench: build ## measure the rows of docs/bench.md; writes tests/bench/out/latest.json
+	@go run ./tests/bench $(ARGS)
+
+.PHONY: clean
+clean: ## remove what the build and the tests left in this folder
+	@rm -rf $(OUT) coverage*.out tests/bench/out
+
+$(GOLANGCI):
+	@echo "building golangci-lint $(GOLANGCI_VERSION) into $(TOOLS) (once, about 2 minutes)"
+	@mkdir -p $(TOOLS)/.build && cd $(TOOLS) && GOWORK=off GOBIN=$(TOOLS)/.build go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) 2>&1 | { grep -v '^go: downloading' || true; }
+	@mv $(TOOLS)/.build/golangci-lint $@
+
+$(GOTESTSUM):
+	@mkdir -p $(TOOLS)/.build && cd $(TOOLS) && GOWORK=off GOBIN=$(TOOLS)/.build go install gotest.tools/gotestsum@$(GOTESTSUM_VERSION) 2>&1 | { grep -v '^go: downloading' || true; }
+	@mv $(TOOLS)/.build/gotestsum $@
