@@ -1,0 +1,276 @@
+// Package store is the read model: immutable snapshots of what Postgres holds,
+// and watches on them. It computes nothing and stores nothing of its own; what
+// it shows is what the change feed told, in the feed's order.
+//
+// Snapshots cost nothing to take and a write costs O(log n). A watch never
+// blocks the writer: each watcher has a bounded queue, and one that falls behind
+// is told so and starts over.
+package store
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"sync/atomic"
+
+	"github.com/benbjohnson/immutable"
+)
+
+// WatchBuffer bounds the events that wait for one watcher.
+const WatchBuffer = 4096
+
+// EventType says what an Event means.
+type EventType uint8
+
+// The event types.
+const (
+	Put    EventType = iota + 1 // Value is new or has changed
+	Delete                      // Value is the last known state
+	Synced                      // everything that existed when the watch began has been sent
+	Resync                      // the watcher fell behind: forget everything, what exists follows, then Synced
+)
+
+// Event is one step of a watch. ID and Value are set for Put and Delete, Cursor
+// is the feed's position of the batch that brought it.
+type Event[T any] struct {
+	Type   EventType
+	ID     string
+	Value  T
+	Cursor string
+}
+
+// Table holds the objects of one kind. It is safe for concurrent use.
+type Table[T any] struct {
+	key     func(T) string
+	current atomic.Pointer[View[T]]
+
+	mu       sync.Mutex // held for writing and for joining, never while sending
+	watchers map[*watcher[T]]struct{}
+	wakes    map[chan struct{}]struct{}
+}
+
+// View is a Table at one moment; it never changes.
+type View[T any] struct {
+	m       *immutable.Map[string, T]
+	version uint64
+	cursor  string
+}
+
+// NewTable makes an empty Table; key gives an object's key.
+func NewTable[T any](key func(T) string) *Table[T] {
+	t := &Table[T]{
+		key:      key,
+		watchers: map[*watcher[T]]struct{}{},
+		wakes:    map[chan struct{}]struct{}{},
+	}
+	t.current.Store(&View[T]{m: immutable.NewMap[string, T](nil)})
+	return t
+}
+
+// Snapshot is the Table as it is now.
+func (t *Table[T]) Snapshot() View[T] { return *t.current.Load() }
+
+// Get gives the object with a key.
+func (v View[T]) Get(id string) (T, bool) { return v.m.Get(id) }
+
+// Len counts the objects.
+func (v View[T]) Len() int { return v.m.Len() }
+
+// Version grows with every change of the Table; equal versions are equal views.
+func (v View[T]) Version() uint64 { return v.version }
+
+// Cursor is the feed's position of the newest change in the view.
+func (v View[T]) Cursor() string { return v.cursor }
+
+// All gives keys and objects in no particular order.
+func (v View[T]) All() iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) {
+		for it := v.m.Iterator(); !it.Done(); {
+			id, value, _ := it.Next()
+			if !yield(id, value) {
+				return
+			}
+		}
+	}
+}
+
+// Notify gives a channel that holds one value after any number of changes, and at
+// once: a loop that reads the whole snapshot needs no more. It ends with ctx and
+// is never closed.
+func (t *Table[T]) Notify(ctx context.Context) <-chan struct{} {
+	c := make(chan struct{}, 1)
+	c <- struct{}{}
+	t.mu.Lock()
+	t.wakes[c] = struct{}{}
+	t.mu.Unlock()
+	context.AfterFunc(ctx, func() {
+		t.mu.Lock()
+		delete(t.wakes, c)
+		t.mu.Unlock()
+	})
+	return c
+}
+
+// Watch gives Puts of what exists, Synced, then every change in order. A watcher
+// that falls behind gets Resync, Puts of what exists, Synced, and goes on. The
+// channel closes when ctx ends.
+func (t *Table[T]) Watch(ctx context.Context) <-chan Event[T] {
+	w := &watcher[T]{wake: make(chan struct{}, 1)}
+	out := make(chan Event[T], 64)
+	t.mu.Lock()
+	start := t.Snapshot()
+	t.watchers[w] = struct{}{}
+	t.mu.Unlock()
+	go func() {
+		defer close(out)
+		defer func() {
+			t.mu.Lock()
+			delete(t.watchers, w)
+			t.mu.Unlock()
+		}()
+		t.serve(ctx, w, start, out)
+	}()
+	return out
+}
+
+// apply takes in changes of one batch and tells the watchers.
+func (t *Table[T]) apply(c Changes[T], reset bool, cursor string) {
+	if !reset && len(c.Put) == 0 && len(c.Delete) == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.current.Load()
+	next := View[T]{m: old.m, version: old.version + 1, cursor: cursor}
+	events := make([]Event[T], 0, len(c.Put)+len(c.Delete))
+	gone := c.Delete
+	if reset {
+		gone = t.missing(old, c.Put)
+	}
+	for _, id := range gone {
+		if value, ok := next.m.Get(id); ok {
+			next.m = next.m.Delete(id)
+			events = append(events, Event[T]{Type: Delete, ID: id, Value: value, Cursor: cursor})
+		}
+	}
+	for _, value := range c.Put {
+		id := t.key(value)
+		next.m = next.m.Set(id, value)
+		events = append(events, Event[T]{Type: Put, ID: id, Value: value, Cursor: cursor})
+	}
+	t.current.Store(&next)
+	if len(events) == 0 {
+		return
+	}
+	for w := range t.watchers {
+		w.push(events)
+	}
+	for c := range t.wakes {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// missing lists the keys of old that a complete batch does not name.
+func (t *Table[T]) missing(old *View[T], put []T) []string {
+	named := make(map[string]struct{}, len(put))
+	for _, value := range put {
+		named[t.key(value)] = struct{}{}
+	}
+	var gone []string
+	for id := range old.All() {
+		if _, ok := named[id]; !ok {
+			gone = append(gone, id)
+		}
+	}
+	return gone
+}
+
+// watcher is the queue of one Watch.
+type watcher[T any] struct {
+	mu     sync.Mutex
+	queue  []Event[T]
+	lagged bool
+	wake   chan struct{}
+}
+
+// push never blocks: a full queue is thrown away and the watcher starts over.
+func (w *watcher[T]) push(events []Event[T]) {
+	w.mu.Lock()
+	switch {
+	case w.lagged:
+	case len(w.queue)+len(events) > WatchBuffer:
+		w.lagged, w.queue = true, nil
+	default:
+		w.queue = append(w.queue, events...)
+	}
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *watcher[T]) take() ([]Event[T], bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	events := w.queue
+	w.queue = nil
+	return events, w.lagged
+}
+
+// serve sends to one watcher until ctx ends.
+func (t *Table[T]) serve(ctx context.Context, w *watcher[T], view View[T], out chan<- Event[T]) {
+	if !sendView(ctx, view, out) {
+		return
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.wake:
+		}
+		events, lagged := w.take()
+		if lagged {
+			if !send(ctx, out, Event[T]{Type: Resync, Cursor: view.cursor}) || !sendView(ctx, t.rejoin(w), out) {
+				return
+			}
+			continue
+		}
+		for _, e := range events {
+			if !send(ctx, out, e) {
+				return
+			}
+		}
+	}
+}
+
+// rejoin clears the lag and takes the view that the queue goes on from, as one step.
+func (t *Table[T]) rejoin(w *watcher[T]) View[T] {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w.mu.Lock()
+	w.lagged, w.queue = false, nil
+	w.mu.Unlock()
+	return t.Snapshot()
+}
+
+func sendView[T any](ctx context.Context, view View[T], out chan<- Event[T]) bool {
+	for id, value := range view.All() {
+		if !send(ctx, out, Event[T]{Type: Put, ID: id, Value: value, Cursor: view.cursor}) {
+			return false
+		}
+	}
+	return send(ctx, out, Event[T]{Type: Synced, Cursor: view.cursor})
+}
+
+func send[T any](ctx context.Context, out chan<- Event[T], e Event[T]) bool {
+	select {
+	case out <- e:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
