@@ -1,0 +1,68 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"reflect"
+	"strings"
+
+	"github.com/stark-orchestrator/stark/shared/fault"
+)
+
+// Decode reads one JSON object into v and gives every failure as a validation
+// fault that names the field. Unknown fields are refused: a misspelt one would
+// otherwise be ignored without a word.
+func Decode(data []byte, v any) error {
+	trimmed := bytes.TrimSpace(data)
+	if len(trimmed) == 0 || bytes.Equal(trimmed, []byte("null")) {
+		return InvalidField("input", fault.FieldRequired, "a JSON object is required")
+	}
+	d := json.NewDecoder(bytes.NewReader(trimmed))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return decodeFault(err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return InvalidField("input", fault.FieldInvalidFormat, "must be one JSON object")
+	}
+	return nil
+}
+
+func decodeFault(err error) error {
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		path := e.Field
+		if path == "" {
+			path = "input"
+		}
+		if text, ok := strings.CutPrefix(e.Value, "quantity "); ok {
+			return InvalidField(path, fault.FieldInvalidFormat, "%s", text)
+		}
+		return InvalidField(path, fault.FieldInvalidType, "must be %s", jsonKind(e.Type))
+	}
+	const unknown = "json: unknown field "
+	if text, ok := strings.CutPrefix(err.Error(), unknown); ok {
+		return InvalidField(strings.Trim(text, `"`), fault.FieldUnknown, "is not a field of this request")
+	}
+	return fault.Wrap(err, fault.Validation, "the request body is not valid JSON")
+}
+
+// jsonKind names a Go type for somebody who writes JSON.
+func jsonKind(t reflect.Type) string {
+	if t == reflect.TypeFor[Millicores]() || t == reflect.TypeFor[Mebibytes]() {
+		return `an integer or a quantity such as "500m" or "1Gi"`
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		return "an integer"
+	case reflect.Slice, reflect.Array:
+		return "an array"
+	default:
+		return "an object"
+	}
+}

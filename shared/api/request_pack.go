@@ -1,0 +1,82 @@
+package api
+
+import (
+	"unicode/utf8"
+
+	"github.com/stark-orchestrator/stark/shared/fault"
+)
+
+const tagIsomorphic RuntimeTag = "isomorphic"
+
+// Normalize gives the tag's own spelling: isomorphic is universal.
+func (g RuntimeTag) Normalize() RuntimeTag {
+	if g == tagIsomorphic {
+		return TagUniversal
+	}
+	return g
+}
+
+// Validate fills in defaults, spells the runtime tag as the database does, and
+// reports every fault.
+func (r *CreatePackRequest) Validate() error {
+	var c checker
+	r.RuntimeTag = r.RuntimeTag.Normalize()
+	if r.Visibility == "" {
+		r.Visibility = VisibilityPrivate
+	}
+	if r.Format == "" {
+		r.Format = FormatCommonJS
+	}
+	c.packName("name", r.Name)
+	c.semver("version", r.Version)
+	if c.required("runtimeTag", string(r.RuntimeTag)) {
+		oneOf(&c, "runtimeTag", r.RuntimeTag, TagNode, TagBrowser, TagUniversal)
+	}
+	oneOf(&c, "visibility", r.Visibility, VisibilityPrivate, VisibilityPublic)
+	oneOf(&c, "format", r.Format, FormatCommonJS, FormatESM)
+	c.description("description", r.Description)
+	c.metadata("metadata", r.Metadata)
+	if len(r.BundleContent) > MaxBundleBytes {
+		c.add("bundleContent", fault.FieldTooLarge, "must be at most %d bytes", MaxBundleBytes)
+	}
+	return c.err()
+}
+
+// Validate reports every fault.
+func (r *UpdatePackRequest) Validate() error {
+	var c checker
+	if r.Description != nil {
+		c.description("description", *r.Description)
+	}
+	c.metadata("metadata", r.Metadata)
+	if r.Visibility != nil {
+		oneOf(&c, "visibility", *r.Visibility, VisibilityPrivate, VisibilityPublic)
+	}
+	return c.err()
+}
+
+// Validate clamps the page and reports every fault of the filters.
+func (q *PackQuery) Validate() error {
+	var c checker
+	q.PageQuery = q.Normalize()
+	q.RuntimeTag = q.RuntimeTag.Normalize()
+	if q.RuntimeTag != "" {
+		oneOf(&c, "runtimeTag", q.RuntimeTag, TagNode, TagBrowser, TagUniversal)
+	}
+	if q.OwnerID != "" {
+		c.uuid("ownerId", q.OwnerID)
+	}
+	c.search(q.Search)
+	return c.err()
+}
+
+func (c *checker) description(path, v string) {
+	if utf8.RuneCountInString(v) > maxDescription {
+		c.add(path, fault.FieldTooLong, "must be at most %d characters", maxDescription)
+	}
+}
+
+func (c *checker) search(v string) {
+	const maxSearch = 256
+	c.tooLong("search", v, maxSearch)
+}

@@ -1,0 +1,142 @@
+package api
+
+import (
+	"strconv"
+
+	"github.com/stark-orchestrator/stark/shared/fault"
+)
+
+func (c *checker) scheduling(path string, s *Scheduling) {
+	if s == nil {
+		return
+	}
+	c.labels(path+".nodeSelector", s.NodeSelector)
+	if s.NodeName != "" {
+		c.nodeName(path+".nodeName", s.NodeName)
+	}
+	c.nodeAffinity(path+".nodeAffinity", s.NodeAffinity)
+	c.podAffinity(path+".podAffinity", s.PodAffinity)
+	c.podAffinity(path+".podAntiAffinity", s.PodAntiAffinity)
+}
+
+const (
+	requiredTerms  = ".requiredDuringSchedulingIgnoredDuringExecution"
+	preferredTerms = ".preferredDuringSchedulingIgnoredDuringExecution"
+)
+
+func (c *checker) nodeAffinity(path string, a *NodeAffinity) {
+	if a == nil {
+		return
+	}
+	if a.Required != nil {
+		at := path + requiredTerms + ".nodeSelectorTerms"
+		switch {
+		case a.Required.NodeSelectorTerms == nil:
+			c.add(at, fault.FieldRequired, "is required")
+		case len(a.Required.NodeSelectorTerms) == 0:
+			c.add(at, fault.FieldEmpty, "must not be empty")
+		}
+		c.entries(at, len(a.Required.NodeSelectorTerms), maxListEntries)
+		for i, t := range a.Required.NodeSelectorTerms {
+			c.nodeTerm(index(at, i), t)
+		}
+	}
+	c.entries(path+preferredTerms, len(a.Preferred), maxListEntries)
+	for i, p := range a.Preferred {
+		at := index(path+preferredTerms, i)
+		c.weight(at+".weight", p.Weight)
+		c.nodeTerm(at+".preference", p.Preference)
+	}
+}
+
+func (c *checker) weight(path string, w int) {
+	const maxWeight = 100
+	c.intRange(path, int64(w), 1, maxWeight)
+}
+
+func (c *checker) nodeTerm(path string, t NodeSelectorTerm) {
+	if len(t.MatchExpressions) == 0 && len(t.MatchFields) == 0 {
+		c.add(path, fault.FieldRequired, "matchExpressions or matchFields is required")
+	}
+	c.requirements(path+".matchExpressions", t.MatchExpressions, true)
+	c.requirements(path+".matchFields", t.MatchFields, true)
+	for i, r := range t.MatchFields {
+		if r.Key != "" && r.Key != FieldMetadataName {
+			c.add(index(path+".matchFields", i)+".key", fault.FieldInvalidValue, "must be %s", FieldMetadataName)
+		}
+	}
+}
+
+func (c *checker) podAffinity(path string, a *PodAffinity) {
+	if a == nil {
+		return
+	}
+	c.entries(path+requiredTerms, len(a.Required), maxListEntries)
+	for i, t := range a.Required {
+		c.podTerm(index(path+requiredTerms, i), t)
+	}
+	c.entries(path+preferredTerms, len(a.Preferred), maxListEntries)
+	for i, t := range a.Preferred {
+		at := index(path+preferredTerms, i)
+		c.weight(at+".weight", t.Weight)
+		c.podTerm(at+".podAffinityTerm", t.PodAffinityTerm)
+	}
+}
+
+func (c *checker) podTerm(path string, t PodAffinityTerm) {
+	if c.required(path+".topologyKey", t.TopologyKey) {
+		c.labelKey(path+".topologyKey", t.TopologyKey)
+	}
+	c.namespaces(path+".namespaces", t.Namespaces)
+	if t.LabelSelector != nil {
+		c.labels(path+".labelSelector.matchLabels", t.LabelSelector.MatchLabels)
+		c.requirements(path+".labelSelector.matchExpressions", t.LabelSelector.MatchExpressions, false)
+	}
+}
+
+func (c *checker) requirements(path string, list []Requirement, ofNode bool) {
+	c.entries(path, len(list), maxListEntries)
+	for i, r := range list {
+		c.requirement(index(path, i), r, ofNode)
+	}
+}
+
+func (c *checker) requirement(at string, r Requirement, ofNode bool) {
+	if c.required(at+".key", r.Key) && !validLabelKey(r.Key) {
+		c.add(at+".key", fault.FieldInvalidFormat, "must be a label key")
+	}
+	if !c.required(at+".operator", string(r.Operator)) {
+		return
+	}
+	operators := []SelectorOperator{OpIn, OpNotIn, OpExists, OpDoesNotExist}
+	if ofNode {
+		operators = append(operators, OpGt, OpLt)
+	}
+	oneOf(c, at+".operator", r.Operator, operators...)
+	c.entries(at+".values", len(r.Values), maxLabels)
+	switch r.Operator {
+	case OpIn, OpNotIn:
+		if len(r.Values) == 0 {
+			c.add(at+".values", fault.FieldRequired, "needs at least one value")
+		}
+		for i, v := range r.Values {
+			c.labelValue(index(at+".values", i), v)
+		}
+	case OpExists, OpDoesNotExist:
+		if len(r.Values) > 0 {
+			c.add(at+".values", fault.FieldNotAllowed, "must be absent with operator %s", r.Operator)
+		}
+	case OpGt, OpLt:
+		if len(r.Values) != 1 {
+			c.add(at+".values", fault.FieldInvalidValue, "needs exactly one integer")
+		} else if _, err := strconv.ParseInt(r.Values[0], 10, 64); err != nil {
+			c.add(index(at+".values", 0), fault.FieldInvalidValue, "must be an integer")
+		}
+	}
+}
+
+func (c *checker) selector(path, s string) {
+	if _, err := ParseSelector(s); err != nil {
+		c.add(path, fault.FieldInvalidFormat, "%s", err)
+	}
+}
