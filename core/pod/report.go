@@ -1,0 +1,124 @@
+package pod
+
+import (
+	"time"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+// Change is what a report does to a pod. The zero Change does nothing: the report
+// is news about a run that is no longer the pod's newest.
+type Change struct {
+	Status          api.PodStatus // "" leaves the pod as it is
+	Reason          string
+	Message         string
+	Restarts        int
+	LastTermination *api.Termination
+	StartedAt       *time.Time // set when the pod comes to run
+	StoppedAt       *time.Time // set when the pod ends
+}
+
+// Applies reports whether the pod changes at all.
+func (c Change) Applies() bool { return c.Status != "" }
+
+// NextForReport says what a report of a node makes of a pod. lastAttempt is the
+// highest attempt of the pod's incarnation that is known. It fails with a
+// *fault.Error: FORBIDDEN when the pod is not that node's, STALE when the
+// incarnation does not exist yet, VALIDATION_ERROR when a node may not say so.
+func NextForReport(p api.Pod, nodeID string, lastAttempt int, r wire.RunReport) (Change, error) {
+	if err := refuse(p, nodeID, r); err != nil {
+		return Change{}, err
+	}
+	if r.Incarnation < p.Incarnation || r.Attempt < lastAttempt || p.Status.Terminal() {
+		return Change{}, nil
+	}
+	c := Change{
+		Reason: r.Reason, Message: r.Message,
+		Restarts: max(p.Restarts, r.Attempt-1), LastTermination: p.LastTermination,
+		StartedAt: p.StartedAt, StoppedAt: p.StoppedAt,
+	}
+	if r.Termination != nil {
+		c.LastTermination = r.Termination
+	}
+	c.Status = statusFor(p, r)
+	if c.Status == api.PodRunning && p.StartedAt == nil {
+		c.StartedAt = &r.At
+	}
+	if c.Status.Terminal() {
+		c.StoppedAt = &r.At
+		if c.Reason == "" && r.Termination != nil {
+			c.Reason, c.Message = r.Termination.Reason, r.Termination.Message
+		}
+	}
+	return c, nil
+}
+
+func refuse(p api.Pod, nodeID string, r wire.RunReport) error {
+	switch {
+	case p.ID != r.PodID:
+		return fault.New(fault.NotFound, "the report is about pod %s", r.PodID)
+	case r.Incarnation > p.Incarnation:
+		return fault.New(fault.Stale, "pod %s has no incarnation %d", p.ID, r.Incarnation)
+	case r.Incarnation == p.Incarnation && (p.NodeID == nil || *p.NodeID != nodeID):
+		return fault.New(fault.Forbidden, "pod %s does not run on this node", p.ID)
+	}
+	switch r.Status {
+	case api.RunStarting, api.RunRunning, api.RunStopping, api.RunExited:
+		return nil
+	default:
+		return fault.New(fault.Validation, "a node may not report the status %q", r.Status)
+	}
+}
+
+// statusFor gives the status of a live pod after news of its newest run.
+func statusFor(p api.Pod, r wire.RunReport) api.PodStatus {
+	stopping := p.Status == api.PodStopping || p.StopRequestedAt != nil
+	if r.Status == api.RunExited && r.Final {
+		return ended(stopping, r)
+	}
+	if stopping {
+		return api.PodStopping
+	}
+	switch {
+	case r.Status == api.RunRunning && r.Ready:
+		return api.PodRunning
+	case r.Status == api.RunStopping:
+		return p.Status // its end will tell what this was: a deadline, a restart
+	default:
+		return api.PodStarting // fetching, starting, or waiting to restart
+	}
+}
+
+// ended gives the terminal status of a pod whose last run has ended.
+func ended(stopping bool, r wire.RunReport) api.PodStatus {
+	reason := r.Reason
+	if r.Termination != nil {
+		reason = r.Termination.Reason
+	}
+	switch {
+	case stopping || reason == api.ReasonStopped:
+		return api.PodStopped
+	case reason == api.ReasonCompleted:
+		return api.PodSucceeded
+	case reason == api.ReasonEvicted || reason == api.ReasonPreempted:
+		return api.PodEvicted
+	default:
+		return api.PodFailed
+	}
+}
+
+// AfterNodeLost gives the status and reason of a pod whose node has been given
+// up: one that was to stop has stopped, one that may run again is pending in its
+// next incarnation, any other has failed.
+func AfterNodeLost(p api.Pod) (api.PodStatus, string) {
+	switch {
+	case p.Status == api.PodStopping || p.StopRequestedAt != nil:
+		return api.PodStopped, api.ReasonNodeLost
+	case p.RestartPolicy == api.RestartNever:
+		return api.PodFailed, api.ReasonNodeLost
+	default:
+		return api.PodPending, api.ReasonNodeLost
+	}
+}
