@@ -1,0 +1,153 @@
+// Package auth verifies access tokens of Supabase Auth. It owns which signatures,
+// issuers and audiences are believed, and refuses everything else: it asks no
+// database, gives no roles, and does not know HTTP requests.
+package auth
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+)
+
+// leeway forgives clocks that differ.
+const leeway = 10 * time.Second
+
+// maxToken bounds a token, in bytes: hooks may add claims, but a header of a
+// megabyte is not a token.
+const maxToken = 32 << 10
+
+// Config tells whose tokens are believed.
+type Config struct {
+	JWKSURL  string
+	Issuer   string
+	Audience string // "authenticated" when empty
+	Secret   string // switches HS256 on
+	Logger   *slog.Logger
+
+	// For tests; zero values mean 10 minutes and 30 seconds.
+	RefreshInterval  time.Duration
+	UnknownKIDPeriod time.Duration
+}
+
+// Verifier checks tokens. It is safe for concurrent use.
+type Verifier struct {
+	config Config
+	keys   *keySet
+	parser *jwt.Parser
+}
+
+// New makes a Verifier. Keys are fetched when the first token needs them, and
+// refreshed until ctx ends.
+func New(ctx context.Context, c Config) (*Verifier, error) {
+	if c.Issuer == "" {
+		return nil, errors.New("the issuer of access tokens is not set")
+	}
+	if c.Audience == "" {
+		c.Audience = "authenticated"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	methods := []string{"ES256", "RS256"}
+	if c.Secret != "" {
+		methods = append(methods, "HS256")
+	}
+	keys, err := newKeySet(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &Verifier{
+		config: c, keys: keys,
+		parser: jwt.NewParser(jwt.WithValidMethods(methods), jwt.WithIssuer(c.Issuer), jwt.WithLeeway(leeway), jwt.WithExpirationRequired()),
+	}, nil
+}
+
+// claims are the ones that Stark reads; all of them are kept verbatim beside.
+type claims struct {
+	jwt.RegisteredClaims
+	Email     string `json:"email"`
+	Role      string `json:"role"`
+	SessionID string `json:"session_id"`
+	Anonymous bool   `json:"is_anonymous"`
+}
+
+// Verify checks a token and gives who it speaks for, without roles. Failures are
+// TokenExpired, TokenInvalid, or Unavailable when the keys cannot be had.
+func (v *Verifier) Verify(ctx context.Context, token string) (access.Identity, error) {
+	if len(token) > maxToken || strings.Count(token, ".") != 2 {
+		return access.Identity{}, fault.New(fault.TokenInvalid, "the access token is not valid")
+	}
+	var c claims
+	_, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return v.key(ctx, t) })
+	if err != nil {
+		return access.Identity{}, verifyFault(err)
+	}
+	if err := v.check(c); err != nil {
+		return access.Identity{}, fault.Wrap(err, fault.TokenInvalid, "the access token is not valid")
+	}
+	_, rest, _ := strings.Cut(token, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil {
+		return access.Identity{}, fault.New(fault.TokenInvalid, "the access token is not valid")
+	}
+	return access.Identity{
+		UserID: strings.ToLower(c.Subject), Email: c.Email, Anonymous: c.Anonymous, SessionID: c.SessionID,
+		ExpiresAt: c.ExpiresAt.Time, Claims: json.RawMessage(raw),
+	}, nil
+}
+
+// key picks the key by the method: a shared secret never checks what claims to be
+// signed asymmetrically, and the other way round.
+func (v *Verifier) key(ctx context.Context, t *jwt.Token) (any, error) {
+	switch t.Method.Alg() {
+	case "HS256":
+		if v.config.Secret == "" {
+			return nil, errors.New("HS256 is not configured")
+		}
+		return []byte(v.config.Secret), nil
+	case "ES256", "RS256":
+		return v.keys.find(ctx, t)
+	default:
+		return nil, fmt.Errorf("signing method %q is not believed", t.Method.Alg())
+	}
+}
+
+// check holds what the parser does not: the audience may be a string or a list,
+// which jwt's own type takes both of, and API keys are no users.
+func (v *Verifier) check(c claims) error {
+	found := false
+	for _, aud := range c.Audience {
+		found = found || aud == v.config.Audience
+	}
+	switch {
+	case !found:
+		return errors.New("wrong audience")
+	case c.Role != "authenticated":
+		return errors.New("the token's role is not a user's")
+	case !api.ValidID(c.Subject):
+		return errors.New("the subject is not a user id")
+	}
+	return nil
+}
+
+func verifyFault(err error) error {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f
+	}
+	if errors.Is(err, jwt.ErrTokenExpired) && !errors.Is(err, jwt.ErrTokenSignatureInvalid) {
+		return fault.New(fault.TokenExpired, "the access token has expired")
+	}
+	return fault.Wrap(err, fault.TokenInvalid, "the access token is not valid")
+}
