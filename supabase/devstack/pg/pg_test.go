@@ -1,0 +1,209 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+func start(t *testing.T, o Options) *Server {
+	t.Helper()
+	s, err := Start(t.Context(), o)
+	if err != nil {
+		t.Fatalf("Start: %v", err)
+	}
+	t.Cleanup(func() { stop(t, s) })
+	return s
+}
+
+func stop(t *testing.T, s *Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+}
+
+// query runs one statement as role postgres over TCP and returns its only value as text.
+func query(t *testing.T, s *Server, sql string) string {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.URL("postgres"))
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	var value string
+	if err := conn.QueryRow(t.Context(), sql, pgx.QueryExecModeSimpleProtocol).Scan(&value); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return value
+}
+
+func run1(t *testing.T, s *Server, sql string) {
+	t.Helper()
+	conn, err := s.Connect(t.Context(), "postgres", "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	if _, err := conn.Exec(t.Context(), sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func waitGone(t *testing.T, s *Server) {
+	t.Helper()
+	select {
+	case <-s.Done():
+	case <-time.After(20 * time.Second):
+		t.Fatal("the server is still there")
+	}
+}
+
+func TestStartMakesASupabaseDatabase(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	for sql, want := range map[string]string{
+		"select current_user::text":                                                "postgres",
+		"select rolsuper::text from pg_roles where rolname = 'postgres'":           "false",
+		"select rolbypassrls::text from pg_roles where rolname = 'service_role'":   "true",
+		"select count(*)::text from auth.users":                                    "0",
+		"select coalesce(auth.uid()::text, 'nobody')":                              "nobody",
+		"select array_to_string(storage.foldername('a/b/c.txt'), ',')":             "a,b",
+		"select has_table_privilege('anon', 'storage.objects', 'select')::text":    "true",
+		"select has_table_privilege('service_role', 'auth.users', 'select')::text": "false",
+		"select current_setting('fsync')":                                          "off",
+		"select length(gen_salt('bf'))::text":                                      "29",
+	} {
+		if got := query(t, s, sql); got != want {
+			t.Errorf("%s = %q, want %q", sql, got, want)
+		}
+	}
+	if !s.FirstStart || s.PID() == 0 || s.Port == 0 {
+		t.Errorf("FirstStart %v, PID %d, Port %d", s.FirstStart, s.PID(), s.Port)
+	}
+}
+
+func TestDirectDeletesOfObjectsAreRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	conn, err := s.Connect(t.Context(), "postgres", "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	if _, err := conn.Exec(t.Context(), "insert into storage.buckets (id, name) values ('b', 'b')"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), "delete from storage.buckets"); err == nil {
+		t.Error("a plain DELETE went through")
+	}
+	_, err = conn.Exec(t.Context(), "begin; set local storage.allow_delete_query = 'true'; delete from storage.buckets; commit")
+	if err != nil {
+		t.Errorf("the service's own DELETE: %v", err)
+	}
+}
+
+func TestPrepareRunsOncePerKey(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	o := Options{CacheDir: t.TempDir(), Key: "v1", Prepare: func(ctx context.Context, conn *pgx.Conn) error {
+		calls.Add(1)
+		_, err := conn.Exec(ctx, "create table public.made (x int)")
+		return err
+	}}
+	for range 2 {
+		s := start(t, o)
+		if got := query(t, s, "select tableowner::text from pg_tables where tablename = 'made'"); got != "postgres" {
+			t.Errorf("owner of the table = %q, want postgres", got)
+		}
+	}
+	if got := calls.Load(); got != 1 {
+		t.Errorf("Prepare ran %d times, want 1", got)
+	}
+}
+
+func TestAFailedPrepareLeavesNothing(t *testing.T) {
+	t.Parallel()
+	dir, cause := t.TempDir(), errors.New("no such luck")
+	_, err := Start(t.Context(), Options{
+		Dir: dir, CacheDir: t.TempDir(),
+		Prepare: func(context.Context, *pgx.Conn) error { return cause },
+	})
+	if !errors.Is(err, cause) {
+		t.Fatalf("Start = %v, want the cause", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "lock")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the lock is still there: %v", err)
+	}
+}
+
+func TestDataAndLockOverRestarts(t *testing.T) {
+	t.Parallel()
+	o := Options{Dir: t.TempDir(), Durable: true}
+	first := start(t, o)
+	run1(t, first, "create table public.kept as select 42 as x")
+	_, err := Start(t.Context(), o)
+	var locked *LockedError
+	if !errors.As(err, &locked) {
+		t.Fatalf("a second start = %v, want a LockedError", err)
+	}
+	if !strings.Contains(locked.Error(), "process ") {
+		t.Errorf("the error does not name the holder: %v", locked)
+	}
+	stop(t, first)
+	waitGone(t, first)
+	second := start(t, o)
+	if got := query(t, second, "select x::text from public.kept"); got != "42" {
+		t.Errorf("kept = %q, want 42", got)
+	}
+	if second.FirstStart {
+		t.Error("FirstStart on the second start")
+	}
+	if got := query(t, second, "select current_setting('fsync')"); got != "on" {
+		t.Errorf("fsync = %s, want on", got)
+	}
+}
+
+func TestKilledServerComesBack(t *testing.T) {
+	t.Parallel()
+	o := Options{Dir: t.TempDir()}
+	first := start(t, o)
+	run1(t, first, "create table public.kept as select 42 as x")
+	if err := syscall.Kill(first.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	waitGone(t, first)
+	stop(t, first)
+	second := start(t, o)
+	if got := query(t, second, "select x::text from public.kept"); got != "42" {
+		t.Errorf("kept = %q, want 42", got)
+	}
+}
+
+func TestTakenPorts(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	port := taken.Addr().(*net.TCPAddr).Port
+	if _, err := Start(t.Context(), Options{Port: port, ExactPort: true}); err == nil {
+		t.Error("an exact start on a taken port worked")
+	}
+	s := start(t, Options{Port: port})
+	if s.Port == port {
+		t.Error("the server claims a port that is taken")
+	}
+}
