@@ -52,7 +52,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	//nolint:errcheck // the status line is out; a peer that left cannot be told anything
+	// The status line is out; a peer that left cannot be told anything.
 	_ = json.NewEncoder(w).Encode(v)
 }
 

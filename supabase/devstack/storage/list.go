@@ -35,13 +35,6 @@ type entry struct {
 	Metadata       *metadata  `json:"metadata"`
 }
 
-func fileEntry(name string, o object) entry {
-	return entry{
-		Name: name, ID: &o.ID, UpdatedAt: new(timestamp(o.UpdatedAt)), CreatedAt: new(timestamp(o.CreatedAt)),
-		LastAccessedAt: new(timestamp(o.LastAccessedAt)), Metadata: o.Metadata,
-	}
-}
-
 func parseLimit(limit *int) (int, error) {
 	if limit == nil {
 		return defaultListLimit, nil
