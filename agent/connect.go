@@ -1,0 +1,332 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+const (
+	dialTimeout      = 15 * time.Second
+	requestTimeout   = 30 * time.Second
+	defaultHeartbeat = 10 * time.Second
+	// silenceSlack is added to two heartbeat intervals: a connection that was silent
+	// for longer is dead, since every heartbeat is answered.
+	silenceSlack = 5 * time.Second
+)
+
+// connect keeps a session up until ctx ends; after stopped no new one is opened.
+func (a *Agent) connect(ctx context.Context, stopped <-chan struct{}, id identity) {
+	wait := time.Duration(0)
+	for ctx.Err() == nil {
+		next, registered, err := a.serve(ctx, id)
+		id = next
+		wait = a.nextWait(ctx, wait, registered, err)
+		select {
+		case <-stopped:
+			<-ctx.Done()
+			return
+		default:
+		}
+		select {
+		case <-time.After(jitter(wait)):
+		case <-stopped:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// nextWait says how long to stay away, and logs why.
+func (a *Agent) nextWait(ctx context.Context, last time.Duration, registered bool, err error) time.Duration {
+	b := a.cfg.Backoff
+	wait := min(max(2*last, b.First), b.Max)
+	switch {
+	case ctx.Err() != nil || a.stopping.Load():
+	case refused(err):
+		wait = b.Refused
+		a.log.ErrorContext(ctx, "the server refuses this node's token or credential; give the agent a fresh join token",
+			slog.String("server", a.cfg.URL), slog.Any("error", err), slog.Duration("retry", wait))
+	case registered:
+		wait = b.First
+		a.log.WarnContext(ctx, "connection lost", slog.Any("error", err), slog.Duration("retry", wait))
+	default:
+		a.log.WarnContext(ctx, "cannot reach the server", slog.String("server", a.cfg.URL),
+			slog.Any("error", err), slog.Duration("retry", wait))
+	}
+	return wait
+}
+
+func refused(err error) bool {
+	if errors.Is(err, ErrRefused) {
+		return true
+	}
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		return false
+	}
+	switch f.Code {
+	case fault.AuthenticationRequired, fault.InvalidCredentials, fault.TokenExpired, fault.TokenInvalid,
+		fault.AuthenticationFailed, fault.Forbidden, fault.Conflict, fault.Validation, "AUTH_FAILED", "INVALID_TOKEN":
+		return true
+	default:
+		return false
+	}
+}
+
+// jitter shortens a wait by up to a half, so that nodes do not return in step.
+func jitter(d time.Duration) time.Duration {
+	if d <= 1 {
+		return d
+	}
+	return d/2 + rand.N(d/2)
+}
+
+// serve runs one session from dial to loss.
+func (a *Agent) serve(ctx context.Context, id identity) (_ identity, registered bool, _ error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s, connected, over, err := a.open(ctx, token(id, a.cfg.Token))
+	if err != nil && refused(err) && id.Credential != "" && a.cfg.Token != "" {
+		// The credential was revoked, or the database is a new one.
+		a.log.WarnContext(ctx, "the node's credential is refused, trying the given token", slog.Any("error", err))
+		id = identity{}
+		s, connected, over, err = a.open(ctx, a.cfg.Token)
+	}
+	if err != nil {
+		return id, false, err
+	}
+	defer func() {
+		a.link.set(nil)
+		_ = s.conn.Close(CloseGoingAway, "") // of a connection that is lost already
+		cancel()
+		<-over.done
+	}()
+	if connected.RequiresAuth {
+		if err := a.authenticate(ctx, s, token(id, a.cfg.Token)); err != nil {
+			return id, false, err
+		}
+	}
+	interval, id, err := a.register(ctx, s, id)
+	if err != nil {
+		return id, false, err
+	}
+	a.link.set(s)
+	a.registeredOnce.Do(func() { close(a.registered) })
+	return id, true, a.heartbeat(ctx, s, interval, over)
+}
+
+func token(id identity, given string) string {
+	if id.Credential != "" {
+		return id.Credential
+	}
+	return given
+}
+
+// ending tells how the reading side of a session ended.
+type ending struct {
+	done chan struct{}
+	err  error // valid once done is closed
+}
+
+// open dials and waits for the server's first frame.
+func (a *Agent) open(ctx context.Context, token string) (*session, wire.Connected, *ending, error) {
+	dial, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := a.cfg.Dialer.Dial(dial, a.cfg.URL, token)
+	if err != nil {
+		return nil, wire.Connected{}, nil, fmt.Errorf("connect: %w", err)
+	}
+	s := newSession(conn)
+	first := make(chan wire.Connected, 1)
+	over := &ending{done: make(chan struct{})}
+	in := &inbox{agent: a, session: s, first: first}
+	go func() {
+		defer close(over.done)
+		over.err = s.read(ctx, func(e wire.Envelope) { in.handle(ctx, e) })
+		in.close()
+	}()
+	select {
+	case c := <-first:
+		return s, c, over, nil
+	case <-over.done:
+		err = over.err
+	case <-dial.Done():
+		err = errors.New("the server does not greet")
+	}
+	_ = conn.Close(CloseGoingAway, "") // the first error is the one that counts
+	<-over.done
+	return nil, wire.Connected{}, nil, fmt.Errorf("connect: %w", err)
+}
+
+func (a *Agent) authenticate(ctx context.Context, s *session, token string) error {
+	if token == "" {
+		return fmt.Errorf("authenticate: no token was given: %w", ErrRefused)
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return s.request(ctx, wire.TypeAuthenticate, wire.Authenticate{Token: token}, nil)
+}
+
+// register presents the node and what is alive on it, and keeps the credential.
+func (a *Agent) register(ctx context.Context, s *session, id identity) (time.Duration, identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	capabilities := a.cfg.Executor.Capabilities()
+	capabilities.Agent = a.cfg.Version
+	req := wire.Register{
+		RegisterNodeRequest: api.RegisterNodeRequest{
+			Name: a.cfg.Name, RuntimeType: a.cfg.RuntimeType, Capabilities: capabilities, Allocatable: a.cfg.Allocatable,
+			Labels: a.cfg.Labels, Annotations: a.cfg.Annotations, Taints: a.cfg.Taints, Namespaces: a.cfg.Namespaces,
+		},
+		Runs: a.worker.inventory(ctx),
+	}
+	var ack wire.Registered
+	if err := s.request(ctx, wire.TypeRegister, req, &ack); err != nil {
+		return 0, id, err
+	}
+	next := identity{NodeID: ack.Node.ID, Name: a.cfg.Name, Credential: id.Credential}
+	if ack.Credential != "" {
+		next.Credential = ack.Credential
+	}
+	if next != id {
+		if err := a.ledger.saveIdentity(ctx, next); err != nil {
+			return 0, next, err
+		}
+	}
+	a.nodeID.Store(&next.NodeID)
+	a.log.InfoContext(ctx, "registered", slog.String("node", next.NodeID), slog.String("name", a.cfg.Name))
+	interval := defaultHeartbeat
+	if ack.HeartbeatIntervalMS > 0 {
+		interval = time.Duration(ack.HeartbeatIntervalMS) * time.Millisecond
+	}
+	return interval, next, nil
+}
+
+// heartbeat runs until the session is over or silent for too long.
+func (a *Agent) heartbeat(ctx context.Context, s *session, interval time.Duration, over *ending) error {
+	silence := 2*interval + silenceSlack
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		select {
+		case <-over.done:
+			return over.err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(interval - rand.N(interval/5+1)):
+		}
+		if quiet := time.Since(time.Unix(0, s.lastRead.Load())); quiet > silence {
+			return fmt.Errorf("the server was silent for %s", quiet.Round(time.Millisecond))
+		}
+		// An answer that is late must not delay the next beat.
+		wg.Go(func() { a.beat(ctx, s, silence) })
+	}
+}
+
+func (a *Agent) beat(ctx context.Context, s *session, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	hb := wire.Heartbeat{NodeID: a.NodeID(), Timestamp: time.Now().UTC(), ActivePods: len(a.worker.inventory(ctx))}
+	if a.cfg.Conditions != nil {
+		hb.Conditions = a.cfg.Conditions()
+	}
+	err := s.request(ctx, wire.TypeHeartbeat, hb, nil)
+	if err == nil || ctx.Err() != nil || errors.Is(err, errSessionOver) {
+		return
+	}
+	a.log.WarnContext(ctx, "a heartbeat was not taken", slog.Any("error", err))
+	if f, ok := errors.AsType[*fault.Error](err); ok && (f.Code == fault.NotFound || f.Code == fault.Forbidden || f.Code == fault.AuthenticationRequired) {
+		// The server no longer takes this connection for the node: begin again.
+		_ = s.conn.Close(CloseGoingAway, "register again")
+	}
+}
+
+// inbox handles what the server sends on one session.
+type inbox struct {
+	agent   *Agent
+	session *session
+	first   chan<- wire.Connected
+	greeted bool
+	synced  bool
+	seq     uint64
+
+	mu      sync.Mutex
+	streams map[string]context.CancelFunc
+	wg      sync.WaitGroup
+}
+
+func (in *inbox) handle(ctx context.Context, e wire.Envelope) {
+	var err error
+	switch e.Type {
+	case wire.TypeConnected:
+		var c wire.Connected
+		if err = json.Unmarshal(e.Payload, &c); err == nil && !in.greeted {
+			in.greeted = true
+			in.first <- c
+		}
+	case wire.TypePing:
+		err = in.session.send(ctx, wire.TypePong, struct{}{}, 0)
+	case wire.TypeRunsSet:
+		err = in.set(ctx, e)
+	case wire.TypeRunsDelta:
+		err = in.delta(ctx, e)
+	case wire.TypeLogsOpen:
+		err = in.openLogs(ctx, e)
+	case wire.TypeLogsClose:
+		err = in.closeLogs(e)
+	case wire.TypeDisconnect:
+		in.agent.log.InfoContext(ctx, "the server says goodbye")
+	case wire.TypeError:
+		in.agent.log.WarnContext(ctx, "the server did not understand a frame", slog.String("answer", string(e.Payload)))
+	default:
+		// Late answers, and messages of a newer server.
+		if !strings.HasSuffix(e.Type, wire.AckSuffix) && !strings.HasSuffix(e.Type, wire.ErrorSuffix) {
+			in.agent.log.DebugContext(ctx, "unknown message", slog.String("type", e.Type))
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		in.agent.log.WarnContext(ctx, "a message could not be handled", slog.String("type", e.Type), slog.Any("error", err))
+	}
+}
+
+func (in *inbox) set(ctx context.Context, e wire.Envelope) error {
+	var set wire.RunsSet
+	if err := json.Unmarshal(e.Payload, &set); err != nil {
+		return in.resync(ctx, err)
+	}
+	in.seq, in.synced = e.Seq, true
+	in.agent.worker.want(ctx, change{complete: true, put: set.Runs})
+	return in.session.send(ctx, wire.TypeRunsAck, wire.RunsAck{Seq: e.Seq}, 0)
+}
+
+func (in *inbox) delta(ctx context.Context, e wire.Envelope) error {
+	var d wire.RunsDelta
+	if err := json.Unmarshal(e.Payload, &d); err != nil {
+		return in.resync(ctx, err)
+	}
+	if !in.synced {
+		return nil // a complete set is on its way
+	}
+	if d.Prev != in.seq {
+		return in.resync(ctx, nil)
+	}
+	in.seq = e.Seq
+	in.agent.worker.want(ctx, change{put: d.Put, remove: d.Remove})
+	return in.session.send(ctx, wire.TypeRunsAck, wire.RunsAck{Seq: e.Seq}, 0)
+}
+
+// resync asks for a complete set; increments are ignored until it comes.
+func (in *inbox) resync(ctx context.Context, cause error) error {
+	in.synced = false
+	return errors.Join(cause, in.session.send(ctx, wire.TypeRunsResync, struct{}{}, 0))
+}

@@ -1,0 +1,180 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+const (
+	reportTimeout  = 20 * time.Second
+	reportRetry    = time.Second
+	maxBatchBytes  = wire.MaxMessage / 8 // of output; JSON escapes can make it six times longer
+	reportOverhead = 4 << 10
+)
+
+// reporter keeps the newest report of every run until the control plane has taken
+// or refused it. One batch is under way at a time, so reports of a run arrive in
+// their order.
+type reporter struct {
+	log   *slog.Logger
+	link  *link
+	acked func(ctx context.Context, key api.RunKey)
+
+	mu      sync.Mutex
+	pending map[api.RunKey]pendingReport
+	next    uint64
+	changed chan struct{} // closed at every change, then replaced
+}
+
+type pendingReport struct {
+	report wire.RunReport
+	order  uint64
+}
+
+func newReporter(log *slog.Logger, l *link, acked func(context.Context, api.RunKey)) *reporter {
+	return &reporter{
+		log: log, link: l, acked: acked,
+		pending: map[api.RunKey]pendingReport{}, changed: make(chan struct{}),
+	}
+}
+
+// add replaces what is known of a run. It never blocks.
+func (r *reporter) add(rep wire.RunReport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if old, ok := r.pending[rep.RunKey]; ok && old.report.Status == api.RunExited && rep.Status != api.RunExited {
+		return
+	}
+	r.next++
+	r.pending[rep.RunKey] = pendingReport{report: rep, order: r.next}
+	r.broadcast()
+}
+
+func (r *reporter) broadcast() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// run sends until ctx ends.
+func (r *reporter) run(ctx context.Context) {
+	for {
+		batch, changed := r.batch()
+		if len(batch) == 0 {
+			select {
+			case <-changed:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		s, err := r.link.get(ctx)
+		if err != nil {
+			return
+		}
+		if r.send(ctx, s, batch) {
+			continue
+		}
+		_, relinked := r.link.peek()
+		select {
+		case <-time.After(reportRetry):
+		case <-relinked:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// send gives one batch to the server and reports whether all of it was answered.
+func (r *reporter) send(ctx context.Context, s *session, batch []pendingReport) bool {
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	defer cancel()
+	out := wire.RunReports{Reports: make([]wire.RunReport, len(batch))}
+	for i, p := range batch {
+		out.Reports[i] = p.report
+	}
+	var ack wire.RunReportsAck
+	if err := s.request(ctx, wire.TypeRunReport, out, &ack); err != nil {
+		r.log.WarnContext(ctx, "reports were not taken, they are kept", slog.Int("reports", len(batch)), slog.Any("error", err))
+		return false
+	}
+	answered := make(map[api.RunKey]bool, len(batch))
+	for _, k := range ack.Accepted {
+		answered[k] = true
+	}
+	for _, ref := range ack.Refused {
+		answered[ref.Key] = true
+		r.log.InfoContext(ctx, "a report was refused", slog.String("pod", ref.Key.PodID),
+			slog.Int("attempt", ref.Key.Attempt), slog.String("code", ref.Code))
+	}
+	for _, p := range batch {
+		if answered[p.report.RunKey] && p.report.Status == api.RunExited {
+			r.acked(ctx, p.report.RunKey)
+		}
+	}
+	return r.settle(batch, answered)
+}
+
+func (r *reporter) settle(batch []pendingReport, answered map[api.RunKey]bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := true
+	for _, p := range batch {
+		key := p.report.RunKey
+		if !answered[key] {
+			all = false
+			continue
+		}
+		if r.pending[key].order == p.order {
+			delete(r.pending, key)
+		}
+	}
+	r.broadcast()
+	return all
+}
+
+// batch gives the oldest reports that fit into one frame, and a channel that closes
+// at the next change.
+func (r *reporter) batch() ([]pendingReport, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]pendingReport, 0, len(r.pending))
+	for _, p := range r.pending {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b pendingReport) int { return cmp.Compare(a.order, b.order) })
+	size := 0
+	for i, p := range all {
+		size += reportOverhead + len(p.report.Message)
+		if t := p.report.Termination; t != nil {
+			size += len(t.LastOutput) + len(t.Message)
+		}
+		if i > 0 && size > maxBatchBytes {
+			return all[:i], r.changed
+		}
+	}
+	return all, r.changed
+}
+
+// flush waits until every report has been answered.
+func (r *reporter) flush(ctx context.Context) bool {
+	for {
+		r.mu.Lock()
+		n, changed := len(r.pending), r.changed
+		r.mu.Unlock()
+		if n == 0 {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
