@@ -5,6 +5,7 @@ go 1.26
 require (
 	github.com/benbjohnson/immutable v0.4.3
 	github.com/stark-orchestrator/stark/shared v0.0.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (

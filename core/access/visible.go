@@ -37,6 +37,8 @@ func VisibleNamespace(i Identity, _ api.Namespace) bool { return i.Can(Read, Nam
 
 // VisibleUser reports whether the identity may see a profile: everybody sees
 // their own, admins and operators all.
-func VisibleUser(i Identity, u api.User) bool { return !i.Anonymous && (own(i, u.ID) || i.Can(Read, User)) }
+func VisibleUser(i Identity, u api.User) bool {
+	return !i.Anonymous && (own(i, u.ID) || i.Can(Read, User))
+}
 
 func own(i Identity, owner string) bool { return i.UserID != "" && i.UserID == owner }

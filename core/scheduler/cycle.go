@@ -104,24 +104,9 @@ func newNodeInfo(n *api.Node, maxPods int, member map[[2]string]bool) *NodeInfo 
 // toleratedBy reports whether any toleration lets a pod onto a taint.
 func toleratedBy(tolerations []api.Toleration, t api.Taint) bool {
 	for i := range tolerations {
-		if covers(&tolerations[i], t) {
+		if tolerations[i].Tolerates(t) {
 			return true
 		}
 	}
 	return false
-}
-
-// covers follows Kubernetes: no key with Exists covers every taint, no effect
-// covers every effect.
-func covers(o *api.Toleration, t api.Taint) bool {
-	switch {
-	case o.Effect != "" && o.Effect != t.Effect:
-		return false
-	case o.Key == "":
-		return o.Operator == api.TolerationExists
-	case o.Key != t.Key:
-		return false
-	default:
-		return o.Operator == api.TolerationExists || o.Value == t.Value
-	}
 }

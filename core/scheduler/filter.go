@@ -58,6 +58,7 @@ func kindFilters() []Filter {
 		},
 		filter{name: "Taints", fits: tolerates, explain: untolerated},
 		filter{name: "NodeSelector", fits: selected, explain: saying("node(s) did not match the pod's node selector")},
+		filter{name: "NodeAffinity", fits: near, explain: saying("node(s) did not match the pod's node affinity")},
 	}
 }
 
@@ -141,10 +142,10 @@ func untolerated(p *PodInfo, n *NodeInfo) Refusal {
 }
 
 func selected(p *PodInfo, n *NodeInfo) bool {
-	for k, v := range p.Pod.Scheduling.NodeSelector {
-		if have, ok := n.Node.Labels[k]; !ok || have != v {
-			return false
-		}
-	}
-	return true
+	return api.MatchesLabels(p.Pod.Scheduling.NodeSelector, n.Node.Labels)
+}
+
+func near(p *PodInfo, n *NodeInfo) bool {
+	a := p.Pod.Scheduling.NodeAffinity
+	return a == nil || a.Required == nil || a.Required.Matches(n.Node.Name, n.Node.Labels)
 }

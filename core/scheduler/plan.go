@@ -23,7 +23,17 @@ type Decision struct {
 	Verdict     *api.Verdict // nil when there is a node
 	Score       int          // of the node, 0 to MaxScore
 	Scores      []ScorePart  // what the score is made of
+
+	seen mark // the pod as the plan saw it
 }
+
+// mark tells one state of a pod from another.
+type mark struct {
+	incarnation int
+	updated     time.Time
+}
+
+func markOf(p *api.Pod) mark { return mark{incarnation: p.Incarnation, updated: p.UpdatedAt} }
 
 // ScorePart is what one scorer gave to the chosen node.
 type ScorePart struct {
@@ -57,7 +67,7 @@ func (pl Pipeline) Plan(s Snapshot, now time.Time) []Decision {
 	decisions := make([]Decision, 0, len(c.pending))
 	for i := range c.pending {
 		p := &c.pending[i]
-		d := Decision{PodID: p.Pod.ID, Incarnation: p.Pod.Incarnation}
+		d := Decision{PodID: p.Pod.ID, Incarnation: p.Pod.Incarnation, seen: markOf(p.Pod)}
 		c.filter(p, filters)
 		if len(c.fits) == 0 {
 			d.Verdict = pl.verdict(c, p, filters, now)

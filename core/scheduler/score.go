@@ -23,8 +23,8 @@ type scorer struct {
 	score  func(p *PodInfo, nodes []*NodeInfo, scores []int)
 }
 
-func (s scorer) Name() string                                        { return s.name }
-func (s scorer) Weight() int                                         { return s.weight }
+func (s scorer) Name() string                                      { return s.name }
+func (s scorer) Weight() int                                       { return s.weight }
 func (s scorer) Score(p *PodInfo, nodes []*NodeInfo, scores []int) { s.score(p, nodes, scores) }
 
 // taintWeight makes an untolerated PreferNoSchedule taint weigh more than any
