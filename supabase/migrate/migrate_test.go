@@ -1,6 +1,7 @@
 package migrate_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"slices"
@@ -14,7 +15,7 @@ import (
 	"github.com/stark-orchestrator/stark/supabase/migrate/migratetest"
 )
 
-func TestMain(m *testing.M) { os.Exit(migratetest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(migratetest.Main(context.Background(), m)) }
 
 func TestUpAppliesEverythingOnce(t *testing.T) {
 	t.Parallel()

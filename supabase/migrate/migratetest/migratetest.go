@@ -36,17 +36,17 @@ var counter atomic.Int64
 
 // Main runs the tests of a package on a Postgres that it starts and stops. It
 // belongs into TestMain.
-func Main(m *testing.M) int {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+func Main(ctx context.Context, m *testing.M) int {
+	starting, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := start(ctx); err != nil {
+	if err := start(starting); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	code := m.Run()
-	ctx, cancel = context.WithTimeout(context.Background(), limit)
+	stopping, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := server.Stop(ctx); err != nil {
+	if err := server.Stop(stopping); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -94,12 +94,12 @@ type DB struct {
 }
 
 // New gives a database with every migration applied.
-func New(t testing.TB) *DB { t.Helper(); return clone(t, template) }
+func New(t *testing.T) *DB { t.Helper(); return clone(t, template) }
 
 // Bare gives a database as a fresh Supabase project has it, without migrations.
-func Bare(t testing.TB) *DB { t.Helper(); return clone(t, bare) }
+func Bare(t *testing.T) *DB { t.Helper(); return clone(t, bare) }
 
-func clone(t testing.TB, from string) *DB {
+func clone(t *testing.T, from string) *DB {
 	t.Helper()
 	name := fmt.Sprintf("t%d", counter.Add(1))
 	err := on(t.Context(), bootstrap.Superuser, "postgres", func(ctx context.Context, conn *pgx.Conn) error {
@@ -118,7 +118,7 @@ func clone(t testing.TB, from string) *DB {
 func (d *DB) URL() string { return server.URL(d.Name) }
 
 // Connect opens a further connection, closed when the test ends.
-func (d *DB) Connect(t testing.TB, role string) *pgx.Conn {
+func (d *DB) Connect(t *testing.T, role string) *pgx.Conn {
 	t.Helper()
 	conn, err := server.Connect(t.Context(), role, d.Name)
 	if err != nil {
@@ -129,7 +129,7 @@ func (d *DB) Connect(t testing.TB, role string) *pgx.Conn {
 }
 
 // User makes an account with the roles, and viewer, as signing up does.
-func (d *DB) User(t testing.TB, roles ...string) string {
+func (d *DB) User(t *testing.T, roles ...string) string {
 	t.Helper()
 	id := uuid.NewString()
 	d.Exec(t, `insert into auth.users (id, email) values ($1, $2)`, id, id+"@example.com")
@@ -140,27 +140,27 @@ func (d *DB) User(t testing.TB, roles ...string) string {
 }
 
 // Pack makes a ready pack and returns its id.
-func (d *DB) Pack(t testing.TB, owner, name, version string) string {
+func (d *DB) Pack(t *testing.T, owner, name, version string) string {
 	t.Helper()
 	return Value[string](t, d.Conn, `insert into public.packs (name, version, runtime_tag, owner_id, status, bundle_sha256, bundle_size)
 		values ($1, $2, 'node', $3, 'ready', $4, 10) returning id::text`, name, version, owner, strings.Repeat("a", 64))
 }
 
 // Exec runs a statement as postgres.
-func (d *DB) Exec(t testing.TB, sql string, args ...any) int64 {
+func (d *DB) Exec(t *testing.T, sql string, args ...any) int64 {
 	t.Helper()
 	return Exec(t, d.Conn, sql, args...)
 }
 
 // As runs do in a transaction as the signed-in user, as PostgREST does, and
 // keeps it unless do fails.
-func (d *DB) As(t testing.TB, userID string, do func(q Querier) error) error {
+func (d *DB) As(t *testing.T, userID string, do func(q Querier) error) error {
 	t.Helper()
 	return AsOn(t, d.Conn, userID, do)
 }
 
 // AsOn is As on a connection of the caller's.
-func AsOn(t testing.TB, conn *pgx.Conn, userID string, do func(q Querier) error) error {
+func AsOn(t *testing.T, conn *pgx.Conn, userID string, do func(q Querier) error) error {
 	t.Helper()
 	return pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
 		claims := fmt.Sprintf(`{"sub":%q,"role":"authenticated"}`, userID)
@@ -175,7 +175,7 @@ func AsOn(t testing.TB, conn *pgx.Conn, userID string, do func(q Querier) error)
 }
 
 // AsService runs do in a transaction as service_role.
-func (d *DB) AsService(t testing.TB, do func(q Querier) error) error {
+func (d *DB) AsService(t *testing.T, do func(q Querier) error) error {
 	t.Helper()
 	return pgx.BeginFunc(t.Context(), d.Conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(t.Context(), `set local role service_role`); err != nil {
@@ -192,7 +192,7 @@ type Querier interface {
 }
 
 // Exec runs a statement that must succeed and returns how many rows it touched.
-func Exec(t testing.TB, q Querier, sql string, args ...any) int64 {
+func Exec(t *testing.T, q Querier, sql string, args ...any) int64 {
 	t.Helper()
 	tag, err := q.Exec(t.Context(), sql, args...)
 	if err != nil {
@@ -202,7 +202,7 @@ func Exec(t testing.TB, q Querier, sql string, args ...any) int64 {
 }
 
 // Values returns the only column of a query that must succeed.
-func Values[T any](t testing.TB, q Querier, sql string, args ...any) []T {
+func Values[T any](t *testing.T, q Querier, sql string, args ...any) []T {
 	t.Helper()
 	rows, err := q.Query(t.Context(), sql, args...)
 	if err != nil {
@@ -216,7 +216,7 @@ func Values[T any](t testing.TB, q Querier, sql string, args ...any) []T {
 }
 
 // Value returns the only value of a query that must succeed.
-func Value[T any](t testing.TB, q Querier, sql string, args ...any) T {
+func Value[T any](t *testing.T, q Querier, sql string, args ...any) T {
 	t.Helper()
 	out := Values[T](t, q, sql, args...)
 	if len(out) != 1 {
