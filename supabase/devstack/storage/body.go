@@ -7,6 +7,8 @@ import (
 	"mime"
 	"net/http"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // maxJSON bounds every JSON request body, and user metadata likewise.
@@ -79,4 +81,10 @@ func limitReadTime(w http.ResponseWriter) (restore func()) {
 	c := http.NewResponseController(w)
 	_ = c.SetReadDeadline(time.Now().Add(bodyTimeout))
 	return func() { _ = c.SetReadDeadline(time.Time{}) }
+}
+
+// ScanTimestamptz implements pgtype.TimestamptzScanner.
+func (t *timestamp) ScanTimestamptz(v pgtype.Timestamptz) error {
+	*t = timestamp(v.Time)
+	return nil
 }

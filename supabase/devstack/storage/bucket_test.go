@@ -43,12 +43,12 @@ func TestBucketInput(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	for body, code := range map[string]string{
-		`{"name":"z","file_size_limit":"lots"}`:       "InvalidRequest",
-		`{"name":"z","file_size_limit":-1}`:           "InvalidRequest",
+		`{"name":"z","file_size_limit":"lots"}`:         "InvalidRequest",
+		`{"name":"z","file_size_limit":-1}`:             "InvalidRequest",
 		`{"name":"z","file_size_limit":"9999999999GB"}`: "EntityTooLarge",
-		`{"name":"z","allowed_mime_types":"x"}`:       "InvalidRequest",
-		`{"name":"z","allowed_mime_types":["x"]}`:     "InvalidMimeType",
-		`{"name":"z","type":"ANALYTICS"}`:             "FeatureNotEnabled",
+		`{"name":"z","allowed_mime_types":"x"}`:         "InvalidRequest",
+		`{"name":"z","allowed_mime_types":["x"]}`:       "InvalidMimeType",
+		`{"name":"z","type":"ANALYTICS"}`:               "FeatureNotEnabled",
 	} {
 		r.want(t, r.json(t, "POST", "/bucket", service(), body), 400, code)
 	}

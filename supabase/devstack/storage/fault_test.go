@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -13,52 +14,50 @@ func TestErrorsCarryStorageCodes(t *testing.T) {
 	r := newRig(t, `"file_size_limit":2000`, `"allowed_mime_types":["text/plain","image/*"]`)
 	r.put(t, "there", "content")
 	tests := []struct {
-		name                       string
-		got                        func(t *testing.T) answer
+		name                      string
+		got                       request
 		statusCode, errName, code string
 	}{
-		{"bucket absent", func(t *testing.T) answer { return r.get(t, "/bucket/none", service()) }, "404", "Bucket not found", "NoSuchBucket"},
-		{"bucket hidden", func(t *testing.T) answer { return r.get(t, "/bucket/"+r.bucket, anon()) }, "404", "Bucket not found", "NoSuchBucket"},
-		{"object in absent bucket", func(t *testing.T) answer { return r.get(t, "/object/none/x", service()) }, "404", "Bucket not found", "NoSuchBucket"},
-		{"object absent", func(t *testing.T) answer { return r.get(t, r.object("none"), service()) }, "404", "not_found", "NoSuchKey"},
-		{"object hidden", func(t *testing.T) answer { return r.get(t, r.object("there"), user(alice)) }, "404", "not_found", "NoSuchKey"},
-		{"bucket exists", func(t *testing.T) answer { return r.json(t, "POST", "/bucket", service(), `{"name":"`+r.bucket+`"}`) }, "409", "Duplicate", "BucketAlreadyExists"},
-		{"object exists", func(t *testing.T) answer { return r.do(t, "POST", r.object("there"), service(), strings.NewReader("x"), "Content-Type: text/plain") }, "409", "Duplicate", "KeyAlreadyExists"},
-		{"sign-upload of existing", func(t *testing.T) answer { return r.json(t, "POST", "/object/upload/sign/"+r.bucket+"/there", service(), `{}`) }, "409", "Duplicate", "KeyAlreadyExists"},
-		{"policies refuse insert", func(t *testing.T) answer { return r.do(t, "POST", r.object("new"), user(alice), strings.NewReader("x"), "Content-Type: text/plain") }, "403", "Unauthorized", "AccessDenied"},
-		{"policies refuse bucket", func(t *testing.T) answer { return r.json(t, "POST", "/bucket", user(alice), `{"name":"x`+r.bucket+`"}`) }, "403", "Unauthorized", "AccessDenied"},
-		{"policies refuse delete", func(t *testing.T) answer { return r.do(t, "DELETE", r.object("there"), user(alice), nil) }, "403", "Unauthorized", "AccessDenied"},
-		{"garbage token", func(t *testing.T) answer { return r.get(t, "/bucket", "garbage") }, "403", "Unauthorized", "AccessDenied"},
-		{"expired token", func(t *testing.T) answer {
-			return r.get(t, "/bucket", token(map[string]any{"role": "anon", "exp": time.Now().Add(-time.Hour).Unix()}))
-		}, "403", "Unauthorized", "AccessDenied"},
-		{"no authorization", func(t *testing.T) answer { return r.get(t, "/bucket", "") }, "400", "Error", "InvalidRequest"},
-		{"no authorization for a private object", func(t *testing.T) answer { return r.get(t, r.object("there"), "") }, "400", "Error", "InvalidRequest"},
-		{"too large by length", func(t *testing.T) answer { return r.do(t, "POST", r.object("big"), service(), strings.NewReader(strings.Repeat("x", 2001)), "Content-Type: text/plain") }, "413", "Payload too large", "EntityTooLarge"},
-		{"too large in chunks", func(t *testing.T) answer { return r.do(t, "POST", r.object("big"), service(), unsized(2001), "Content-Type: text/plain") }, "413", "Payload too large", "EntityTooLarge"},
-		{"type not allowed", func(t *testing.T) answer { return r.do(t, "POST", r.object("t"), service(), strings.NewReader("x"), "Content-Type: text/plain;charset=UTF-8") }, "415", "invalid_mime_type", "InvalidMimeType"},
-		{"no type at all", func(t *testing.T) answer { return r.do(t, "POST", r.object("t"), service(), strings.NewReader("x")) }, "415", "invalid_mime_type", "InvalidMimeType"},
-		{"bad key", func(t *testing.T) answer { return r.do(t, "POST", r.object("a%23b"), service(), strings.NewReader("x"), "Content-Type: text/plain") }, "400", "InvalidKey", "InvalidKey"},
-		{"dots in a key", func(t *testing.T) answer { return r.do(t, "POST", r.object("a/%2e%2e/b"), service(), strings.NewReader("x"), "Content-Type: text/plain") }, "400", "InvalidKey", "InvalidKey"},
-		{"foreign letters in a key", func(t *testing.T) answer { return r.get(t, r.object("%C3%A4"), service()) }, "400", "InvalidKey", "InvalidKey"},
-		{"long key", func(t *testing.T) answer { return r.get(t, r.object(strings.Repeat("k", 1025)), service()) }, "400", "InvalidKey", "InvalidKey"},
-		{"bad bucket name", func(t *testing.T) answer { return r.json(t, "POST", "/bucket", service(), `{"name":"a/b"}`) }, "400", "Invalid Input", "InvalidBucketName"},
-		{"padded bucket name", func(t *testing.T) answer { return r.json(t, "POST", "/bucket", service(), `{"name":" a"}`) }, "400", "Invalid Input", "InvalidBucketName"},
-		{"missing field", func(t *testing.T) answer { return r.json(t, "POST", "/bucket", service(), `{}`) }, "400", "Error", "InvalidRequest"},
-		{"wrong field type", func(t *testing.T) answer { return r.json(t, "POST", "/bucket", service(), `{"name":5}`) }, "400", "Error", "InvalidRequest"},
-		{"body is null", func(t *testing.T) answer { return r.json(t, "POST", "/bucket", service(), `null`) }, "400", "Error", "InvalidRequest"},
-		{"body of another type", func(t *testing.T) answer { return r.do(t, "POST", "/bucket", service(), strings.NewReader(`{"name":"x"}`), "Content-Type: text/plain") }, "400", "Error", "InvalidRequest"},
-		{"malformed JSON", func(t *testing.T) answer { return r.json(t, "POST", "/bucket", service(), `{"name":`) }, "400", "FastifyError", "InvalidRequest"},
-		{"empty JSON", func(t *testing.T) answer { return r.json(t, "POST", "/bucket", service(), ``) }, "400", "FastifyError", "InvalidRequest"},
-		{"huge JSON", func(t *testing.T) answer { return r.json(t, "POST", "/bucket", service(), `{"name":"`+strings.Repeat("x", 1<<20)+`"}`) }, "413", "FastifyError", "InvalidRequest"},
-		{"bucket not empty", func(t *testing.T) answer { return r.do(t, "DELETE", "/bucket/"+r.bucket, anon(), nil) }, "409", "ResourceNotEmpty", "ResourceNotEmpty"},
-		{"signed URL, bad token", func(t *testing.T) answer { return r.get(t, "/object/sign/"+r.bucket+"/there?token=x", "") }, "400", "InvalidJWT", "InvalidJWT"},
-		{"limit above the server's", func(t *testing.T) answer { return r.json(t, "POST", "/bucket", service(), `{"name":"x`+r.bucket+`","file_size_limit":"1MB"}`) }, "413", "Payload too large", "EntityTooLarge"},
+		{"bucket absent", get("/bucket/none", service()), "404", "Bucket not found", "NoSuchBucket"},
+		{"bucket hidden", get("/bucket/"+r.bucket, anon()), "404", "Bucket not found", "NoSuchBucket"},
+		{"object in absent bucket", get("/object/none/x", service()), "404", "Bucket not found", "NoSuchBucket"},
+		{"object absent", get(r.object("none"), service()), "404", "not_found", "NoSuchKey"},
+		{"object hidden", get(r.object("there"), user(alice)), "404", "not_found", "NoSuchKey"},
+		{"bucket exists", sendJSON("POST", "/bucket", service(), `{"name":"`+r.bucket+`"}`), "409", "Duplicate", "BucketAlreadyExists"},
+		{"object exists", send("POST", r.object("there"), service(), strings.NewReader("x"), "Content-Type: text/plain"), "409", "Duplicate", "KeyAlreadyExists"},
+		{"sign-upload of existing", sendJSON("POST", "/object/upload/sign/"+r.bucket+"/there", service(), `{}`), "409", "Duplicate", "KeyAlreadyExists"},
+		{"policies refuse insert", send("POST", r.object("new"), user(alice), strings.NewReader("x"), "Content-Type: text/plain"), "403", "Unauthorized", "AccessDenied"},
+		{"policies refuse bucket", sendJSON("POST", "/bucket", user(alice), `{"name":"x`+r.bucket+`"}`), "403", "Unauthorized", "AccessDenied"},
+		{"policies refuse delete", send("DELETE", r.object("there"), user(alice), nil), "403", "Unauthorized", "AccessDenied"},
+		{"garbage token", get("/bucket", "garbage"), "403", "Unauthorized", "AccessDenied"},
+		{"expired token", get("/bucket", token(map[string]any{"role": "anon", "exp": time.Now().Add(-time.Hour).Unix()})), "403", "Unauthorized", "AccessDenied"},
+		{"no authorization", get("/bucket", ""), "400", "Error", "InvalidRequest"},
+		{"no authorization for a private object", get(r.object("there"), ""), "400", "Error", "InvalidRequest"},
+		{"too large by length", send("POST", r.object("big"), service(), strings.NewReader(strings.Repeat("x", 2001)), "Content-Type: text/plain"), "413", "Payload too large", "EntityTooLarge"},
+		{"too large in chunks", send("POST", r.object("big"), service(), unsized(2001), "Content-Type: text/plain"), "413", "Payload too large", "EntityTooLarge"},
+		{"type not allowed", send("POST", r.object("t"), service(), strings.NewReader("x"), "Content-Type: text/plain;charset=UTF-8"), "415", "invalid_mime_type", "InvalidMimeType"},
+		{"no type at all", send("POST", r.object("t"), service(), strings.NewReader("x")), "415", "invalid_mime_type", "InvalidMimeType"},
+		{"bad key", send("POST", r.object("a%23b"), service(), strings.NewReader("x"), "Content-Type: text/plain"), "400", "InvalidKey", "InvalidKey"},
+		{"dots in a key", send("POST", r.object("a/%2e%2e/b"), service(), strings.NewReader("x"), "Content-Type: text/plain"), "400", "InvalidKey", "InvalidKey"},
+		{"foreign letters in a key", get(r.object("%C3%A4"), service()), "400", "InvalidKey", "InvalidKey"},
+		{"long key", get(r.object(strings.Repeat("k", 1025)), service()), "400", "InvalidKey", "InvalidKey"},
+		{"bad bucket name", sendJSON("POST", "/bucket", service(), `{"name":"a/b"}`), "400", "Invalid Input", "InvalidBucketName"},
+		{"padded bucket name", sendJSON("POST", "/bucket", service(), `{"name":" a"}`), "400", "Invalid Input", "InvalidBucketName"},
+		{"missing field", sendJSON("POST", "/bucket", service(), `{}`), "400", "Error", "InvalidRequest"},
+		{"wrong field type", sendJSON("POST", "/bucket", service(), `{"name":5}`), "400", "Error", "InvalidRequest"},
+		{"body is null", sendJSON("POST", "/bucket", service(), `null`), "400", "Error", "InvalidRequest"},
+		{"body of another type", send("POST", "/bucket", service(), strings.NewReader(`{"name":"x"}`), "Content-Type: text/plain"), "400", "Error", "InvalidRequest"},
+		{"malformed JSON", sendJSON("POST", "/bucket", service(), `{"name":`), "400", "FastifyError", "InvalidRequest"},
+		{"empty JSON", sendJSON("POST", "/bucket", service(), ``), "400", "FastifyError", "InvalidRequest"},
+		{"huge JSON", sendJSON("POST", "/bucket", service(), `{"name":"`+strings.Repeat("x", 1<<20)+`"}`), "413", "FastifyError", "InvalidRequest"},
+		{"bucket not empty", send("DELETE", "/bucket/"+r.bucket, anon(), nil), "409", "ResourceNotEmpty", "ResourceNotEmpty"},
+		{"signed URL, bad token", get("/object/sign/"+r.bucket+"/there?token=x", ""), "400", "InvalidJWT", "InvalidJWT"},
+		{"limit above the server's", sendJSON("POST", "/bucket", service(), `{"name":"x`+r.bucket+`","file_size_limit":"1MB"}`), "413", "Payload too large", "EntityTooLarge"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r.refused(t, tt.got(t), tt.statusCode, tt.errName, tt.code)
+			r.refused(t, r.do(t, tt.got.method, tt.got.path, tt.got.token, tt.got.body, tt.got.headers...), tt.statusCode, tt.errName, tt.code)
 		})
 	}
 }
@@ -110,4 +109,21 @@ func TestPostgresDown(t *testing.T) {
 	if got := r.get(t, "/status", ""); got.status != 200 {
 		t.Errorf("/status: got %d, want 200", got.status)
 	}
+}
+
+// request is one row's question.
+type request struct {
+	method, path, token string
+	body                io.Reader
+	headers             []string
+}
+
+func send(method, path, token string, body io.Reader, headers ...string) request {
+	return request{method, path, token, body, headers}
+}
+
+func get(path, token string) request { return send("GET", path, token, nil) }
+
+func sendJSON(method, path, token, body string) request {
+	return send(method, path, token, strings.NewReader(body), "Content-Type: application/json")
 }

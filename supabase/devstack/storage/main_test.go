@@ -173,7 +173,6 @@ func (a answer) field(t *testing.T, name string) string {
 	return fmt.Sprint(m[name])
 }
 
-
 func (r *rig) do(t *testing.T, method, path, tok string, body io.Reader, headers ...string) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, r.url+path, body)
