@@ -57,7 +57,7 @@ func TestErrorsCarryStorageCodes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r.refused(t, r.do(t, tt.got.method, tt.got.path, tt.got.token, tt.got.body, tt.got.headers...), tt.statusCode, tt.errName, tt.code)
+			r.refused(t, r.send(t, tt.got), tt.statusCode, tt.errName, tt.code)
 		})
 	}
 }
@@ -126,4 +126,9 @@ func get(path, token string) request { return send("GET", path, token, nil) }
 
 func sendJSON(method, path, token, body string) request {
 	return send(method, path, token, strings.NewReader(body), "Content-Type: application/json")
+}
+
+func (r *rig) send(t *testing.T, q request) answer {
+	t.Helper()
+	return r.do(t, q.method, q.path, q.token, q.body, q.headers...)
 }

@@ -10,7 +10,7 @@ import (
 type operation struct {
 	name  string
 	needs []string
-	do    func(t *testing.T, r *rig) answer
+	do    func(r *rig) request
 	// refusal names the code for each missing policy; "" stands for 200 without effect.
 	refusal map[string]string
 }
@@ -18,14 +18,14 @@ type operation struct {
 func operations() []operation {
 	as := user(alice)
 	text := "Content-Type: text/plain"
-	upload := func(method, key string, headers ...string) func(*testing.T, *rig) answer {
-		return func(t *testing.T, r *rig) answer {
-			return r.do(t, method, r.object(key), as, strings.NewReader("new"), append(headers, text)...)
+	upload := func(method, key string, headers ...string) func(*rig) request {
+		return func(r *rig) request {
+			return send(method, r.object(key), as, strings.NewReader("new"), append(headers, text)...)
 		}
 	}
-	transfer := func(verb string) func(*testing.T, *rig) answer {
-		return func(t *testing.T, r *rig) answer {
-			return r.json(t, "POST", "/object/"+verb, as, `{"bucketId":"`+r.bucket+`","sourceKey":"there","destinationKey":"target"}`)
+	transfer := func(verb string) func(*rig) request {
+		return func(r *rig) request {
+			return sendJSON("POST", "/object/"+verb, as, `{"bucketId":"`+r.bucket+`","sourceKey":"there","destinationKey":"target"}`)
 		}
 	}
 	denied := map[string]string{"insert": "AccessDenied", "select": "AccessDenied", "update": "AccessDenied", "delete": "AccessDenied"}
@@ -35,22 +35,22 @@ func operations() []operation {
 		{"upsert of a new key", []string{"insert", "select", "update"}, upload("POST", "new", "X-Upsert: true"), denied},
 		{"upsert of a present key", []string{"insert", "select", "update"}, upload("POST", "there", "X-Upsert: true"), denied},
 		{"put of a new key", []string{"insert", "select", "update"}, upload("PUT", "new"), denied},
-		{"signed upload", []string{"insert"}, func(t *testing.T, r *rig) answer {
-			return r.json(t, "POST", "/object/upload/sign/"+r.bucket+"/new", as, `{}`)
+		{"signed upload", []string{"insert"}, func(r *rig) request {
+			return sendJSON("POST", "/object/upload/sign/"+r.bucket+"/new", as, `{}`)
 		}, denied},
-		{"download", []string{"select"}, func(t *testing.T, r *rig) answer { return r.get(t, r.object("there"), as) }, hidden},
-		{"info", []string{"select"}, func(t *testing.T, r *rig) answer { return r.get(t, "/object/info/"+r.bucket+"/there", as) }, hidden},
-		{"sign", []string{"select"}, func(t *testing.T, r *rig) answer {
-			return r.json(t, "POST", "/object/sign/"+r.bucket+"/there", as, `{"expiresIn":60}`)
+		{"download", []string{"select"}, func(r *rig) request { return get(r.object("there"), as) }, hidden},
+		{"info", []string{"select"}, func(r *rig) request { return get("/object/info/"+r.bucket+"/there", as) }, hidden},
+		{"sign", []string{"select"}, func(r *rig) request {
+			return sendJSON("POST", "/object/sign/"+r.bucket+"/there", as, `{"expiresIn":60}`)
 		}, hidden},
-		{"list", []string{"select"}, func(t *testing.T, r *rig) answer {
-			return r.json(t, "POST", "/object/list/"+r.bucket, as, `{"prefix":""}`)
+		{"list", []string{"select"}, func(r *rig) request {
+			return sendJSON("POST", "/object/list/"+r.bucket, as, `{"prefix":""}`)
 		}, map[string]string{"select": ""}},
 		{"copy", []string{"select", "insert"}, transfer("copy"), map[string]string{"select": "NoSuchKey", "insert": "AccessDenied"}},
 		{"move", []string{"select", "update"}, transfer("move"), map[string]string{"select": "NoSuchKey", "update": "NoSuchKey"}},
-		{"delete", []string{"select", "delete"}, func(t *testing.T, r *rig) answer { return r.do(t, "DELETE", r.object("there"), as, nil) }, denied},
-		{"delete many", []string{"select", "delete"}, func(t *testing.T, r *rig) answer {
-			return r.json(t, "DELETE", "/object/"+r.bucket, as, `{"prefixes":["there"]}`)
+		{"delete", []string{"select", "delete"}, func(r *rig) request { return send("DELETE", r.object("there"), as, nil) }, denied},
+		{"delete many", []string{"select", "delete"}, func(r *rig) request {
+			return sendJSON("DELETE", "/object/"+r.bucket, as, `{"prefixes":["there"]}`)
 		}, map[string]string{"select": "", "delete": ""}},
 	}
 }
@@ -68,7 +68,7 @@ func TestRightsOfEachOperation(t *testing.T) {
 						r.allow(t, verb)
 					}
 				}
-				got := op.do(t, r)
+				got := r.send(t, op.do(r))
 				switch code := op.refusal[missing]; {
 				case missing == "nothing":
 					r.want(t, got, 200, "")
