@@ -68,3 +68,11 @@ type SetupStatus struct {
 	UserCount    int  `json:"userCount"`
 	CodeRequired bool `json:"codeRequired"` // the caller must send the code that the server printed
 }
+
+// UserQuery selects users in a list.
+type UserQuery struct {
+	Role   Role
+	Search string // part of the e-mail or display name
+	Limit  int
+	Offset int
+}
