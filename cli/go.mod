@@ -1,6 +1,6 @@
 module github.com/stark-orchestrator/stark/cli
 
-go 1.26
+go 1.26.0
 
 require github.com/stark-orchestrator/stark/shared v0.0.0
 
@@ -19,5 +19,7 @@ require github.com/stark-orchestrator/stark/agent v0.0.0
 replace github.com/stark-orchestrator/stark/agent => ../agent
 
 require github.com/stark-orchestrator/stark/supabase v0.0.0
+
+require github.com/evanw/esbuild v0.28.2 // indirect
 
 replace github.com/stark-orchestrator/stark/supabase => ../supabase
