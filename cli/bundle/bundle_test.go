@@ -143,7 +143,7 @@ func TestBundleRefusesWithTheReason(t *testing.T) {
 			[]string{"browser ruled out by fs, index.js:1", `runtimeTag "universal"`},
 		},
 		"no entry":          {map[string]string{"readme.md": ""}, []string{"has no entry", "stark.pack.json"}},
-		"unknown field":     {map[string]string{"stark.pack.json": `{"nmae":"x"}`}, []string{"stark.pack.json", `"nmae"`}},
+		"unknown field":     {map[string]string{"stark.pack.json": `{"naem":"x"}`}, []string{"stark.pack.json", `"naem"`}},
 		"malformed package": {map[string]string{"package.json": `{`, "index.js": ""}, []string{"package.json"}},
 	}
 	for name, c := range cases {
