@@ -115,7 +115,9 @@ create trigger user_roles_keep_admin after delete on public.user_roles
   for each statement execute function stark.user_roles_keep_admin();
 
 -- A profile for every account. It must never raise: that would make signing up
--- fail. Only the display name is taken from what the client sent.
+-- fail. Only the display name is taken from what the client sent. Anonymous
+-- accounts get no role, and so no rights, until they turn into real ones; the
+-- column is read as JSON since older projects lack it.
 create function stark.handle_new_user() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -123,7 +125,9 @@ begin
   values (new.id, new.email,
           nullif(pg_catalog.left(pg_catalog.btrim(new.raw_user_meta_data ->> 'display_name'), 100), ''))
   on conflict (id) do nothing;
-  insert into public.user_roles (user_id, role) values (new.id, 'viewer') on conflict do nothing;
+  if pg_catalog.to_jsonb(new) ->> 'is_anonymous' is distinct from 'true' then
+    insert into public.user_roles (user_id, role) values (new.id, 'viewer') on conflict do nothing;
+  end if;
   return null;
 end $$;
 
@@ -132,12 +136,17 @@ language plpgsql security definer set search_path = '' as $$
 begin
   update public.users u set email = new.email
   where u.id = new.id and u.email is distinct from new.email;
+  if pg_catalog.to_jsonb(old) ->> 'is_anonymous' = 'true' and pg_catalog.to_jsonb(new) ->> 'is_anonymous' = 'false' then
+    insert into public.user_roles (user_id, role) values (new.id, 'viewer') on conflict do nothing;
+  end if;
   return null;
 end $$;
 revoke all on function stark.handle_new_user(), stark.handle_user_email() from public;
 
 create trigger stark_user_created after insert on auth.users
   for each row execute function stark.handle_new_user();
-create trigger stark_user_email after update of email on auth.users
-  for each row when (old.email is distinct from new.email)
+-- The sign-in of a user writes this row too, hence the condition.
+create trigger stark_user_email after update on auth.users
+  for each row when (old.email is distinct from new.email
+    or pg_catalog.to_jsonb(old) -> 'is_anonymous' is distinct from pg_catalog.to_jsonb(new) -> 'is_anonymous')
   execute function stark.handle_user_email();

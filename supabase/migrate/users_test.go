@@ -1,0 +1,233 @@
+package migrate_test
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stark-orchestrator/stark/supabase/migrate/migratetest"
+)
+
+const described = `select concat_ws(' ', u.email, u.display_name, (select string_agg(r.role::text, ',' order by r.role) from public.user_roles r where r.user_id = u.id))
+	from public.users u where u.id = $1`
+
+func TestSigningUpMakesAProfileWhateverTheClientSends(t *testing.T) {
+	t.Parallel()
+	d := migratetest.New(t)
+	for _, test := range []struct{ email, meta, anonymous, want string }{
+		{"a@x.org", `{"display_name":"  Ann  ","roles":["admin"],"role":"admin"}`, "false", "a@x.org Ann viewer"},
+		{"b@x.org", `{"display_name":"` + strings.Repeat("é", 300) + `"}`, "false", "b@x.org " + strings.Repeat("é", 100) + " viewer"},
+		{"c@x.org", `{"display_name":{"a":1}}`, "false", `c@x.org {"a": 1} viewer`},
+		{"d@x.org", `[]`, "false", "d@x.org viewer"},
+		{"e@x.org", `null`, "false", "e@x.org viewer"},
+		{"", `{}`, "true", ""},
+	} {
+		var id string
+		err := d.Conn.QueryRow(t.Context(), `insert into auth.users (id, email, raw_user_meta_data, is_anonymous)
+			values (gen_random_uuid(), nullif($1, ''), $2::text::jsonb, $3::text::boolean) returning id::text`, test.email, test.meta, test.anonymous).Scan(&id)
+		if err != nil {
+			t.Errorf("%+v: %v", test, err)
+			continue
+		}
+		if got := migratetest.Value[string](t, d.Conn, described, id); got != test.want {
+			t.Errorf("%+v: profile %q", test, got)
+		}
+	}
+}
+
+func TestProfilesFollowTheAccount(t *testing.T) {
+	t.Parallel()
+	d := migratetest.New(t)
+	id := migratetest.Value[string](t, d.Conn, `insert into auth.users (id, is_anonymous) values (gen_random_uuid(), true) returning id::text`)
+	d.Exec(t, `update auth.users set last_sign_in_at = now() where id = $1`, id)
+	if got := migratetest.Value[string](t, d.Conn, described, id); got != "" {
+		t.Errorf("an anonymous account is %q", got)
+	}
+	d.Exec(t, `update auth.users set email = 'new@x.org', is_anonymous = false where id = $1`, id)
+	if got := migratetest.Value[string](t, d.Conn, described, id); got != "new@x.org viewer" {
+		t.Errorf("after its conversion it is %q", got)
+	}
+	d.Exec(t, `delete from auth.users where id = $1`, id)
+	if n := migratetest.Value[int](t, d.Conn, `select count(*) from public.users`); n != 0 {
+		t.Error("the profile outlived the account")
+	}
+}
+
+func TestTheFirstAdminIsClaimedOnce(t *testing.T) {
+	t.Parallel()
+	d := migratetest.New(t)
+	var group errgroup.Group
+	var claimed atomic.Int32
+	for range 8 {
+		user, conn := d.User(t), d.Connect(t, "postgres")
+		group.Go(func() error {
+			var did bool
+			if _, err := conn.Exec(t.Context(), `set role service_role`); err != nil {
+				return err
+			}
+			if err := conn.QueryRow(t.Context(), `select stark.claim_first_admin($1)`, user).Scan(&did); err != nil {
+				return err
+			}
+			if did {
+				claimed.Add(1)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if claimed.Load() != 1 {
+		t.Errorf("%d claims succeeded", claimed.Load())
+	}
+	if n := migratetest.Value[int](t, d.Conn, `select count(*) from public.user_roles where role = 'admin'`); n != 1 {
+		t.Errorf("%d admins", n)
+	}
+}
+
+func TestTheLastAdminStays(t *testing.T) {
+	t.Parallel()
+	d := migratetest.New(t)
+	first, second := d.User(t, "admin"), d.User(t, "admin")
+	remove := func(by, whose string) error {
+		return d.As(t, by, func(q migratetest.Querier) error {
+			_, err := q.Exec(t.Context(), `delete from public.user_roles where user_id = $1 and role = 'admin'`, whose)
+			return err
+		})
+	}
+	if err := remove(first, second); err != nil {
+		t.Fatal(err)
+	}
+	if err := remove(first, first); migratetest.Code(err) != "ST409" {
+		t.Errorf("the last admin left: %v", err)
+	}
+}
+
+func TestAccessTokenHook(t *testing.T) {
+	t.Parallel()
+	d := migratetest.New(t)
+	user := d.User(t, "admin")
+	// GoTrue calls it as this role, with its own search_path.
+	conn := d.Connect(t, "supabase_auth_admin")
+	for _, test := range []struct{ event, want string }{
+		{`{"user_id":"` + user + `","claims":{"sub":"x","aud":"a"}}`, `{"aud": "a", "sub": "x", "stark": {"roles": ["admin", "viewer"]}}`},
+		{`{"user_id":"00000000-0000-0000-0000-000000000000","claims":{"sub":"x"}}`, `{"sub": "x", "stark": {"roles": []}}`},
+		{`{"user_id":"nobody","claims":{"sub":"x"}}`, `{"sub": "x"}`},
+		{`{"claims":{"sub":"x"}}`, `{"sub": "x", "stark": {"roles": []}}`},
+		{`{"user_id":"` + user + `","claims":7}`, `7`},
+	} {
+		if got := migratetest.Value[string](t, conn, `select (stark.custom_access_token_hook($1::text::jsonb) -> 'claims')::text`, test.event); got != test.want {
+			t.Errorf("hook(%s) = %s, want %s", test.event, got, test.want)
+		}
+	}
+	if got := migratetest.Value[string](t, conn, `select stark.custom_access_token_hook('[]')::text`); got != "[]" {
+		t.Errorf("hook([]) = %s", got)
+	}
+	err := d.As(t, user, func(q migratetest.Querier) error {
+		_, err := q.Exec(t.Context(), `select stark.custom_access_token_hook('{}')`)
+		return err
+	})
+	if migratetest.Code(err) != "42501" {
+		t.Errorf("a user called the hook: %v", err)
+	}
+}
+
+func TestReadyPacksNeverChange(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	path := f.owner + "/hello/1.0.0/" + strings.Repeat("a", 64) + ".js"
+	if got := migratetest.Value[string](t, f.Conn, `select bundle_path from public.packs where id = $1`, f.pack); got != path {
+		t.Errorf("bundle path %s, want %s", got, path)
+	}
+	for set, code := range map[string]string{
+		`bundle_sha256 = repeat('b', 64)`:        "ST409",
+		`bundle_size = 11`:                       "ST409",
+		`status = 'pending'`:                     "ST409",
+		`version = '2.0.0'`:                      "ST409",
+		`name = 'other'`:                         "ST409",
+		`runtime_tag = 'browser'`:                "ST409",
+		`format = 'esm'`:                         "ST409",
+		`description = repeat('x', 1001)`:        "23514",
+		`metadata = '"text"'`:                    "23514",
+		`description = 'words'`:                  "",
+		`metadata = '{"a":1}'`:                   "",
+		`visibility = 'public'`:                  "",
+		`bundle_path = 'someone/else.js'`:        "",
+		`updated_at = '2000-01-01'::timestamptz`: "",
+	} {
+		if _, err := f.Conn.Exec(t.Context(), `update public.packs set `+set+` where id = $1`, f.pack); migratetest.Code(err) != code {
+			t.Errorf("%s: %v, want %q", set, err, code)
+		}
+	}
+	if got := migratetest.Value[string](t, f.Conn, `select bundle_path from public.packs where id = $1`, f.pack); got != path {
+		t.Errorf("bundle path was moved to %s", got)
+	}
+}
+
+func TestPackNamesAndVersions(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	other := f.User(t, "developer")
+	insert := func(owner, name, version string) error {
+		return f.As(t, owner, func(q migratetest.Querier) error {
+			_, err := q.Exec(t.Context(), `insert into public.packs (name, version, runtime_tag) values ($1, $2, 'node')`, name, version)
+			return err
+		})
+	}
+	for _, test := range []struct{ owner, name, version, code string }{
+		{f.owner, "hello", "1.1.0", ""},
+		{f.owner, "hello", "1.1.0", "23505"},
+		{other, "hello", "7.0.0", "23505"},
+		{other, "mine", "1.0.0-rc.1+build.5", ""},
+		{other, "mine", "1.0", "23514"},
+		{other, "mine", "01.0.0", "23514"},
+		{other, "mine", "1.0.0-01", "23514"},
+		{other, "mine", "v1.0.0", "23514"},
+		{other, "../mine", "1.0.0", "23514"},
+		{other, "9mine", "1.0.0", "23514"},
+		{other, strings.Repeat("m", 65), "1.0.0", "23514"},
+	} {
+		if err := insert(test.owner, test.name, test.version); migratetest.Code(err) != test.code {
+			t.Errorf("%s %s: %v, want %q", test.name, test.version, err, test.code)
+		}
+	}
+	if _, err := f.Conn.Exec(t.Context(), `update public.packs set status = 'ready' where version = '1.1.0'`); migratetest.Code(err) != "23514" {
+		t.Errorf("a pack without a bundle became ready: %v", err)
+	}
+	f.pod(t, "pending")
+	if _, err := f.Conn.Exec(t.Context(), `delete from public.packs where id = $1`, f.pack); migratetest.Code(err) != "23503" {
+		t.Errorf("a pack with pods went: %v", err)
+	}
+}
+
+func TestTwoUsersRaceForAPackName(t *testing.T) {
+	t.Parallel()
+	d := migratetest.New(t)
+	var group errgroup.Group
+	var won atomic.Int32
+	for n := range 8 {
+		user, conn := d.User(t, "developer"), d.Connect(t, "postgres")
+		group.Go(func() error {
+			err := pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
+				_, err := tx.Exec(t.Context(), `insert into public.packs (name, version, runtime_tag, owner_id) values ('wanted', $1, 'node', $2)`, fmt.Sprintf("%d.0.0", n), user)
+				return err
+			})
+			if err == nil {
+				won.Add(1)
+			} else if migratetest.Code(err) != "23505" {
+				return err
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if won.Load() != 1 {
+		t.Errorf("%d users own the name", won.Load())
+	}
+}
