@@ -1,0 +1,146 @@
+package rest
+
+import (
+	"context"
+	"io"
+	"iter"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/core/store"
+	"github.com/stark-orchestrator/stark/server/gotrue"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+// Database is all that the API asks of Postgres. Every method is safe for
+// concurrent use and returns fault.Error for failures that a caller should see.
+type Database interface {
+	UserDatabase
+	PackDatabase
+	NodeDatabase
+	PodDatabase
+	TokenDatabase
+	Ping(ctx context.Context) error
+}
+
+// UserDatabase holds profiles, roles and the first admin.
+type UserDatabase interface {
+	Profile(ctx context.Context, id access.Identity) (api.User, error)
+	UserRoles(ctx context.Context, userID string) (roles []api.Role, found bool, err error)
+	ListUsers(ctx context.Context, id access.Identity, q api.UserQuery) ([]api.User, int, error)
+	SetRoles(ctx context.Context, userID string, roles []api.Role, by string) error
+	SetupStatus(ctx context.Context) (api.SetupStatus, error)
+	ClaimFirstAdmin(ctx context.Context, userID string) (bool, error)
+}
+
+// PackDatabase holds packs; it acts as the user.
+type PackDatabase interface {
+	CreatePack(ctx context.Context, id access.Identity, p api.Pack) (api.Pack, error)
+	CompletePack(ctx context.Context, id access.Identity, packID, sha256 string, size int64) (api.Pack, error)
+	AbandonPack(ctx context.Context, id access.Identity, packID string) error
+	GetPack(ctx context.Context, id access.Identity, packID string) (api.Pack, error)
+	ListPacks(ctx context.Context, id access.Identity, q api.PackQuery) (api.Page[api.Pack], error)
+	PackVersions(ctx context.Context, id access.Identity, name string) ([]api.PackVersion, error)
+	UpdatePack(ctx context.Context, id access.Identity, packID string, r api.UpdatePackRequest) (api.Pack, error)
+	DeletePack(ctx context.Context, id access.Identity, packID string) error
+}
+
+// NodeDatabase holds nodes; it acts as the user.
+type NodeDatabase interface {
+	CreateNode(ctx context.Context, id access.Identity, r api.RegisterNodeRequest) (api.Node, error)
+	GetNode(ctx context.Context, id access.Identity, nodeID string) (api.Node, error)
+	GetNodeByName(ctx context.Context, id access.Identity, name string) (api.Node, error)
+	ListNodes(ctx context.Context, id access.Identity, q api.NodeQuery) (api.Page[api.Node], error)
+	UpdateNode(ctx context.Context, id access.Identity, nodeID string, r api.UpdateNodeRequest) (api.Node, error)
+	DeleteNode(ctx context.Context, id access.Identity, nodeID string) error
+}
+
+// PodDatabase holds pods; it acts as the user.
+type PodDatabase interface {
+	CreatePod(ctx context.Context, id access.Identity, r api.CreatePodRequest) (api.Pod, error)
+	GetPod(ctx context.Context, id access.Identity, podID string) (api.Pod, error)
+	ListPods(ctx context.Context, id access.Identity, q api.PodQuery) (api.Page[api.Pod], error)
+	StopPod(ctx context.Context, id access.Identity, podID string) (pod api.Pod, purged bool, err error)
+	PodHistory(ctx context.Context, id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error)
+	PodRuns(ctx context.Context, id access.Identity, podID string) ([]api.Run, error)
+	Verdict(ctx context.Context, id access.Identity, podID string) (*api.Verdict, error)
+}
+
+// TokenDatabase holds join tokens; it acts as the user.
+type TokenDatabase interface {
+	CreateJoinToken(ctx context.Context, id access.Identity, r api.CreateJoinTokenRequest) (api.JoinToken, error)
+	ListJoinTokens(ctx context.Context, id access.Identity) ([]api.JoinToken, error)
+	RevokeJoinToken(ctx context.Context, id access.Identity, tokenID string) error
+}
+
+// IdentityProvider is Supabase Auth.
+type IdentityProvider interface {
+	SignUp(ctx context.Context, u gotrue.NewUser) (api.Session, error)
+	SignIn(ctx context.Context, email, password string) (api.Session, error)
+	Refresh(ctx context.Context, refreshToken string) (api.Session, error)
+	Logout(ctx context.Context, token string) error
+	AdminCreateUser(ctx context.Context, u gotrue.NewUser) (api.User, error)
+	AdminDeleteUser(ctx context.Context, userID string) error
+	Health(ctx context.Context) error
+}
+
+// BundleStore is the bucket of bundles.
+type BundleStore interface {
+	Put(ctx context.Context, userToken, path string, r io.Reader, size int64, contentType string) error
+	SignedURL(ctx context.Context, path string, ttl time.Duration) (url string, expires time.Time, err error)
+	Delete(ctx context.Context, path string) error
+	Health(ctx context.Context) error
+}
+
+// TokenVerifier tells who an access token speaks for, without roles.
+type TokenVerifier interface {
+	Verify(ctx context.Context, token string) (access.Identity, error)
+}
+
+// LogSource reads the output of a pod from the node that runs it. The sequence
+// ends when the output does or with its first error, and leaving the loop closes
+// the stream at the node. A node that this server cannot reach is Unavailable.
+type LogSource interface {
+	OpenLogs(ctx context.Context, nodeID string, o wire.LogsOpen) iter.Seq2[wire.LogsChunk, error]
+}
+
+// Rate is a number of requests within a time; Requests 0 means without limit.
+type Rate struct {
+	Requests int
+	Per      time.Duration
+}
+
+// Config are the settings of the API.
+type Config struct {
+	CORSOrigins    []string // "https://host", "http://localhost:*", or "*"
+	TrustedProxies []netip.Prefix
+	APIRate        Rate
+	AuthRate       Rate
+	SetupCode      string        // asked for by /auth/setup from other machines; "" refuses them
+	RequestTimeout time.Duration // of one JSON request; 30 s when 0
+	UploadTimeout  time.Duration // of one bundle; 10 min when 0
+	BundleURLTTL   time.Duration // 5 min when 0
+	SpoolDir       string        // for uploads under way; the system's folder when ""
+	Version        string
+}
+
+// Deps is what New puts together. All but WS, Logs, Metrics and Ready must be set.
+type Deps struct {
+	DB       Database
+	Auth     IdentityProvider
+	Bundles  BundleStore
+	Verifier TokenVerifier
+	Store    *store.Store
+	WS       http.Handler         // GET /ws
+	Logs     LogSource            // nil: no node can be reached
+	Metrics  *prometheus.Registry // nil: a registry of its own
+	Ready    func() error         // nil: always; else why the server takes no traffic now
+	Config   Config
+	Logger   *slog.Logger
+}

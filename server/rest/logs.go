@@ -1,0 +1,172 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+const (
+	defaultTail  = 1000
+	maxTail      = 100_000
+	writeTimeout = 30 * time.Second // a reader that takes no line for so long has gone
+)
+
+// podLogs streams the output of a pod as NDJSON, one api.LogLine per line. An
+// error after the first line ends the stream as a line {"error": {...}}, since
+// the status has gone out.
+func (s *server) podLogs(c *gin.Context) {
+	if !s.admit(c, may(access.Read, access.Pod)) {
+		return
+	}
+	ctx := c.Request.Context()
+	open, err := logsOpen(c)
+	var pod api.Pod
+	if err == nil {
+		lookup, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
+		pod, err = s.DB.GetPod(lookup, callerFrom(ctx).Identity, open.PodID)
+		cancel()
+	}
+	if err != nil {
+		s.abort(c, err)
+		return
+	}
+	if !open.Follow { // the node answers at once or not at all
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.config.RequestTimeout)
+		defer cancel()
+	}
+	s.streamLogs(ctx, c, s.logsOf(ctx, pod, open))
+}
+
+func logsOpen(c *gin.Context) (wire.LogsOpen, error) {
+	open := wire.LogsOpen{StreamID: api.NewID(), PodID: c.Param("id")}
+	if !api.ValidID(open.PodID) {
+		return open, api.InvalidField("id", fault.FieldInvalidFormat, "must be a UUID")
+	}
+	var err error
+	if open.Tail, err = intParam(c, "tail", defaultTail, -1, maxTail); err != nil {
+		return open, err
+	}
+	if open.Follow, err = boolParam(c, "follow"); err != nil {
+		return open, err
+	}
+	if open.Previous, err = boolParam(c, "previous"); err != nil {
+		return open, err
+	}
+	if raw := c.Query("since"); raw != "" {
+		t, err := time.Parse(time.RFC3339Nano, raw)
+		if err != nil {
+			return open, api.InvalidField("since", fault.FieldInvalidFormat, "must be a time such as 2026-01-02T15:04:05Z")
+		}
+		open.Since = &t
+	}
+	return open, nil
+}
+
+// logsOf asks the node. Where no node can say, what the last run left behind in
+// the database stands in.
+func (s *server) logsOf(ctx context.Context, pod api.Pod, open wire.LogsOpen) iter.Seq2[wire.LogsChunk, error] {
+	if pod.NodeID == nil || s.Logs == nil {
+		return lastOutput(pod, open.Tail)
+	}
+	return func(yield func(wire.LogsChunk, error) bool) {
+		first := true
+		for chunk, err := range s.Logs.OpenLogs(ctx, *pod.NodeID, open) {
+			code := fault.CodeOf(err)
+			if first && pod.LastTermination != nil && (code == fault.Unavailable || code == fault.NotFound) {
+				lastOutput(pod, open.Tail)(yield)
+				return
+			}
+			first = false
+			if !yield(chunk, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func lastOutput(pod api.Pod, tail int) iter.Seq2[wire.LogsChunk, error] {
+	return func(yield func(wire.LogsChunk, error) bool) {
+		t := pod.LastTermination
+		if t == nil || t.LastOutput == "" {
+			return
+		}
+		lines := strings.Split(strings.TrimSuffix(t.LastOutput, "\n"), "\n")
+		if tail >= 0 && len(lines) > tail {
+			lines = lines[len(lines)-tail:]
+		}
+		chunk := wire.LogsChunk{}
+		for _, line := range lines {
+			chunk.Lines = append(chunk.Lines, api.LogLine{Time: t.FinishedAt, Stream: "log", Line: line, Attempt: t.Attempt})
+		}
+		yield(chunk, nil)
+	}
+}
+
+// streamLogs writes chunks as they come. The status waits for the first of them,
+// so that a node that refuses is told as an error.
+func (s *server) streamLogs(ctx context.Context, c *gin.Context, chunks iter.Seq2[wire.LogsChunk, error]) {
+	rc := http.NewResponseController(c.Writer)
+	enc := json.NewEncoder(c.Writer)
+	started := false
+	for chunk, err := range chunks {
+		if err != nil {
+			s.endLogs(ctx, c, enc, started, err)
+			return
+		}
+		if !started {
+			logHeaders(c)
+			started = true
+		}
+		if err := rc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return
+		}
+		for _, line := range chunk.Lines {
+			if enc.Encode(line) != nil {
+				return // the reader has gone
+			}
+		}
+		if rc.Flush() != nil {
+			return
+		}
+	}
+	if !started {
+		logHeaders(c)
+	}
+}
+
+func logHeaders(c *gin.Context) {
+	c.Header("Content-Type", "application/x-ndjson; charset=utf-8")
+	c.Header("X-Accel-Buffering", "no")
+	c.Status(http.StatusOK)
+	c.Writer.WriteHeaderNow()
+}
+
+func (s *server) endLogs(ctx context.Context, c *gin.Context, enc *json.Encoder, started bool, err error) {
+	switch {
+	case errors.Is(c.Request.Context().Err(), context.Canceled): // the reader has gone
+	case !started:
+		s.abort(c, err)
+	default:
+		if enc.Encode(logFailure{Error: s.fail(ctx, err).body.Error}) != nil {
+			return
+		}
+	}
+}
+
+// logFailure is the last line of a stream that ended in error.
+type logFailure struct {
+	Error fault.Body `json:"error"`
+}

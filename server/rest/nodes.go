@@ -1,0 +1,177 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+)
+
+// pageInput is the paging part of every list. Numbers out of range are clamped.
+type pageInput struct {
+	Page     int `query:"page" doc:"from 1; default 1"`
+	PageSize int `query:"pageSize" doc:"1 to 100; default 20"`
+}
+
+func (p pageInput) query() api.PageQuery { return api.PageQuery{Page: p.Page, PageSize: p.PageSize} }
+
+// idInput names one object.
+type idInput struct {
+	ID string `path:"id" doc:"UUID"`
+}
+
+// uuid gives the id when it can be one.
+func (i idInput) uuid() (string, error) {
+	if !api.ValidID(i.ID) {
+		return "", api.InvalidField("id", fault.FieldInvalidFormat, "must be a UUID")
+	}
+	return i.ID, nil
+}
+
+type listNodesInput struct {
+	pageInput
+	RuntimeType   string `query:"runtimeType" doc:"node or browser"`
+	Runtime       string `query:"runtime" doc:"another name of runtimeType"`
+	Status        string `query:"status"`
+	Search        string `query:"search" doc:"part of the name"`
+	LabelSelector string `query:"labelSelector" doc:"as in Kubernetes"`
+}
+
+type nodeList struct {
+	Nodes    []api.Node `json:"nodes"`
+	Total    int        `json:"total"`
+	Page     int        `json:"page"`
+	PageSize int        `json:"pageSize"`
+}
+
+type oneNode struct {
+	Node api.Node `json:"node"`
+}
+
+type createNodeInput struct {
+	Body Body[api.RegisterNodeRequest, *api.RegisterNodeRequest]
+}
+
+type updateNodeInput struct {
+	idInput
+	Body Body[api.UpdateNodeRequest, *api.UpdateNodeRequest]
+}
+
+type nodeNameInput struct {
+	Name string `path:"name"`
+}
+
+type deleted struct {
+	Deleted bool `json:"deleted"`
+}
+
+func (s *server) nodeRoutes() {
+	register(s, operation{
+		method: http.MethodPost, path: "/api/nodes", id: "createNode", tag: "nodes", rule: may(access.Create, access.Node),
+		summary: "Register a node without its agent", status: http.StatusCreated, errors: []int{http.StatusConflict},
+	}, s.createNode)
+	register(s, operation{
+		method: http.MethodGet, path: "/api/nodes", id: "listNodes", tag: "nodes", rule: may(access.Read, access.Node),
+		summary: "List nodes",
+	}, s.listNodes)
+	register(s, operation{
+		method: http.MethodGet, path: "/api/nodes/{id}", id: "getNode", tag: "nodes", rule: may(access.Read, access.Node),
+		summary: "One node",
+	}, s.getNode)
+	register(s, operation{
+		method: http.MethodGet, path: "/api/nodes/name/{name}", id: "getNodeByName", tag: "nodes", rule: may(access.Read, access.Node),
+		summary: "One node by its name",
+	}, s.getNodeByName)
+	register(s, operation{
+		method: http.MethodPatch, path: "/api/nodes/{id}", id: "updateNode", tag: "nodes", rule: may(access.Update, access.Node),
+		summary: "Change labels, taints, schedulability, room or namespaces of a node", errors: []int{http.StatusConflict},
+	}, s.updateNode)
+	register(s, operation{
+		method: http.MethodDelete, path: "/api/nodes/{id}", id: "deleteNode", tag: "nodes", rule: may(access.Delete, access.Node),
+		summary: "Remove a node", errors: []int{http.StatusConflict},
+	}, s.deleteNode)
+}
+
+func (s *server) createNode(ctx context.Context, who caller, in *createNodeInput) (oneNode, error) {
+	req, err := in.Body.get()
+	if err != nil {
+		return oneNode{}, err
+	}
+	return s.nodeAnswer(s.DB.CreateNode(ctx, who.Identity, req))
+}
+
+func (s *server) listNodes(ctx context.Context, who caller, in *listNodesInput) (nodeList, error) {
+	q := api.NodeQuery{
+		PageQuery: in.query(), RuntimeType: api.RuntimeType(in.Runtime), Status: api.NodeStatus(in.Status),
+		Search: in.Search, LabelSelector: in.LabelSelector,
+	}
+	if q.RuntimeType == "" {
+		q.RuntimeType = api.RuntimeType(in.RuntimeType)
+	}
+	if err := q.Validate(); err != nil {
+		return nodeList{}, err
+	}
+	page, err := s.DB.ListNodes(ctx, who.Identity, q)
+	if err != nil {
+		return nodeList{}, err
+	}
+	for i := range page.Items {
+		completeNode(&page.Items[i])
+	}
+	return nodeList{Nodes: emptyIfNil(page.Items), Total: page.Total, Page: q.Page, PageSize: q.PageSize}, nil
+}
+
+func (s *server) getNode(ctx context.Context, who caller, in *idInput) (oneNode, error) {
+	id, err := in.uuid()
+	if err != nil {
+		return oneNode{}, err
+	}
+	return s.nodeAnswer(s.DB.GetNode(ctx, who.Identity, id))
+}
+
+func (s *server) getNodeByName(ctx context.Context, who caller, in *nodeNameInput) (oneNode, error) {
+	return s.nodeAnswer(s.DB.GetNodeByName(ctx, who.Identity, in.Name))
+}
+
+func (s *server) updateNode(ctx context.Context, who caller, in *updateNodeInput) (oneNode, error) {
+	id, err := in.uuid()
+	if err != nil {
+		return oneNode{}, err
+	}
+	req, err := in.Body.get()
+	if err != nil {
+		return oneNode{}, err
+	}
+	return s.nodeAnswer(s.DB.UpdateNode(ctx, who.Identity, id, req))
+}
+
+func (s *server) deleteNode(ctx context.Context, who caller, in *idInput) (deleted, error) {
+	id, err := in.uuid()
+	if err != nil {
+		return deleted{}, err
+	}
+	if err := s.DB.DeleteNode(ctx, who.Identity, id); err != nil {
+		return deleted{}, err
+	}
+	return deleted{Deleted: true}, nil
+}
+
+func (s *server) nodeAnswer(n api.Node, err error) (oneNode, error) {
+	completeNode(&n)
+	return oneNode{Node: n}, err
+}
+
+// completeNode makes empty what would be null.
+func completeNode(n *api.Node) {
+	n.Conditions, n.Taints = emptyIfNil(n.Conditions), emptyIfNil(n.Taints)
+	n.Labels, n.Annotations = emptyMap(n.Labels), emptyMap(n.Annotations)
+}
+
+func emptyMap[V any](m map[string]V) map[string]V {
+	if m == nil {
+		return map[string]V{}
+	}
+	return m
+}

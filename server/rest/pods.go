@@ -1,0 +1,201 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+type createPodInput struct {
+	Body Body[api.CreatePodRequest, *api.CreatePodRequest]
+}
+
+type listPodsInput struct {
+	pageInput
+	Namespace     string `query:"namespace"`
+	PackID        string `query:"packId"`
+	PackName      string `query:"packName"`
+	NodeID        string `query:"nodeId"`
+	Status        string `query:"status"`
+	LabelSelector string `query:"labelSelector" doc:"as in Kubernetes"`
+}
+
+type historyInput struct {
+	idInput
+	Limit  int `query:"limit" minimum:"1" maximum:"100" default:"50"`
+	Offset int `query:"offset" minimum:"0" maximum:"1000000"`
+}
+
+type onePod struct {
+	Pod api.Pod `json:"pod"`
+}
+
+type podList struct {
+	Pods     []api.Pod `json:"pods"`
+	Total    int       `json:"total"`
+	Page     int       `json:"page"`
+	PageSize int       `json:"pageSize"`
+}
+
+// podStatus is the short answer about a pod.
+type podStatus struct {
+	ID              string           `json:"id"`
+	Status          api.PodStatus    `json:"status"`
+	Reason          string           `json:"reason,omitempty"`
+	StatusMessage   string           `json:"statusMessage,omitempty"`
+	NodeID          *string          `json:"nodeId"`
+	NodeName        string           `json:"nodeName,omitempty"`
+	Incarnation     int              `json:"incarnation"`
+	Restarts        int              `json:"restarts"`
+	LastTermination *api.Termination `json:"lastTermination,omitempty"`
+	StartedAt       *time.Time       `json:"startedAt,omitempty"`
+	StoppedAt       *time.Time       `json:"stoppedAt,omitempty"`
+}
+
+type onePodStatus struct {
+	Pod podStatus `json:"pod"`
+}
+
+type podHistory struct {
+	History []api.PodHistoryEntry `json:"history"`
+	PodID   string                `json:"podId"`
+}
+
+type podRuns struct {
+	Runs  []api.Run `json:"runs"`
+	PodID string    `json:"podId"`
+}
+
+type podVerdict struct {
+	Verdict *api.Verdict `json:"verdict,omitempty" doc:"absent when the scheduler has nothing to say"`
+	PodID   string       `json:"podId"`
+}
+
+type stoppedPod struct {
+	Message string  `json:"message"`
+	Pod     api.Pod `json:"pod"`
+	Purged  bool    `json:"purged" doc:"the pod had ended before, and is gone now"`
+}
+
+func (s *server) podRoutes() {
+	read := may(access.Read, access.Pod)
+	register(s, operation{
+		method: http.MethodPost, path: "/api/pods", id: "createPod", tag: "pods", rule: may(access.Create, access.Pod),
+		summary: "Ask for a pod", status: http.StatusCreated, errors: []int{http.StatusNotFound, http.StatusConflict},
+	}, s.createPod)
+	register(s, operation{method: http.MethodGet, path: "/api/pods", id: "listPods", tag: "pods", rule: read, summary: "List pods, newest first"}, s.listPods)
+	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}", id: "getPod", tag: "pods", rule: read, summary: "One pod"}, s.getPod)
+	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}/status", id: "getPodStatus", tag: "pods", rule: read, summary: "Where a pod stands"}, s.getPodStatus)
+	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}/history", id: "getPodHistory", tag: "pods", rule: read, summary: "What happened to a pod, newest first"}, s.getPodHistory)
+	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}/runs", id: "getPodRuns", tag: "pods", rule: read, summary: "The attempts to fulfil a pod, newest first"}, s.getPodRuns)
+	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}/explain", id: "explainPod", tag: "pods", rule: read, summary: "Why a pod has no node"}, s.explainPod)
+	register(s, operation{
+		method: http.MethodDelete, path: "/api/pods/{id}", id: "deletePod", tag: "pods", rule: may(access.Delete, access.Pod),
+		summary: "Stop a pod, or purge one that has ended", errors: []int{http.StatusConflict},
+	}, s.deletePod)
+	s.engine.GET("/api/pods/:id/logs", s.podLogs)
+}
+
+func (s *server) createPod(ctx context.Context, who caller, in *createPodInput) (onePod, error) {
+	req, err := in.Body.get()
+	if err != nil {
+		return onePod{}, err
+	}
+	return podAnswer(s.DB.CreatePod(ctx, who.Identity, req))
+}
+
+func (s *server) listPods(ctx context.Context, who caller, in *listPodsInput) (podList, error) {
+	q := api.PodQuery{
+		PageQuery: in.query(), Namespace: in.Namespace, PackID: in.PackID, PackName: in.PackName, NodeID: in.NodeID,
+		Status: api.PodStatus(in.Status), LabelSelector: in.LabelSelector,
+	}
+	if err := q.Validate(); err != nil {
+		return podList{}, err
+	}
+	page, err := s.DB.ListPods(ctx, who.Identity, q)
+	if err != nil {
+		return podList{}, err
+	}
+	for i := range page.Items {
+		completePod(&page.Items[i])
+	}
+	return podList{Pods: emptyIfNil(page.Items), Total: page.Total, Page: q.Page, PageSize: q.PageSize}, nil
+}
+
+func (s *server) getPod(ctx context.Context, who caller, in *idInput) (onePod, error) {
+	id, err := in.uuid()
+	if err != nil {
+		return onePod{}, err
+	}
+	return podAnswer(s.DB.GetPod(ctx, who.Identity, id))
+}
+
+func (s *server) getPodStatus(ctx context.Context, who caller, in *idInput) (onePodStatus, error) {
+	one, err := s.getPod(ctx, who, in)
+	p := one.Pod
+	return onePodStatus{Pod: podStatus{
+		ID: p.ID, Status: p.Status, Reason: p.Reason, StatusMessage: p.StatusMessage, NodeID: p.NodeID, NodeName: p.NodeName,
+		Incarnation: p.Incarnation, Restarts: p.Restarts, LastTermination: p.LastTermination, StartedAt: p.StartedAt, StoppedAt: p.StoppedAt,
+	}}, err
+}
+
+func (s *server) getPodHistory(ctx context.Context, who caller, in *historyInput) (podHistory, error) {
+	id, err := in.uuid()
+	if err != nil {
+		return podHistory{}, err
+	}
+	entries, err := s.DB.PodHistory(ctx, who.Identity, id, in.Limit, in.Offset)
+	for i := range entries {
+		entries[i].Metadata = emptyMap(entries[i].Metadata)
+	}
+	return podHistory{History: emptyIfNil(entries), PodID: id}, err
+}
+
+func (s *server) getPodRuns(ctx context.Context, who caller, in *idInput) (podRuns, error) {
+	id, err := in.uuid()
+	if err != nil {
+		return podRuns{}, err
+	}
+	runs, err := s.DB.PodRuns(ctx, who.Identity, id)
+	return podRuns{Runs: emptyIfNil(runs), PodID: id}, err
+}
+
+func (s *server) explainPod(ctx context.Context, who caller, in *idInput) (podVerdict, error) {
+	id, err := in.uuid()
+	if err != nil {
+		return podVerdict{}, err
+	}
+	verdict, err := s.DB.Verdict(ctx, who.Identity, id)
+	return podVerdict{Verdict: verdict, PodID: id}, err
+}
+
+func (s *server) deletePod(ctx context.Context, who caller, in *idInput) (stoppedPod, error) {
+	id, err := in.uuid()
+	if err != nil {
+		return stoppedPod{}, err
+	}
+	pod, purged, err := s.DB.StopPod(ctx, who.Identity, id)
+	if err != nil {
+		return stoppedPod{}, err
+	}
+	completePod(&pod)
+	text := "the pod stops"
+	if purged {
+		text = "the pod is gone"
+	}
+	return stoppedPod{Message: text, Pod: pod, Purged: purged}, nil
+}
+
+func podAnswer(p api.Pod, err error) (onePod, error) {
+	completePod(&p)
+	return onePod{Pod: p}, err
+}
+
+// completePod makes empty what would be null.
+func completePod(p *api.Pod) {
+	p.Labels, p.Annotations, p.Metadata = emptyMap(p.Labels), emptyMap(p.Annotations), emptyMap(p.Metadata)
+	p.Tolerations = emptyIfNil(p.Tolerations)
+}

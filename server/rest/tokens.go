@@ -1,0 +1,70 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+type createTokenInput struct {
+	Body Body[api.CreateJoinTokenRequest, *api.CreateJoinTokenRequest]
+}
+
+type oneToken struct {
+	Token api.JoinToken `json:"token"`
+}
+
+type tokenList struct {
+	Tokens []api.JoinToken `json:"tokens"`
+}
+
+func (s *server) tokenRoutes() {
+	register(s, operation{
+		method: http.MethodPost, path: "/api/node-tokens", id: "createNodeToken", tag: "node tokens", rule: may(access.Create, access.JoinToken),
+		summary: "Make a join token; this answer alone shows it", status: http.StatusCreated,
+	}, s.createToken)
+	register(s, operation{
+		method: http.MethodGet, path: "/api/node-tokens", id: "listNodeTokens", tag: "node tokens", rule: may(access.Read, access.JoinToken),
+		summary: "List join tokens, without the secrets",
+	}, s.listTokens)
+	register(s, operation{
+		method: http.MethodDelete, path: "/api/node-tokens/{id}", id: "revokeNodeToken", tag: "node tokens", rule: may(access.Delete, access.JoinToken),
+		summary: "Revoke a join token",
+	}, s.revokeToken)
+}
+
+func (s *server) createToken(ctx context.Context, who caller, in *createTokenInput) (oneToken, error) {
+	req, err := in.Body.get()
+	if err != nil {
+		return oneToken{}, err
+	}
+	token, err := s.DB.CreateJoinToken(ctx, who.Identity, req)
+	completeToken(&token)
+	return oneToken{Token: token}, err
+}
+
+func (s *server) listTokens(ctx context.Context, who caller, _ *none) (tokenList, error) {
+	tokens, err := s.DB.ListJoinTokens(ctx, who.Identity)
+	for i := range tokens {
+		tokens[i].Token = "" // whatever the database gave
+		completeToken(&tokens[i])
+	}
+	return tokenList{Tokens: emptyIfNil(tokens)}, err
+}
+
+func (s *server) revokeToken(ctx context.Context, who caller, in *idInput) (message, error) {
+	id, err := in.uuid()
+	if err != nil {
+		return message{}, err
+	}
+	if err := s.DB.RevokeJoinToken(ctx, who.Identity, id); err != nil {
+		return message{}, err
+	}
+	return message{Message: "revoked"}, nil
+}
+
+func completeToken(t *api.JoinToken) {
+	t.Labels, t.Taints = emptyMap(t.Labels), emptyIfNil(t.Taints)
+}

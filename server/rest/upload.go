@@ -1,0 +1,252 @@
+package rest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+)
+
+const (
+	maxJSONBundle = 16 << 20  // of a pack sent as plain JSON, which is held in memory
+	maxFormField  = 256 << 10 // one form field before the file
+	maxFormFields = 16
+	formOverhead  = 1 << 20 // what a form may weigh beyond its bundle
+	bundleType    = "application/javascript"
+	cleanupTime   = 10 * time.Second
+)
+
+// createPack takes a pack and its bundle, as a form or as JSON. It is a plain gin
+// handler because the bundle streams.
+func (s *server) createPack(c *gin.Context) {
+	cancel := s.deadline(c, s.config.UploadTimeout)
+	defer cancel()
+	if !s.admit(c, may(access.Create, access.Pack)) {
+		return
+	}
+	ctx := c.Request.Context()
+	select {
+	case s.spool <- struct{}{}:
+		defer func() { <-s.spool }()
+	default:
+		e := fault.New(fault.Unavailable, "too many uploads are under way")
+		e.RetryAfter = retryLater * time.Second
+		s.abort(c, e)
+		return
+	}
+	who := callerFrom(ctx)
+	req, bundle, err := s.readPack(c)
+	var pack api.Pack
+	if err == nil {
+		pack, err = s.storePack(ctx, who, req, bundle)
+	}
+	if err != nil {
+		s.abort(c, tooLarge(err))
+		return
+	}
+	completePack(&pack)
+	answer(c, http.StatusCreated, onePack{Pack: pack})
+}
+
+// readPack gives the valid request and the bundle that follows it.
+func (s *server) readPack(c *gin.Context) (api.CreatePackRequest, io.Reader, error) {
+	kind, params, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	if err != nil {
+		return api.CreatePackRequest{}, nil, fault.New(fault.UnsupportedMediaType, "send multipart/form-data or application/json")
+	}
+	limit := int64(maxJSONBundle)
+	if kind == "multipart/form-data" {
+		limit = api.MaxBundleBytes + formOverhead
+	}
+	if c.Request.ContentLength > limit {
+		return api.CreatePackRequest{}, nil, bundleTooLarge()
+	}
+	body := http.MaxBytesReader(c.Writer, c.Request.Body, limit)
+	if kind == "multipart/form-data" {
+		if params["boundary"] == "" {
+			return api.CreatePackRequest{}, nil, fault.New(fault.Validation, "the form has no boundary")
+		}
+		return readForm(multipart.NewReader(body, params["boundary"]))
+	}
+	data, err := io.ReadAll(body)
+	if err != nil {
+		return api.CreatePackRequest{}, nil, readFault(err)
+	}
+	var req api.CreatePackRequest
+	if err := api.Decode(data, &req); err != nil {
+		return req, nil, err
+	}
+	if err := req.Validate(); err != nil {
+		return req, nil, err
+	}
+	if req.BundleContent == "" {
+		return req, nil, api.InvalidField("bundleContent", fault.FieldRequired, "is required; a form takes the bundle as a file")
+	}
+	return req, strings.NewReader(req.BundleContent), nil
+}
+
+// readForm reads the fields up to the file, and gives the file unread.
+func readForm(form *multipart.Reader) (api.CreatePackRequest, io.Reader, error) {
+	var req api.CreatePackRequest
+	for range maxFormFields {
+		part, err := form.NextPart()
+		if errors.Is(err, io.EOF) {
+			return req, nil, api.InvalidField("bundle", fault.FieldRequired, "the form must end with the file bundle")
+		}
+		if err != nil {
+			return req, nil, readFault(err)
+		}
+		if part.FormName() == "bundle" {
+			return req, part, req.Validate()
+		}
+		value, err := io.ReadAll(io.LimitReader(part, maxFormField+1))
+		switch {
+		case err != nil:
+			return req, nil, readFault(err)
+		case len(value) > maxFormField:
+			return req, nil, api.InvalidField(part.FormName(), fault.FieldTooLarge, "must be at most %d bytes", maxFormField)
+		}
+		if err := setFormField(&req, part.FormName(), string(value)); err != nil {
+			return req, nil, err
+		}
+	}
+	return req, nil, api.InvalidField("input", fault.FieldTooManyEntries, "the form has more than %d fields", maxFormFields)
+}
+
+func setFormField(req *api.CreatePackRequest, name, value string) error {
+	switch name {
+	case "name":
+		req.Name = value
+	case "version":
+		req.Version = value
+	case "runtimeTag":
+		req.RuntimeTag = api.RuntimeTag(value)
+	case "visibility":
+		req.Visibility = api.Visibility(value)
+	case "format":
+		req.Format = api.ModuleFormat(value)
+	case "description":
+		req.Description = value
+	case "metadata":
+		if err := json.Unmarshal([]byte(value), &req.Metadata); err != nil {
+			return api.InvalidField("metadata", fault.FieldInvalidType, "must be a JSON object")
+		}
+	default:
+		return api.InvalidField(name, fault.FieldUnknown, "is not a field of this form")
+	}
+	return nil
+}
+
+// storePack makes the pending row first, so that a pack which may not be is
+// refused before its bundle travels, and completes it when the bundle lies in
+// Storage. Whatever fails in between takes the row back.
+func (s *server) storePack(ctx context.Context, who caller, req api.CreatePackRequest, bundle io.Reader) (api.Pack, error) {
+	pending, err := s.DB.CreatePack(ctx, who.Identity, api.Pack{
+		Name: req.Name, Version: req.Version, RuntimeTag: req.RuntimeTag, OwnerID: who.UserID, Visibility: req.Visibility,
+		Format: req.Format, Description: req.Description, Metadata: emptyMap(req.Metadata),
+	})
+	if err != nil {
+		return api.Pack{}, err
+	}
+	pack, err := s.storeBundle(ctx, who, pending, bundle)
+	if err != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+		defer cancel()
+		if aerr := s.DB.AbandonPack(ctx, who.Identity, pending.ID); aerr != nil {
+			s.log.ErrorContext(ctx, "a pending pack could not be taken back", slog.String("packId", pending.ID), errAttr(aerr))
+		}
+		return api.Pack{}, err
+	}
+	return pack, nil
+}
+
+// storeBundle spools the bundle while hashing it, because its key holds the
+// digest, and uploads it with the user's own rights.
+func (s *server) storeBundle(ctx context.Context, who caller, p api.Pack, bundle io.Reader) (api.Pack, error) {
+	file, err := os.CreateTemp(s.config.SpoolDir, "stark-bundle-*") // mode 0600
+	if err != nil {
+		return api.Pack{}, err
+	}
+	defer func() {
+		if err := errors.Join(file.Close(), os.Remove(file.Name())); err != nil {
+			s.log.WarnContext(ctx, "a spooled bundle could not be removed", errAttr(err))
+		}
+	}()
+	hash := sha256.New()
+	size, err := io.Copy(io.MultiWriter(file, hash), io.LimitReader(bundle, api.MaxBundleBytes+1))
+	switch {
+	case err != nil:
+		return api.Pack{}, readFault(err)
+	case size > api.MaxBundleBytes:
+		return api.Pack{}, bundleTooLarge()
+	case size == 0:
+		return api.Pack{}, api.InvalidField("bundle", fault.FieldEmpty, "must not be empty")
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return api.Pack{}, err
+	}
+	digest := hex.EncodeToString(hash.Sum(nil))
+	path := strings.Join([]string{p.OwnerID, p.Name, p.Version, digest + ".js"}, "/")
+	// What lies there already has this very digest in its name and came from the
+	// same owner: an upload that was cut off before its row was completed.
+	if err := s.Bundles.Put(ctx, who.token, path, file, size, bundleType); err != nil && fault.CodeOf(err) != fault.Conflict {
+		return api.Pack{}, err
+	}
+	pack, err := s.DB.CompletePack(ctx, who.Identity, p.ID, digest, size)
+	if err != nil {
+		s.removeBundle(ctx, path)
+		return api.Pack{}, err
+	}
+	s.metrics.bundles.Add(float64(size))
+	return pack, nil
+}
+
+// removeBundle removes an object, also when the caller has gone.
+func (s *server) removeBundle(ctx context.Context, path string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+	defer cancel()
+	if err := s.Bundles.Delete(ctx, path); err != nil {
+		s.log.WarnContext(ctx, "a bundle without a pack stays in Storage", slog.String("path", path), errAttr(err))
+	}
+}
+
+func bundleTooLarge() error {
+	return fault.New(fault.PayloadTooLarge, "a bundle may have at most %d bytes, %d when sent as JSON", api.MaxBundleBytes, maxJSONBundle)
+}
+
+// readFault tells a body that is too long or broken from one that stalls.
+func readFault(err error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return bundleTooLarge()
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		return fault.New(fault.Timeout, "the upload did not arrive in time")
+	}
+	if _, ok := errors.AsType[*fault.Error](err); ok {
+		return err
+	}
+	return fault.Wrap(err, fault.Validation, "the body could not be read to its end")
+}
+
+// tooLarge also catches what multipart wraps on its way.
+func tooLarge(err error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return bundleTooLarge()
+	}
+	return err
+}

@@ -1,0 +1,65 @@
+package rest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/server/gotrue"
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+type listUsersInput struct {
+	Role   string `query:"role" doc:"only users with this role" enum:"admin,operator,developer,viewer"`
+	Search string `query:"search" maxLength:"256" doc:"part of the e-mail or display name"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
+	Offset int    `query:"offset" minimum:"0" maximum:"1000000"`
+}
+
+type userList struct {
+	Users []api.User `json:"users"`
+	Count int        `json:"count" doc:"of all that match"`
+}
+
+type createUserInput struct {
+	Body Body[api.CreateUserRequest, *api.CreateUserRequest]
+}
+
+func (s *server) userRoutes() {
+	register(s, operation{
+		method: http.MethodGet, path: "/auth/users", id: "listUsers", tag: "auth", rule: may(access.Read, access.User),
+		summary: "List accounts",
+	}, s.listUsers)
+	register(s, operation{
+		method: http.MethodPost, path: "/auth/users", id: "createUser", tag: "auth", rule: may(access.Create, access.User),
+		summary: "Make an account with roles", status: http.StatusCreated, errors: []int{http.StatusConflict},
+	}, s.createUser)
+}
+
+func (s *server) listUsers(ctx context.Context, who caller, in *listUsersInput) (userList, error) {
+	users, count, err := s.DB.ListUsers(ctx, who.Identity, api.UserQuery{
+		Role: api.Role(in.Role), Search: in.Search, Limit: in.Limit, Offset: in.Offset,
+	})
+	return userList{Users: emptyIfNil(users), Count: count}, err
+}
+
+// createUser makes an account and gives it its roles; without the roles there is
+// no account.
+func (s *server) createUser(ctx context.Context, who caller, in *createUserInput) (profile, error) {
+	req, err := in.Body.get()
+	if err != nil {
+		return profile{}, err
+	}
+	user, err := s.Auth.AdminCreateUser(ctx, gotrue.NewUser{Email: req.Email, Password: req.Password, DisplayName: req.DisplayName})
+	if err != nil {
+		return profile{}, err
+	}
+	if err := s.DB.SetRoles(ctx, user.ID, req.Roles, who.UserID); err != nil {
+		s.removeUser(ctx, user.ID)
+		return profile{}, err
+	}
+	s.log.InfoContext(ctx, "account made", slog.String("userId", user.ID), slog.Any("roles", req.Roles), slog.String("by", who.UserID))
+	user.Roles = req.Roles
+	return profile{User: user}, nil
+}
