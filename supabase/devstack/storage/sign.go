@@ -75,7 +75,7 @@ func (s *service) downloadLink(bucket, key string, expiresIn int64) (string, err
 	if err != nil {
 		return "", internal(err)
 	}
-	return "/object/sign/" + escapePath(bucket+"/"+key) + "?token=" + url.QueryEscape(token), nil
+	return "/object/sign/" + linkPath(bucket+"/"+key) + "?token=" + url.QueryEscape(token), nil
 }
 
 // signedPath is one entry of a bulk answer; exactly one of the two is null.
@@ -190,7 +190,7 @@ func signUpload(s *service, c *call) error {
 	if err != nil {
 		return internal(err)
 	}
-	link := "/object/upload/sign/" + escapePath(c.bucket+"/"+c.key) + "?token=" + url.QueryEscape(token)
+	link := "/object/upload/sign/" + linkPath(c.bucket+"/"+c.key) + "?token=" + url.QueryEscape(token)
 	writeJSON(c.w, http.StatusOK, map[string]string{"url": link, "token": token})
 	return nil
 }
@@ -211,16 +211,12 @@ func uploadSigned(s *service, c *call) error {
 	return nil
 }
 
-func escapePath(path string) string {
-	segments := strings.Split(path, "/")
-	for i, segment := range segments {
-		segments[i] = escapeSegment(segment)
-	}
-	return strings.Join(segments, "/")
-}
+// linkPath leaves keys as they are, because clients escape the link that they
+// get; only what would end the path is escaped here.
+func linkPath(path string) string { return strings.ReplaceAll(path, "?", "%3F") }
 
-// escapeSegment also escapes what url.PathEscape leaves alone but a header
-// parameter does not bear.
+// escapeSegment makes a text safe in a header parameter, which bears less than
+// what url.PathEscape leaves alone.
 func escapeSegment(s string) string {
 	return strings.NewReplacer("'", "%27", "(", "%28", ")", "%29", "*", "%2A", ";", "%3B", ",", "%2C", "=", "%3D",
 		"@", "%40", ":", "%3A").Replace(url.PathEscape(s))
