@@ -1,0 +1,59 @@
+package auth
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/stark-orchestrator/stark/supabase/devstack/keys"
+)
+
+// Config is what the service needs. Zero values of the settings mean what the field says, not a default:
+// start from Defaults.
+type Config struct {
+	// Pool is logged in as supabase_auth_admin.
+	Pool *pgxpool.Pool
+	Keys *keys.Set
+	// Issuer becomes the claim iss: the public address of the service, ending in /auth/v1.
+	Issuer string
+
+	TokenLife       time.Duration // of access tokens
+	ReuseInterval   time.Duration // how long a used refresh token may be used again
+	Rotate          bool          // each refresh gives a new refresh token
+	MinPassword     int
+	PasswordClasses []string // each holds characters of which a password needs at least one
+	SignUp          bool
+	Anonymous       bool // sign-up without an e-mail address
+	AutoConfirm     bool // addresses count as confirmed at once; without it nobody can confirm: no mail is sent
+	// Hook names the custom access token function as schema and name; empty means none.
+	Hook   pgx.Identifier
+	Logger *slog.Logger
+}
+
+// Defaults are the settings of a local Supabase.
+func Defaults() Config {
+	return Config{
+		TokenLife: time.Hour, ReuseInterval: 10 * time.Second, Rotate: true,
+		MinPassword: 6, SignUp: true, AutoConfirm: true,
+	}
+}
+
+func (c Config) check() error {
+	var errs []error
+	if c.Pool == nil {
+		errs = append(errs, errors.New("the pool is missing"))
+	}
+	if c.Keys == nil {
+		errs = append(errs, errors.New("the keys are missing"))
+	}
+	if c.TokenLife <= 0 {
+		errs = append(errs, errors.New("the life of tokens must be positive"))
+	}
+	if len(c.Hook) != 0 && len(c.Hook) != 2 {
+		errs = append(errs, errors.New("the hook needs schema and function"))
+	}
+	return errors.Join(errs...)
+}
