@@ -1,0 +1,251 @@
+// The unmodified supabase-js against a running stack. Prints one JSON object
+// per check; package supabase of the contract tests turns each into a subtest.
+import { createClient } from '@supabase/supabase-js'
+import assert from 'node:assert/strict'
+import ws from 'ws'
+
+const { SUPABASE_URL: url, ANON_KEY: anonKey, SERVICE_KEY: serviceKey, BUCKET: bucket } = process.env
+const password = 'Correct horse 4 battery'
+const run = crypto.randomUUID().slice(0, 8)
+const mail = (name) => `${name}-${run}@example.com`
+let clients = 0
+
+const connect = (key) =>
+  createClient(url, key, {
+    auth: { persistSession: false, autoRefreshToken: false, storageKey: `client-${clients++}` },
+    realtime: { transport: ws },
+  })
+
+// good returns the data of an answer that must not be an error.
+const good = ({ data, error }) => {
+  assert.equal(error, null, error?.message)
+  return data
+}
+// bad returns the error of an answer that must be one.
+const bad = ({ error }) => {
+  assert.ok(error, 'an error is missing')
+  return error
+}
+const claimsOf = (session) => JSON.parse(Buffer.from(session.access_token.split('.')[1], 'base64url').toString())
+
+const checks = []
+const check = (name, fn) => checks.push([name, fn])
+
+const alice = connect(anonKey)
+const bob = connect(anonKey)
+const nobody = connect(anonKey)
+const admin = connect(serviceKey)
+const seen = {}
+
+check('auth: sign-up answers with a session', async () => {
+  const { user, session } = good(await alice.auth.signUp({ email: mail('alice'), password, options: { data: { display_name: 'Alice' } } }))
+  assert.equal(user.email, mail('alice'))
+  assert.equal(user.user_metadata.display_name, 'Alice')
+  assert.equal(user.aud, 'authenticated')
+  assert.equal(user.identities.length, 1)
+  assert.ok(session.access_token && session.refresh_token && session.expires_in > 0)
+  seen.alice = user.id
+})
+check('auth: a taken e-mail is refused', async () => {
+  assert.equal(bad(await nobody.auth.signUp({ email: mail('alice'), password })).code, 'user_already_exists')
+})
+check('auth: a weak password is refused with its reasons', async () => {
+  const error = bad(await nobody.auth.signUp({ email: mail('weak'), password: 'Sh0rt' }))
+  assert.equal(error.code, 'weak_password')
+  assert.deepEqual(error.reasons, ['length'])
+})
+check('auth: a wrong password is refused', async () => {
+  const error = bad(await nobody.auth.signInWithPassword({ email: mail('alice'), password: 'Wrong password 1' }))
+  assert.equal(error.code, 'invalid_credentials')
+  assert.equal(error.status, 400)
+})
+check('auth: sign-in does not mind the case of the e-mail', async () => {
+  const { session } = good(await alice.auth.signInWithPassword({ email: mail('ALICE').toUpperCase(), password }))
+  assert.equal(session.user.id, seen.alice)
+})
+check('auth: getUser asks the server', async () => {
+  assert.equal(good(await alice.auth.getUser()).user.id, seen.alice)
+})
+check('auth: getClaims verifies the token with the published key', async () => {
+  const { claims } = good(await alice.auth.getClaims())
+  assert.equal(claims.sub, seen.alice)
+  assert.equal(claims.role, 'authenticated')
+})
+check('auth: the access token hook adds the roles', async () => {
+  const { session } = good(await alice.auth.getSession())
+  assert.deepEqual(claimsOf(session).stark.roles, ['viewer'])
+})
+check('auth: refresh rotates the token', async () => {
+  const before = good(await alice.auth.getSession()).session
+  const { session } = good(await alice.auth.refreshSession())
+  assert.notEqual(session.refresh_token, before.refresh_token)
+  assert.equal(claimsOf(session).session_id, claimsOf(before).session_id)
+})
+check('auth: an unknown refresh token is refused', async () => {
+  const error = bad(await nobody.auth.refreshSession({ refresh_token: 'abcdefghijkl' }))
+  assert.equal(error.code, 'refresh_token_not_found')
+})
+check('auth: a forged token is refused', async () => {
+  const { session } = good(await alice.auth.getSession())
+  const forged = session.access_token.slice(0, -8) + 'AAAAAAAA'
+  assert.equal(bad(await nobody.auth.getUser(forged)).code, 'bad_jwt')
+})
+check('auth: signOut ends the session at the server', async () => {
+  const other = connect(anonKey)
+  const { session } = good(await other.auth.signInWithPassword({ email: mail('alice'), password }))
+  good(await other.auth.signOut({ scope: 'local' }).then(({ error }) => ({ data: null, error })))
+  // supabase-js gives this answer a class of its own.
+  assert.equal(bad(await nobody.auth.getUser(session.access_token)).name, 'AuthSessionMissingError')
+  good(await alice.auth.getUser())
+})
+check('auth: the service key makes users', async () => {
+  const { user } = good(await admin.auth.admin.createUser({
+    email: mail('bob'), password, email_confirm: true, user_metadata: { display_name: 'Bob' },
+  }))
+  assert.equal(user.email, mail('bob'))
+  assert.equal(bad(await admin.auth.admin.createUser({ email: mail('bob'), password })).code, 'email_exists')
+  assert.equal(good(await bob.auth.signInWithPassword({ email: mail('bob'), password })).user.id, user.id)
+  seen.bob = user.id
+})
+check('auth: others do not make users', async () => {
+  assert.equal(bad(await nobody.auth.admin.createUser({ email: mail('eve'), password })).code, 'not_admin')
+})
+check('auth: a user made unconfirmed cannot sign in', async () => {
+  good(await admin.auth.admin.createUser({ email: mail('late'), password }))
+  assert.equal(bad(await nobody.auth.signInWithPassword({ email: mail('late'), password })).code, 'email_not_confirmed')
+})
+
+check('storage: the service makes, shows, changes and lists buckets', async () => {
+  const name = `js-${run}`
+  assert.equal(good(await admin.storage.createBucket(name, { public: false, fileSizeLimit: 1000, allowedMimeTypes: ['text/plain'] })).name, name)
+  good(await admin.storage.updateBucket(name, { public: true, fileSizeLimit: '2KB', allowedMimeTypes: ['text/plain'] }))
+  const found = good(await admin.storage.getBucket(name))
+  assert.equal(found.public, true)
+  assert.equal(found.file_size_limit, 2000)
+  assert.ok(good(await admin.storage.listBuckets()).some((b) => b.id === name))
+  assert.equal(bad(await admin.storage.createBucket(name)).statusCode, '409')
+  assert.equal(bad(await admin.storage.getBucket('absent')).statusCode, '404')
+})
+check('storage: users neither see nor make buckets', async () => {
+  assert.deepEqual(good(await alice.storage.listBuckets()), [])
+  assert.equal(bad(await alice.storage.createBucket(`alice-${run}`)).statusCode, '403')
+})
+check('storage: size and type limits', async () => {
+  const box = admin.storage.from(`js-${run}`)
+  assert.equal(bad(await box.upload('a', 'x'.repeat(2001), { contentType: 'text/plain' })).statusCode, '413')
+  assert.equal(bad(await box.upload('a', new Blob(['x'.repeat(2001)], { type: 'text/plain' }))).statusCode, '413')
+  assert.equal(bad(await box.upload('a', 'x', { contentType: 'image/png' })).statusCode, '415')
+})
+check('storage: strings, buffers, blobs and streams arrive as they are', async () => {
+  const box = alice.storage.from(bucket)
+  const bodies = {
+    string: ['text é', { contentType: 'text/plain' }],
+    buffer: [Buffer.from([0, 1, 2, 255]), { contentType: 'application/octet-stream' }],
+    blob: [new Blob(['in a form'], { type: 'text/plain' }), { cacheControl: '60', metadata: { from: 'blob' } }],
+    stream: [new Blob(['x'.repeat(100000)]).stream(), { contentType: 'text/plain', duplex: 'half' }],
+  }
+  for (const [name, [body, options]] of Object.entries(bodies)) {
+    const path = `${seen.alice}/kinds/${name}`
+    const done = good(await box.upload(path, body, options))
+    assert.equal(done.path, path)
+    assert.equal(done.fullPath, `${bucket}/${path}`)
+    assert.ok(done.id)
+  }
+  const read = async (name) => Buffer.from(await good(await box.download(`${seen.alice}/kinds/${name}`)).arrayBuffer())
+  assert.equal((await read('string')).toString(), 'text é')
+  assert.deepEqual([...(await read('buffer'))], [0, 1, 2, 255])
+  assert.equal((await read('blob')).toString(), 'in a form')
+  assert.equal((await read('stream')).length, 100000)
+  const info = good(await box.info(`${seen.alice}/kinds/blob`))
+  assert.equal(info.size, 9)
+  assert.equal(info.cacheControl, 'max-age=60')
+  assert.deepEqual(info.metadata, { from: 'blob' })
+})
+check('storage: an existing object is kept unless upsert is asked for', async () => {
+  const box = alice.storage.from(bucket)
+  const path = `${seen.alice}/doc.txt`
+  good(await box.upload(path, 'one', { contentType: 'text/plain' }))
+  assert.equal(bad(await box.upload(path, 'two', { contentType: 'text/plain' })).statusCode, '409')
+  good(await box.upload(path, 'three', { contentType: 'text/plain', upsert: true }))
+  good(await box.update(path, 'four', { contentType: 'text/plain' }))
+  assert.equal(await good(await box.download(path)).text(), 'four')
+})
+check('storage: exists, copy and move', async () => {
+  const box = alice.storage.from(bucket)
+  assert.equal(good(await box.exists(`${seen.alice}/doc.txt`)), true)
+  assert.equal((await box.exists(`${seen.alice}/absent`)).data, false)
+  assert.equal(good(await box.copy(`${seen.alice}/doc.txt`, `${seen.alice}/copy.txt`)).path, `${bucket}/${seen.alice}/copy.txt`)
+  good(await box.move(`${seen.alice}/copy.txt`, `${seen.alice}/moved.txt`))
+  assert.equal(await good(await box.download(`${seen.alice}/moved.txt`)).text(), 'four')
+})
+check('storage: list shows folders and files, page by page', async () => {
+  const box = alice.storage.from(bucket)
+  assert.deepEqual(good(await box.list(seen.alice)).map((e) => e.name), ['kinds', 'doc.txt', 'moved.txt'])
+  assert.deepEqual(good(await box.list(seen.alice, { limit: 1, offset: 2 })).map((e) => e.name), ['moved.txt'])
+  assert.deepEqual(good(await box.list(`${seen.alice}/kinds`, { search: 'str', sortBy: { column: 'name', order: 'desc' } })).map((e) => e.name), ['string', 'stream'])
+  const page = good(await box.listV2({ prefix: `${seen.alice}/`, with_delimiter: true, limit: 2 }))
+  assert.equal(page.hasNext, true)
+  const next = good(await box.listV2({ prefix: `${seen.alice}/`, with_delimiter: true, limit: 2, cursor: page.nextCursor }))
+  assert.equal(page.objects.length + page.folders.length + next.objects.length + next.folders.length, 3)
+})
+check('storage: signed URLs open to anybody for a while', async () => {
+  const box = alice.storage.from(bucket)
+  const { signedUrl } = good(await box.createSignedUrl(`${seen.alice}/doc.txt`, 60, { download: 'my name.txt' }))
+  const answer = await fetch(signedUrl)
+  assert.equal(await answer.text(), 'four')
+  assert.match(answer.headers.get('content-disposition'), /^attachment; filename=my%20name.txt/)
+  const [one, none] = good(await box.createSignedUrls([`${seen.alice}/doc.txt`, `${seen.alice}/absent`], 60))
+  assert.equal((await fetch(one.signedUrl)).status, 200)
+  assert.ok(none.error)
+  assert.equal((await fetch(signedUrl.replace(/token=[^&]+/, 'token=x'))).status, 400)
+  assert.equal(bad(await bob.storage.from(bucket).createSignedUrl(`${seen.alice}/doc.txt`, 60)).statusCode, '404')
+})
+check('storage: signed upload URLs take one upload', async () => {
+  const path = `${seen.alice}/signed.txt`
+  const { token } = good(await alice.storage.from(bucket).createSignedUploadUrl(path))
+  const box = nobody.storage.from(bucket)
+  good(await box.uploadToSignedUrl(path, token, 'by link', { contentType: 'text/plain' }))
+  assert.equal(bad(await box.uploadToSignedUrl(path, token, 'again', { contentType: 'text/plain' })).statusCode, '409')
+  assert.equal(await good(await alice.storage.from(bucket).download(path)).text(), 'by link')
+})
+check('storage: users are kept apart', async () => {
+  const box = bob.storage.from(bucket)
+  const path = `${seen.alice}/doc.txt`
+  bad(await box.download(path))
+  assert.deepEqual(good(await box.list(seen.alice)), [])
+  assert.equal(bad(await box.upload(`${seen.alice}/evil`, 'x', { contentType: 'text/plain' })).statusCode, '403')
+  assert.equal(bad(await box.upload(path, 'x', { contentType: 'text/plain', upsert: true })).statusCode, '403')
+  assert.deepEqual(good(await box.remove([path])), [])
+  bad(await nobody.storage.from(bucket).download(path))
+  assert.equal(await good(await alice.storage.from(bucket).download(path)).text(), 'four')
+})
+check('storage: a viewer uploads no bundle', async () => {
+  const box = alice.storage.from('pack-bundles')
+  assert.equal(bad(await box.upload(`${seen.alice}/p/1.0.0/x.js`, 'x', { contentType: 'text/javascript' })).statusCode, '403')
+})
+check('storage: public buckets are open to anybody', async () => {
+  const box = admin.storage.from(`js-${run}`)
+  good(await box.upload('open.txt', 'open', { contentType: 'text/plain' }))
+  const { publicUrl } = box.getPublicUrl('open.txt').data
+  assert.equal(await (await fetch(publicUrl)).text(), 'open')
+})
+check('storage: remove tells what it removed', async () => {
+  const box = alice.storage.from(bucket)
+  const gone = good(await box.remove([`${seen.alice}/doc.txt`, `${seen.alice}/absent`]))
+  assert.deepEqual(gone.map((o) => o.name), [`${seen.alice}/doc.txt`])
+  bad(await box.download(`${seen.alice}/doc.txt`))
+})
+check('storage: a bucket is emptied, then deleted', async () => {
+  assert.equal(bad(await admin.storage.deleteBucket(`js-${run}`)).statusCode, '409')
+  good(await admin.storage.emptyBucket(`js-${run}`))
+  good(await admin.storage.deleteBucket(`js-${run}`))
+})
+
+for (const [name, fn] of checks) {
+  try {
+    await fn()
+    console.log(JSON.stringify({ name, ok: true }))
+  } catch (error) {
+    console.log(JSON.stringify({ name, ok: false, error: String(error?.stack ?? error) }))
+  }
+}

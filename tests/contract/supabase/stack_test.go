@@ -1,0 +1,111 @@
+package supabase_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	starksupabase "github.com/stark-orchestrator/stark/supabase"
+	"github.com/stark-orchestrator/stark/supabase/devstack"
+	"github.com/stark-orchestrator/stark/supabase/migrate"
+)
+
+// stack is the one stack of the package, with the real migrations. Every test
+// has users of its own, and objects in its users' folders.
+var stack *devstack.Stack
+
+// bucket is where signed-in users may do everything in their own folder.
+const bucket = "contract"
+
+// startTime allows for a machine that first has to fetch Postgres.
+const startTime = 3 * time.Minute
+
+const password = "Correct horse 4 battery"
+
+func TestMain(m *testing.M) {
+	code, err := runAll(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "contract tests:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runAll(m *testing.M) (code int, err error) {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "stark-contract-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	// The account that runs Postgres has to pass through.
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return 1, err
+	}
+	start, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	stack, err = devstack.Start(start, devstack.Options{
+		Dir: dir, Prepare: migrations, TemplateKey: templateKey(),
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+	})
+	if err != nil {
+		return 1, fmt.Errorf("start the stack: %w", err)
+	}
+	defer func() { err = errors.Join(err, stack.Close(ctx)) }()
+	if err := makeBucket(start); err != nil {
+		return 1, fmt.Errorf("make the bucket: %w", err)
+	}
+	return m.Run(), nil
+}
+
+func migrations(ctx context.Context, conn *pgx.Conn) error {
+	_, err := migrate.Up(ctx, conn)
+	return err
+}
+
+// templateKey changes with every migration.
+func templateKey() string {
+	var key strings.Builder
+	entries, err := starksupabase.Migrations.ReadDir("migrations")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	for _, e := range entries {
+		text, err := starksupabase.Migrations.ReadFile("migrations/" + e.Name())
+		if err != nil {
+			panic(err)
+		}
+		key.WriteString(e.Name())
+		key.Write(text)
+	}
+	return key.String()
+}
+
+func makeBucket(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, stack.DBURL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	sql := `insert into storage.buckets (id, name, public) values ('` + bucket + `', '` + bucket + `', false);`
+	own := `bucket_id = '` + bucket + `' and (storage.foldername(name))[1] = (select auth.uid())::text`
+	for _, verb := range []string{"select", "update", "delete"} {
+		sql += `create policy contract_` + verb + ` on storage.objects for ` + verb + ` to authenticated using (` + own + `);`
+	}
+	sql += `create policy contract_insert on storage.objects for insert to authenticated with check (` + own + `);`
+	_, err = conn.Exec(ctx, sql)
+	return err
+}
+
+// mail makes an address that no other test has.
+func mail(name string) string {
+	return name + "-" + strings.ToLower(rand.Text()[:10]) + "@example.com"
+}
