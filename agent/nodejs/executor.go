@@ -1,0 +1,211 @@
+//go:build unix
+
+package nodejs
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed" // host.mjs and the types are part of the program
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/stark-orchestrator/stark/agent/executor"
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+//go:embed host.mjs
+var hostProgram []byte
+
+// Types is the TypeScript declaration of the pack context, for new pack projects.
+//
+//go:embed types/stark.d.ts
+var Types string
+
+// Options configure an Executor. StateDir must be set.
+type Options struct {
+	NodePath string // default: node on PATH
+	StateDir string // bundles, folders of pods and the host program live below it
+	Logger   *slog.Logger
+
+	WarmPool      int           // unassigned hosts kept ready, DefaultWarmPool for instance; 0 switches it off
+	DefaultMemory api.Mebibytes // limit that the first warm hosts are made for; default 512
+	MaxShared     int           // pods in one shared host; default 50
+
+	// UnresponsiveAfter kills a pod whose event loop stood still for that long;
+	// default 60 s, below 0 never. The pack's metadata can set another value as
+	// unresponsiveAfterSeconds, where 0 means never.
+	UnresponsiveAfter time.Duration
+	CacheBytes        int64 // bound of the bundle cache; default 2 GiB
+	Client            *http.Client
+}
+
+// DefaultWarmPool is a good size of the warm pool.
+const DefaultWarmPool = 2
+
+// Executor runs packs in Node.js hosts. It implements executor.Executor.
+type Executor struct {
+	opts    Options
+	log     *slog.Logger
+	node    string
+	version string
+	program string
+	bundles *bundles
+	pool    *pool
+	spawner *spawner
+
+	mu     sync.Mutex
+	hosts  map[*host]bool
+	shared map[string][]*host // by owner and namespace
+	closed bool
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// New finds Node.js, prepares the state folder and begins to fill the warm pool. The
+// executor works until Close; ctx bounds only what New itself does.
+func New(ctx context.Context, o Options) (*Executor, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	node, version, err := find(ctx, o.NodePath)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(hostProgram)
+	e := &Executor{
+		opts: o, log: o.Logger, node: node, version: version,
+		program: filepath.Join(o.StateDir, "host-"+hex.EncodeToString(sum[:8])+".mjs"),
+		hosts:   map[*host]bool{}, shared: map[string][]*host{},
+	}
+	if err := e.prepareDirs(); err != nil {
+		return nil, err
+	}
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	e.cancel = cancel
+	e.bundles = newBundles(work, filepath.Join(o.StateDir, "bundles"), o)
+	e.spawner = newSpawner()
+	e.pool = newPool(e, o.WarmPool, int(o.DefaultMemory))
+	e.wg.Go(e.spawner.run)
+	e.wg.Go(func() { e.pool.run(work) })
+	e.wg.Go(func() { e.watch(work) })
+	return e, nil
+}
+
+func (o *Options) complete() error {
+	if o.StateDir == "" {
+		return errors.New("nodejs: StateDir must be given")
+	}
+	dir, err := filepath.Abs(o.StateDir)
+	if err != nil {
+		return fmt.Errorf("nodejs: %w", err)
+	}
+	o.StateDir = dir
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.WarmPool = max(o.WarmPool, 0)
+	if o.DefaultMemory <= 0 {
+		o.DefaultMemory = 512
+	}
+	if o.MaxShared <= 0 {
+		o.MaxShared = 50
+	}
+	if o.UnresponsiveAfter == 0 {
+		o.UnresponsiveAfter = time.Minute
+	}
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = 2 << 30
+	}
+	if o.Client == nil {
+		o.Client = &http.Client{}
+	}
+	return nil
+}
+
+// prepareDirs makes the folders; what a dead agent left of its pods goes.
+func (e *Executor) prepareDirs() error {
+	pods := filepath.Join(e.opts.StateDir, "pods")
+	if err := os.RemoveAll(pods); err != nil {
+		return fmt.Errorf("nodejs: clean the folders of pods: %w", err)
+	}
+	for _, dir := range []string{pods, filepath.Join(e.opts.StateDir, "bundles")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("nodejs: make a folder: %w", err)
+		}
+	}
+	if err := writeAtomic(e.program, hostProgram, 0o400); err != nil {
+		return fmt.Errorf("nodejs: write the host program: %w", err)
+	}
+	return nil
+}
+
+// Capabilities implements executor.Executor.
+func (e *Executor) Capabilities() api.Capabilities {
+	return api.Capabilities{
+		Version: e.version, Arch: runtime.GOARCH, OS: runtime.GOOS,
+		Features: []string{"isolation:process", "isolation:shared"},
+	}
+}
+
+// Controller implements executor.Executor.
+func (e *Executor) Controller(t executor.Task) (executor.Controller, error) {
+	if !t.Spec.RuntimeTag.Fits(api.RuntimeNode) {
+		return nil, &executor.Failure{Reason: api.ReasonPackLoadError, Message: "the pack does not run on Node.js"}
+	}
+	return newController(e, t), nil
+}
+
+// Close kills every host and waits until nothing is left, or ctx ends.
+func (e *Executor) Close(ctx context.Context) error {
+	e.mu.Lock()
+	e.closed = true
+	hosts := make([]*host, 0, len(e.hosts))
+	for h := range e.hosts {
+		hosts = append(hosts, h)
+	}
+	e.mu.Unlock()
+	e.cancel()
+	for _, h := range hosts {
+		h.kill(api.ReasonStopped, "the node's agent ends")
+	}
+	done := make(chan struct{})
+	go func() {
+		for _, h := range hosts {
+			<-h.dead
+		}
+		e.pool.wait()
+		e.spawner.close()
+		e.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("nodejs: close: %w", context.Cause(ctx))
+	}
+}
+
+func writeAtomic(path string, data []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(mode), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}

@@ -1,0 +1,403 @@
+//go:build unix
+
+package nodejs
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+const (
+	maxFrame     = 16 << 20
+	maxLine      = 16 << 10
+	warmTimeout  = 30 * time.Second
+	writeTimeout = 5 * time.Second
+	// pipeGrace is how long output is still read after a host has died, should a
+	// process that escaped hold the pipe.
+	pipeGrace = 200 * time.Millisecond
+)
+
+// order is a frame to the host.
+type order struct {
+	Type           string            `json:"t"`
+	ID             string            `json:"id"`
+	File           string            `json:"file,omitempty"`
+	Heap           int               `json:"heap,omitempty"`
+	Pod            map[string]any    `json:"pod,omitempty"`
+	Env            map[string]string `json:"env,omitempty"`
+	UnresponsiveMS int64             `json:"unresponsiveMs,omitempty"`
+	GraceMS        *int64            `json:"graceMs,omitempty"`
+	Reason         string            `json:"reason,omitempty"`
+	Message        string            `json:"message,omitempty"`
+}
+
+// notice is a frame from the host.
+type notice struct {
+	Type    string   `json:"t"`
+	ID      string   `json:"id"`
+	Lines   []output `json:"lines"`
+	Dropped int      `json:"dropped"`
+	Code    int      `json:"code"`
+	Reason  string   `json:"reason"`
+	Message string   `json:"message"`
+	DelayMS int64    `json:"delayMs"`
+	CPUMS   int64    `json:"cpuMs"`
+}
+
+// host is one Node.js process.
+type host struct {
+	e     *Executor
+	cmd   *exec.Cmd
+	pipes pipes
+	dir   string
+	heap  int // of its first worker, MiB
+	warm  chan struct{}
+	dead  chan struct{} // closed when the process is reaped and nothing is left
+	base  int64         // resident bytes before the first pack
+	peak  atomic.Int64
+	out   sync.WaitGroup
+
+	writeMu sync.Mutex // of the control socket, and of alive
+	alive   bool       // started and not yet reaped: its process id is its own
+
+	mu     sync.Mutex
+	pods   map[string]*controller
+	served bool // has or had a pod
+	ending bool // takes no more pods
+	cause  *api.Termination
+	fatal  bool // the runtime said that it ran out of memory
+}
+
+// spawn starts a host whose spare worker has the given heap limit.
+func (e *Executor) spawn(heap int) (*host, error) {
+	dir, err := os.MkdirTemp(filepath.Join(e.opts.StateDir, "pods"), "")
+	if err != nil {
+		return nil, fmt.Errorf("make the pod's folder: %w", err)
+	}
+	h := &host{
+		e: e, dir: dir, heap: heap, pods: map[string]*controller{},
+		warm: make(chan struct{}), dead: make(chan struct{}),
+	}
+	//nolint:noctx // a host lives as long as its pod; it is killed as a process group
+	h.cmd = exec.Command(e.node, "--enable-source-maps", e.program, fmt.Sprintf(`{"heap":%d}`, heap))
+	h.cmd.Dir = dir
+	h.cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + dir, "LANG=C.UTF-8"}
+	h.cmd.SysProcAttr = procAttr()
+	p, theirs, err := plumb(h.cmd)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	h.pipes = p
+	if err := e.admit(h); err != nil {
+		return nil, errors.Join(err, closeAll(theirs), p.close(), os.RemoveAll(dir))
+	}
+	err = e.spawner.start(h.cmd)
+	if closeErr := closeAll(theirs); closeErr != nil {
+		e.log.Warn("a descriptor could not be closed", slog.Any("error", closeErr))
+	}
+	if err != nil {
+		e.dismiss(h)
+		close(h.dead)
+		return nil, errors.Join(fmt.Errorf("start Node.js: %w", err), p.close(), os.RemoveAll(dir))
+	}
+	h.begin()
+	return h, nil
+}
+
+func (h *host) begin() {
+	h.writeMu.Lock()
+	h.alive = true
+	h.writeMu.Unlock()
+	h.out.Go(func() { h.scan("stdout", h.pipes.stdout) })
+	h.out.Go(func() { h.scan("stderr", h.pipes.stderr) })
+	go h.read()
+	h.mu.Lock()
+	ending := h.ending
+	h.mu.Unlock()
+	if ending { // killed before it was there
+		h.killGroup()
+	}
+}
+
+func (e *Executor) admit(h *host) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return errors.New("the executor is closed")
+	}
+	e.hosts[h] = true
+	return nil
+}
+
+func (e *Executor) dismiss(h *host) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.hosts, h)
+}
+
+// awaitWarm waits until the host's worker is there to take a bundle.
+func (h *host) awaitWarm(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, warmTimeout)
+	defer cancel()
+	select {
+	case <-h.warm:
+		return nil
+	case <-h.dead:
+		return errors.New("the Node.js host died at its start")
+	case <-ctx.Done():
+		return fmt.Errorf("start a Node.js host: %w", context.Cause(ctx))
+	}
+}
+
+// attach gives the host a pod, unless it ends already.
+func (h *host) attach(c *controller, limit int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ending || len(h.pods) >= limit {
+		return false
+	}
+	h.pods[c.id], h.served = c, true
+	return true
+}
+
+// detach takes a pod off; a host without pods is killed, since it is never reused.
+func (h *host) detach(c *controller) {
+	h.mu.Lock()
+	delete(h.pods, c.id)
+	empty := len(h.pods) == 0
+	h.ending = h.ending || empty
+	h.mu.Unlock()
+	if empty {
+		h.killGroup()
+	}
+}
+
+func (h *host) find(id string) *controller {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.pods[id]
+}
+
+func (h *host) all() []*controller {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := make([]*controller, 0, len(h.pods))
+	for _, c := range h.pods {
+		out = append(out, c)
+	}
+	return out
+}
+
+func (h *host) send(o order) error {
+	body, err := json.Marshal(o)
+	if err != nil {
+		return fmt.Errorf("encode an order: %w", err)
+	}
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, len(body)+4), uint32(len(body)))
+	frame = append(frame, body...)
+	h.writeMu.Lock()
+	defer h.writeMu.Unlock()
+	err = h.pipes.control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if err == nil {
+		_, err = h.pipes.control.Write(frame)
+	}
+	if err != nil {
+		return fmt.Errorf("speak with the host: %w", err)
+	}
+	return nil
+}
+
+// kill ends the whole host, and says why for its pods. The first cause counts.
+func (h *host) kill(reason, message string) {
+	h.mu.Lock()
+	if h.cause == nil {
+		h.cause = &api.Termination{Reason: reason, Message: message}
+	}
+	h.ending = true
+	h.mu.Unlock()
+	h.killGroup()
+}
+
+// killGroup kills the process and all that it started, as long as it is not reaped:
+// until then its id cannot be anybody else's.
+func (h *host) killGroup() {
+	h.writeMu.Lock()
+	defer h.writeMu.Unlock()
+	if h.alive {
+		// Fails only when nothing is left to kill.
+		_ = syscall.Kill(-h.cmd.Process.Pid, syscall.SIGKILL)
+	}
+}
+
+// read takes the host's frames until its end of the control socket closes, which it
+// does when the process dies.
+func (h *host) read() {
+	in := bufio.NewReaderSize(h.pipes.control, 64<<10)
+	for {
+		n, err := readFrame(in)
+		if err != nil {
+			break
+		}
+		h.handle(n)
+	}
+	h.reap()
+}
+
+func readFrame(in *bufio.Reader) (notice, error) {
+	var n notice
+	var head [4]byte
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return n, err
+	}
+	size := binary.BigEndian.Uint32(head[:])
+	if size > maxFrame {
+		return n, errors.New("the frame is too large")
+	}
+	body := make([]byte, size)
+	if _, err := io.ReadFull(in, body); err != nil {
+		return n, err
+	}
+	return n, json.Unmarshal(body, &n)
+}
+
+func (h *host) handle(n notice) {
+	if n.Type == "warm" {
+		select {
+		case <-h.warm:
+		default:
+			h.base = residentBytes(h.cmd.Process.Pid)
+			close(h.warm)
+		}
+		return
+	}
+	c := h.find(n.ID)
+	if c == nil {
+		return
+	}
+	switch n.Type {
+	case "ready":
+		c.readyOnce.Do(func() { close(c.ready) })
+	case "out":
+		c.take(n)
+	case "exit":
+		c.outcome(n)
+	}
+}
+
+// reap is the end of a host: nothing of it is left when dead closes.
+func (h *host) reap() {
+	h.killGroup()
+	h.writeMu.Lock()
+	h.alive = false
+	h.writeMu.Unlock()
+	err := h.cmd.Wait()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		h.e.log.Warn("a host could not be reaped", slog.Any("error", err))
+	}
+	deadline := time.Now().Add(pipeGrace)
+	_ = errors.Join(h.pipes.stdout.SetReadDeadline(deadline), h.pipes.stderr.SetReadDeadline(deadline)) // else they end by themselves
+	h.out.Wait()
+	h.mu.Lock()
+	h.ending = true
+	h.mu.Unlock()
+	if err := errors.Join(h.pipes.close(), os.RemoveAll(h.dir)); err != nil {
+		h.e.log.Warn("a host left something behind", slog.Any("error", err))
+	}
+	h.e.dismiss(h)
+	close(h.dead)
+	for _, c := range h.all() {
+		c.finish(h.verdict(c))
+	}
+	h.e.pool.poke()
+}
+
+// verdict says how a pod ended whose host is dead.
+func (h *host) verdict(c *controller) api.Termination {
+	h.mu.Lock()
+	cause, fatal := h.cause, h.fatal
+	h.mu.Unlock()
+	usage := api.Usage{MemoryMiB: h.peak.Load() >> 20}
+	ps := h.cmd.ProcessState
+	if ps != nil {
+		usage.CPUMillis = (ps.UserTime() + ps.SystemTime()).Milliseconds()
+	}
+	if said := c.said.Load(); said != nil {
+		t := *said
+		usage.LoopDelayMS = t.Usage.LoopDelayMS
+		t.Usage = usage
+		return t
+	}
+	t := api.Termination{Usage: usage, FinishedAt: time.Now().UTC()}
+	if cause != nil {
+		t.Reason, t.Message = cause.Reason, cause.Message
+		return t
+	}
+	t.Reason, t.Message = api.ReasonHostCrashed, "the Node.js process of the pod ended by itself"
+	status, ok := ps.Sys().(syscall.WaitStatus)
+	switch {
+	case ok && status.Signaled():
+		t.Signal = signalName(status.Signal())
+		t.Message = "the Node.js process of the pod was ended by " + t.Signal
+		if fatal {
+			t.Reason, t.Message = api.ReasonOOMKilled, "an allocation beyond the memory limit ended the process"
+		}
+	case ok && status.Exited():
+		t.ExitCode = new(status.ExitStatus())
+		if fatal {
+			t.Reason = api.ReasonOOMKilled
+		}
+	}
+	return t
+}
+
+func signalName(s syscall.Signal) string {
+	names := map[syscall.Signal]string{
+		syscall.SIGABRT: "SIGABRT", syscall.SIGKILL: "SIGKILL", syscall.SIGTERM: "SIGTERM", syscall.SIGSEGV: "SIGSEGV",
+		syscall.SIGBUS: "SIGBUS", syscall.SIGILL: "SIGILL", syscall.SIGTRAP: "SIGTRAP", syscall.SIGINT: "SIGINT",
+		syscall.SIGHUP: "SIGHUP", syscall.SIGQUIT: "SIGQUIT", syscall.SIGFPE: "SIGFPE", syscall.SIGPIPE: "SIGPIPE",
+	}
+	if n, ok := names[s]; ok {
+		return n
+	}
+	return s.String()
+}
+
+// scan takes what reaches the process's own stdout or stderr, past the workers: the
+// runtime's last words, and packs that write to the descriptor.
+func (h *host) scan(stream string, from io.Reader) {
+	in := bufio.NewReaderSize(from, maxLine)
+	for {
+		line, isPrefix, err := in.ReadLine()
+		if err != nil {
+			return
+		}
+		text := strings.ToValidUTF8(string(line), "\uFFFD")
+		for isPrefix && err == nil { // the rest of a line that is too long
+			_, isPrefix, err = in.ReadLine()
+		}
+		if stream == "stderr" && (strings.Contains(text, "out of memory") || strings.Contains(text, "Allocation failed")) {
+			h.mu.Lock()
+			h.fatal = true
+			h.mu.Unlock()
+		}
+		for _, c := range h.all() {
+			c.line(stream, time.Now().UTC(), text)
+		}
+	}
+}

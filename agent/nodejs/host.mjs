@@ -1,0 +1,348 @@
+// One host process of Stark's Node.js runtime. The main thread supervises: it speaks
+// with the agent over file descriptor 3 (4-byte big-endian length, then JSON), runs
+// packs in worker threads, watches their event loops and passes their output on. It
+// never runs code of a pack. When fd 3 closes, the agent is gone and so is the host
+// with everything in its process group.
+import { Socket } from 'node:net';
+import { Worker, isMainThread, workerData, MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
+
+const MAX_LINE = 16 * 1024;          // bytes of one line, the rest is cut off
+const MAX_BACKLOG = 4 * 1024 * 1024; // bytes waiting for the agent before output is dropped
+const WATCH_MS = 500;                // rhythm of the event-loop watch
+
+if (isMainThread) supervise();
+else serve();
+
+function supervise() {
+  const config = JSON.parse(process.argv[2]);
+  const socket = new Socket({ fd: 3, readable: true, writable: true });
+  const workers = new Map();
+  let spare = spawn(config.heap);
+
+  // SIGTERM comes from the kernel when the agent dies first.
+  const die = () => { try { process.kill(-process.pid, 'SIGKILL'); } finally { process.exit(1); } };
+  process.on('SIGTERM', die);
+  socket.on('error', die);
+  socket.on('close', die);
+  readFrames(socket, (m) => {
+    if (m.t === 'start') start(m);
+    else if (m.t === 'stop') stop(m);
+    else if (m.t === 'kill') kill(workers.get(m.id), m.reason, m.message);
+  }, die);
+  setInterval(watch, WATCH_MS).unref();
+
+  function send(m) {
+    const body = Buffer.from(JSON.stringify(m));
+    const head = Buffer.allocUnsafe(4);
+    head.writeUInt32BE(body.length);
+    socket.cork();
+    socket.write(head);
+    socket.write(body);
+    process.nextTick(() => socket.uncork());
+  }
+
+  // A worker that waits for its bundle. Everything a pack needs at its start is
+  // loaded already.
+  function spawn(heap) {
+    const { port1, port2 } = new MessageChannel();
+    const beat = new Float64Array(new SharedArrayBuffer(16)); // [time of the last beat, 0 while not watched]
+    const w = {
+      id: '', heap, port: port1, beat, lines: [], bytes: 0, dropped: 0, delay: 0, flushing: false, ended: false, outcome: null, stopping: null, timer: null,
+    };
+    w.thread = new Worker(new URL(import.meta.url), {
+      workerData: { port: port2, beat }, transferList: [port2], env: {}, stdout: true, stderr: true,
+      resourceLimits: heap > 0 ? { maxOldGenerationSizeMb: heap } : {},
+    });
+    // Only what the runtime itself writes comes here; the pack's output has its own way.
+    w.thread.stdout.on('data', (b) => output(w, ['stdout', Date.now(), String(b)]));
+    w.thread.stderr.on('data', (b) => output(w, ['stderr', Date.now(), String(b)]));
+    w.thread.once('online', () => { if (!w.id) send({ t: 'warm' }); });
+    w.thread.on('error', (err) => { w.outcome ??= fromError(err); });
+    w.thread.on('exit', (code) => exited(w, code));
+    port1.on('message', (m) => fromWorker(w, m));
+    return w;
+  }
+
+  function start(m) {
+    let w = spare;
+    spare = null;
+    if (w && (w.heap !== m.heap || w.ended)) {
+      w.id = 'discarded';
+      w.discarded = true;
+      w.thread.terminate();
+      w = null;
+    }
+    w ??= spawn(m.heap);
+    w.id = m.id;
+    w.unresponsiveMs = m.unresponsiveMs;
+    workers.set(m.id, w);
+    w.port.postMessage({ t: 'start', file: m.file, pod: m.pod, env: m.env });
+  }
+
+  function fromWorker(w, m) {
+    if (m.t === 'out') output(w, m.line, m.dropped);
+    else if (m.t === 'ready') { flush(w); send({ t: 'ready', id: w.id }); }
+    else if (m.t === 'outcome') w.outcome ??= m.outcome;
+  }
+
+  function stop(m) {
+    const w = workers.get(m.id);
+    if (!w || w.stopping) return;
+    w.stopping = { message: '' };
+    w.port.postMessage({ t: 'stop' });
+    if (m.graceMs !== undefined) {
+      w.timer = setTimeout(() => kill(w, 'Stopped', `did not stop within ${m.graceMs / 1000} s and was killed`), Math.max(m.graceMs, 0));
+    }
+  }
+
+  function kill(w, reason, message) {
+    if (!w || w.ended) return;
+    w.outcome = { reason, message };
+    w.thread.terminate();
+  }
+
+  function exited(w, code) {
+    for (let r; (r = receiveMessageOnPort(w.port)); ) fromWorker(w, r.message);
+    w.ended = true;
+    w.port.close();
+    clearTimeout(w.timer);
+    if (w.discarded) return;
+    if (!w.id) die(); // a spare that dies is of no use to anybody
+    let o = w.outcome ?? (code === 0 ? { reason: 'Completed' } : { reason: 'Error', message: `the pack called process.exit(${code})` });
+    if (w.stopping && o.reason !== 'OOMKilled') o = { reason: 'Stopped', message: o.reason === 'Completed' ? '' : o.message };
+    flush(w);
+    workers.delete(w.id);
+    send({ t: 'exit', id: w.id, code: o.code ?? code, reason: o.reason, message: bound(o.message), delayMs: Math.round(w.delay), cpuMs: Math.round(w.cpu ?? 0) });
+  }
+
+  // A slow agent costs lines, never memory.
+  function output(w, line, dropped = 0) {
+    w.dropped += dropped;
+    if (!line) { schedule(w); return; }
+    if (socket.writableLength + w.bytes > MAX_BACKLOG) { w.dropped++; return; }
+    w.lines.push(line);
+    w.bytes += line[2].length + 32;
+    if (w.bytes > 64 * 1024) flush(w);
+    else schedule(w);
+  }
+
+  function schedule(w) {
+    if (w.flushing) return;
+    w.flushing = true;
+    setImmediate(() => flush(w));
+  }
+
+  function flush(w) {
+    w.flushing = false;
+    if (!w.lines.length && !w.dropped) return;
+    send({ t: 'out', id: w.id, lines: w.lines, dropped: w.dropped });
+    w.lines = [];
+    w.bytes = 0;
+    w.dropped = 0;
+  }
+
+  function watch() {
+    const now = Date.now();
+    for (const w of workers.values()) {
+      w.cpu = w.thread.performance.eventLoopUtilization().active;
+      if (!w.beat[0]) continue;
+      const late = now - w.beat[0] - WATCH_MS;
+      w.delay = Math.max(w.delay, late);
+      if (w.unresponsiveMs > 0 && late > w.unresponsiveMs && !w.stopping) {
+        kill(w, 'Unresponsive', `the event loop stood still for ${Math.round(late / 1000)} s`);
+      }
+    }
+  }
+
+  function fromError(err) {
+    if (err?.code === 'ERR_WORKER_OUT_OF_MEMORY') return { reason: 'OOMKilled', message: err.message };
+    return { reason: 'Error', message: describe(err), code: 1 };
+  }
+}
+
+function readFrames(socket, handle, fail) {
+  let buffered = Buffer.alloc(0);
+  socket.on('data', (chunk) => {
+    buffered = buffered.length ? Buffer.concat([buffered, chunk]) : chunk;
+    while (buffered.length >= 4) {
+      const n = buffered.readUInt32BE(0);
+      if (n > 16 * 1024 * 1024) return fail();
+      if (buffered.length < 4 + n) return;
+      const m = JSON.parse(buffered.subarray(4, 4 + n).toString());
+      buffered = buffered.subarray(4 + n);
+      handle(m);
+    }
+  });
+}
+
+function describe(err) {
+  if (err instanceof Error || typeof err?.stack === 'string') {
+    const text = String(err.stack || err);
+    const cause = err.cause === undefined ? '' : `\ncaused by: ${describe(err.cause)}`;
+    return text + cause;
+  }
+  try { return typeof err === 'string' ? err : `thrown: ${JSON.stringify(err) ?? String(err)}`; } catch { return 'thrown: a value that cannot be shown'; }
+}
+
+function bound(text = '') {
+  return text.length > 4096 ? text.slice(0, 4096) + ' …' : text;
+}
+
+// serve is the worker's side: it waits for a bundle, then belongs to the pack.
+async function serve() {
+  const { port, beat } = workerData;
+  delete workerData.port; // the pack shall not find the way to the supervisor
+  delete workerData.beat;
+  const { createRequire } = await import('node:module');
+  const { getEventListeners } = await import('node:events');
+  const { pathToFileURL } = await import('node:url');
+  const { format } = await import('node:util');
+  const exit = process.exit.bind(process);
+  const capture = capturer(port);
+  const aborter = new AbortController();
+  const handlers = [];
+  let polled = false;
+  let finished = null;
+  let settled = false;
+
+  port.on('message', (m) => (m.t === 'start' ? start(m) : stop()));
+
+  function end(outcome) {
+    if (settled) return;
+    settled = true;
+    capture.flush();
+    port.postMessage({ t: 'outcome', outcome });
+    exit(outcome.code ?? 0);
+  }
+
+  async function start({ file, pod, env }) {
+    Object.assign(process.env, env);
+    beat[0] = Date.now();
+    setInterval(() => { beat[0] = Date.now(); capture.tick(); }, WATCH_MS).unref();
+    let pack;
+    try {
+      pack = file.endsWith('.cjs') ? createRequire(file)(file) : await import(pathToFileURL(file).href);
+      for (let i = 0; i < 2 && typeof pack !== 'function'; i++) pack = pack?.default;
+      if (typeof pack !== 'function') throw new Error('the bundle exports no default function');
+    } catch (err) {
+      return end({ reason: 'PackLoadError', message: describe(err), code: 1 });
+    }
+    let isReady = false;
+    const ready = () => {
+      if (isReady || settled) return;
+      isReady = true;
+      port.postMessage({ t: 'ready' });
+    };
+    try {
+      const result = pack(context(pod, env, ready));
+      if (typeof result?.then === 'function') {
+        finished = result;
+        setImmediate(ready);
+        await result;
+      }
+      end({ reason: 'Completed', code: 0 });
+    } catch (err) {
+      end({ reason: 'Error', message: describe(err), code: 1 });
+    }
+  }
+
+  function context(pod, env, ready) {
+    const { signal } = aborter;
+    // Who asks whether the signal is aborted will act on it, like who listens.
+    Object.defineProperty(signal, 'aborted', {
+      get() {
+        polled = true;
+        return Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted').get.call(signal);
+      },
+    });
+    return Object.freeze({
+      pod: Object.freeze(pod),
+      env: Object.freeze({ ...env }),
+      signal,
+      log: logger(),
+      ready,
+      onStop(fn) {
+        if (typeof fn !== 'function') throw new TypeError('onStop takes a function');
+        handlers.push(fn);
+      },
+    });
+  }
+
+  function logger() {
+    const write = (level) => (message, fields) => capture.line('log',
+      `${level} ${format(message)}${fields === undefined ? '' : ' ' + show(fields)}`);
+    return Object.freeze(Object.assign(write('INFO'), {
+      debug: write('DEBUG'), info: write('INFO'), warn: write('WARN'), error: write('ERROR'),
+    }));
+  }
+
+  function show(fields) {
+    try { return JSON.stringify(fields); } catch { return format(fields); }
+  }
+
+  // A pack that neither listens nor has handlers has nothing to do at a stop. One
+  // that listens is given the time until its function is done.
+  async function stop() {
+    const waits = polled || getEventListeners(aborter.signal, 'abort').length > 0;
+    aborter.abort(new DOMException('The pod is stopped.', 'AbortError'));
+    let failure = '';
+    for (const fn of handlers.reverse()) {
+      try { await fn(); } catch (err) { failure ||= `a stop handler failed: ${describe(err)}`; }
+    }
+    if (waits && finished) await finished.then(() => {}, () => {});
+    end({ reason: 'Stopped', message: failure, code: 0 });
+  }
+}
+
+// capturer takes the output of the pack line by line and sends each line at once, so
+// that a pack that never yields is heard too. A bucket of bytes bounds the rate.
+function capturer(port) {
+  const RATE = 16 * 1024 * 1024;
+  const partial = { stdout: '', stderr: '' };
+  let budget = RATE, refilled = Date.now(), dropped = 0;
+
+  function line(stream, text) {
+    const now = Date.now();
+    if (now - refilled >= 100) {
+      budget = Math.min(RATE, budget + (now - refilled) * RATE / 1000);
+      refilled = now;
+    }
+    if (text.length > MAX_LINE) text = text.slice(0, MAX_LINE) + ' …';
+    budget -= text.length + 128;
+    if (budget < 0) { dropped++; return; }
+    port.postMessage({ t: 'out', line: [stream, now, text], dropped });
+    dropped = 0;
+  }
+
+  function write(stream) {
+    return (chunk, encoding, callback) => {
+      const text = typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString();
+      const parts = (partial[stream] + text).split('\n');
+      partial[stream] = parts.pop();
+      for (const p of parts) line(stream, p.endsWith('\r') ? p.slice(0, -1) : p);
+      if (partial[stream].length > MAX_LINE) {
+        line(stream, partial[stream]);
+        partial[stream] = '';
+      }
+      const done = typeof encoding === 'function' ? encoding : callback;
+      if (done) process.nextTick(done);
+      return true;
+    };
+  }
+  process.stdout.write = write('stdout');
+  process.stderr.write = write('stderr');
+
+  const flush = () => {
+    for (const s of ['stdout', 'stderr']) {
+      if (partial[s]) line(s, partial[s]);
+      partial[s] = '';
+    }
+    tick();
+  };
+  const tick = () => {
+    if (dropped) port.postMessage({ t: 'out', dropped });
+    dropped = 0;
+  };
+  process.on('exit', flush);
+  return { line, flush, tick };
+}

@@ -1,0 +1,156 @@
+//go:build unix
+
+package nodejs
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+)
+
+const maxPoolBackoff = 30 * time.Second
+
+// pool keeps warm hosts. It makes them for the memory limit that was asked for last,
+// and waits with that while pods are being started.
+type pool struct {
+	e     *Executor
+	size  int
+	slots chan struct{} // processes starting at once: more would only delay each other
+	wake  chan struct{}
+	ended chan struct{}
+
+	mu       sync.Mutex
+	idle     []*host
+	heap     int
+	starting int
+}
+
+func newPool(e *Executor, size, heap int) *pool {
+	return &pool{
+		e: e, size: size, heap: heap, slots: make(chan struct{}, max(2, runtime.NumCPU())),
+		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+}
+
+func (p *pool) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *pool) wait() { <-p.ended }
+
+// begin and finish frame a pod's start; the pool is refilled outside of them.
+func (p *pool) begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.starting++
+}
+
+func (p *pool) finish() {
+	p.mu.Lock()
+	p.starting--
+	p.mu.Unlock()
+	p.poke()
+}
+
+// take gives a warm host if there is one, else a new one when it is warm.
+func (p *pool) take(ctx context.Context, heap int) (*host, error) {
+	p.mu.Lock()
+	p.heap = heap
+	for len(p.idle) > 0 {
+		h := p.idle[0]
+		p.idle = p.idle[1:]
+		select {
+		case <-h.dead:
+			continue
+		default:
+			p.mu.Unlock()
+			return h, nil
+		}
+	}
+	p.mu.Unlock()
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	defer func() { <-p.slots }()
+	return p.make(ctx, heap)
+}
+
+func (p *pool) make(ctx context.Context, heap int) (*host, error) {
+	h, err := p.e.spawn(heap)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.awaitWarm(ctx); err != nil {
+		h.kill("", "")
+		return nil, err
+	}
+	return h, nil
+}
+
+// run refills until ctx ends.
+func (p *pool) run(ctx context.Context) {
+	defer close(p.ended)
+	backoff := time.Duration(0)
+	p.poke()
+	for {
+		select {
+		case <-p.wake:
+		case <-ctx.Done():
+			return
+		}
+		for {
+			heap, missing := p.missing()
+			if !missing || ctx.Err() != nil {
+				break
+			}
+			h, err := p.make(ctx, heap)
+			if err != nil {
+				if ctx.Err() != nil {
+					return
+				}
+				backoff = min(max(2*backoff, time.Second), maxPoolBackoff)
+				p.e.log.WarnContext(ctx, "the warm pool cannot be filled", slog.Any("error", err))
+				select {
+				case <-time.After(backoff):
+				case <-ctx.Done():
+					return
+				}
+				continue
+			}
+			backoff = 0
+			p.mu.Lock()
+			p.idle = append(p.idle, h)
+			p.mu.Unlock()
+		}
+	}
+}
+
+// missing drops dead hosts and ones made for another limit, and says what to make.
+func (p *pool) missing() (int, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept := p.idle[:0]
+	for _, h := range p.idle {
+		select {
+		case <-h.dead:
+		default:
+			kept = append(kept, h)
+		}
+	}
+	p.idle = kept
+	return p.heap, p.starting == 0 && len(p.idle) < p.size
+}
+
+// ready counts the warm hosts.
+func (p *pool) ready() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.idle)
+}

@@ -1,0 +1,29 @@
+//go:build unix && !linux
+
+package nodejs
+
+import (
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// procAttr puts a host into a process group of its own. Without a parent-death
+// signal, the closed control socket ends it when the agent dies.
+func procAttr() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true}
+}
+
+// residentBytes asks ps for the resident memory of a process, 0 when it is gone.
+func residentBytes(pid int) int64 {
+	out, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(pid)).Output() //nolint:noctx // ps answers at once
+	if err != nil {
+		return 0
+	}
+	kib, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return kib << 10
+}

@@ -1,0 +1,96 @@
+//go:build unix
+
+package nodejs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+const (
+	sampleEvery = 100 * time.Millisecond
+	mebibyte    = 1 << 20
+	// A worker beyond the first costs about this much of its own.
+	workerBytes = 10 * mebibyte
+	// slackBytes and an eighth of the limit leave room for what V8 has not yet
+	// collected, so that a pack within its limit is not killed from outside.
+	slackBytes = 24 * mebibyte
+)
+
+// watch samples the resident memory of all hosts and kills the ones above their
+// limit: neither Buffers nor native memory are bound by V8.
+func (e *Executor) watch(ctx context.Context) {
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, h := range e.serving() {
+			h.sample()
+		}
+	}
+}
+
+func (e *Executor) serving() []*host {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := make([]*host, 0, len(e.hosts))
+	for h := range e.hosts {
+		out = append(out, h)
+	}
+	return out
+}
+
+func (h *host) sample() {
+	h.mu.Lock()
+	served, pods := h.served && !h.ending, len(h.pods)
+	limit := int64(0)
+	for _, c := range h.pods {
+		m := int64(c.task.Spec.Limits.Memory)
+		if m <= 0 {
+			limit = -1
+			break
+		}
+		limit += m * mebibyte
+	}
+	h.mu.Unlock()
+	if !served || pods == 0 {
+		return
+	}
+	rss := residentBytes(h.cmd.Process.Pid)
+	if rss > h.peak.Load() {
+		h.peak.Store(rss)
+	}
+	if limit < 0 {
+		return
+	}
+	allowed := h.base + limit + limit/8 + slackBytes + int64(pods-1)*workerBytes
+	if rss > allowed {
+		h.kill(api.ReasonOOMKilled, fmt.Sprintf("memory: rss=%dMiB limit=%dMiB (and %dMiB for the idle host)",
+			rss/mebibyte, limit/mebibyte, (allowed-limit)/mebibyte))
+	}
+}
+
+// unmarshalArray reads a JSON array of known types.
+func unmarshalArray(raw []byte, into ...any) error {
+	var parts []json.RawMessage
+	if err := json.Unmarshal(raw, &parts); err != nil {
+		return err
+	}
+	if len(parts) != len(into) {
+		return fmt.Errorf("%d elements, want %d", len(parts), len(into))
+	}
+	for i, p := range parts {
+		if err := json.Unmarshal(p, into[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
