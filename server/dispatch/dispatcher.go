@@ -1,0 +1,316 @@
+package dispatch
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/core/store"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+// Database is what the dispatcher asks of Postgres. Every method is safe for
+// concurrent use and fails with a *fault.Error where a caller should know why.
+type Database interface {
+	Credentials
+	Nodes
+	Runs
+}
+
+// Credentials answers for tokens that Stark itself has issued, and for roles.
+type Credentials interface {
+	NodeByCredential(ctx context.Context, secret string) (nodeID string, err error)
+	JoinTokenValid(ctx context.Context, secret string) error
+	UserRoles(ctx context.Context, userID string) (roles []api.Role, found bool, err error)
+}
+
+// Nodes changes what is known of nodes. SetNodeStatus does nothing when a newer
+// session has registered the node.
+type Nodes interface {
+	RegisterNode(ctx context.Context, r Registrar, req api.RegisterNodeRequest, m Meta) (Registration, error)
+	RenewLeases(ctx context.Context, nodeIDs, sessions []string) error
+	SetNodeStatus(ctx context.Context, nodeID, session string, status api.NodeStatus) error
+}
+
+// Runs tells what a node should run and takes in what became of it. ReportRuns
+// guards every report: a node speaks for its own runs only.
+type Runs interface {
+	Wanted(ctx context.Context, nodeID string) ([]wire.Assignment, error)
+	ReportRuns(ctx context.Context, nodeID string, reports []wire.RunReport) (accepted []api.RunKey, refused []wire.Refusal, err error)
+	BundleFor(ctx context.Context, nodeID, podID string, incarnation int) (api.Pack, error)
+}
+
+// Registrar is by what right a node registers: one of its parts is set.
+type Registrar struct {
+	UserID    string // of a user with the right to register nodes
+	Shared    bool   // the user is staff, so the node serves everybody
+	JoinToken string
+	NodeID    string // the connection came with this node's credential
+}
+
+// Meta is what the connection tells about a node.
+type Meta struct {
+	Session   string // names the connection, in the lease
+	IP        string
+	UserAgent string
+}
+
+// Registration is the outcome: Credential is set when a new one was issued.
+type Registration struct {
+	Node       api.Node
+	Credential string
+}
+
+// Verifier tells who an access token speaks for, without roles.
+type Verifier interface {
+	Verify(ctx context.Context, token string) (access.Identity, error)
+}
+
+// Signer makes short-lived addresses of bundles.
+type Signer interface {
+	SignedURL(ctx context.Context, path string, ttl time.Duration) (url string, expires time.Time, err error)
+}
+
+// Config are the dispatcher's times and bounds; zero values take the defaults.
+type Config struct {
+	HeartbeatInterval time.Duration // told to agents; 10 s
+	AuthTimeout       time.Duration // for a socket without identity; 10 s
+	PingInterval      time.Duration // 15 s
+	PingTimeout       time.Duration // 10 s
+	AckTimeout        time.Duration // until the wanted set is sent again; 10 s
+	BundleURLTTL      time.Duration // 5 min
+	MaxSessions       int           // 20,000
+	Origins           []string      // of pages that may connect: "https://host", "http://localhost:*", "*"
+}
+
+func (c Config) withDefaults() Config {
+	or := func(d *time.Duration, otherwise time.Duration) {
+		if *d <= 0 {
+			*d = otherwise
+		}
+	}
+	or(&c.HeartbeatInterval, 10*time.Second)
+	or(&c.AuthTimeout, 10*time.Second)
+	or(&c.PingInterval, 15*time.Second)
+	or(&c.PingTimeout, 10*time.Second)
+	or(&c.AckTimeout, 10*time.Second)
+	or(&c.BundleURLTTL, 5*time.Minute)
+	if c.MaxSessions <= 0 {
+		c.MaxSessions = 20_000
+	}
+	return c
+}
+
+// Deps is what New puts together; all but Metrics must be set.
+type Deps struct {
+	DB       Database
+	Store    *store.Store
+	Verifier Verifier
+	Signer   Signer
+	Metrics  prometheus.Registerer // nil: not registered anywhere
+	Config   Config
+	Logger   *slog.Logger
+}
+
+const (
+	flushEvery   = time.Second // heartbeats to leases
+	callTimeout  = 15 * time.Second
+	writeTimeout = 10 * time.Second
+)
+
+// Dispatcher holds the sessions of one server. It is an http.Handler and safe for
+// concurrent use.
+type Dispatcher struct {
+	Deps
+	config  Config
+	log     *slog.Logger
+	metrics *metrics
+	usage   usage
+
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+	nodes    map[string]*session // by node id: the newest
+	beats    map[string]string   // node id -> session id, since the last flush
+	closing  bool
+	wg       sync.WaitGroup // sessions
+}
+
+// New makes a Dispatcher. Run must run for it to tell nodes anything.
+func New(d Deps) *Dispatcher {
+	return &Dispatcher{
+		Deps: d, config: d.Config.withDefaults(), log: d.Logger, metrics: newMetrics(d.Metrics),
+		sessions: map[*session]struct{}{}, nodes: map[string]*session{}, beats: map[string]string{},
+	}
+}
+
+// Run routes changes to nodes and renews leases until ctx ends.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { d.route(ctx) })
+	wg.Go(func() { d.tick(ctx) })
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// tick flushes heartbeats and sends again what was not acknowledged.
+func (d *Dispatcher) tick(ctx context.Context) {
+	ticker := time.NewTicker(flushEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		d.flush(ctx)
+		now := time.Now()
+		for _, s := range d.registered() {
+			if s.overdue(now, d.config.AckTimeout) {
+				d.metrics.resent.Inc()
+				s.resync()
+			}
+		}
+	}
+}
+
+// flush renews the leases of all nodes that were heard since the last time; those
+// of a failed attempt are renewed with the next.
+func (d *Dispatcher) flush(ctx context.Context) {
+	d.mu.Lock()
+	beats := d.beats
+	d.beats = make(map[string]string, len(beats))
+	d.mu.Unlock()
+	if len(beats) == 0 {
+		return
+	}
+	ids, sessions := make([]string, 0, len(beats)), make([]string, 0, len(beats))
+	for id, s := range beats {
+		ids, sessions = append(ids, id), append(sessions, s)
+	}
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := d.DB.RenewLeases(call, ids, sessions); err != nil {
+		d.log.WarnContext(ctx, "leases could not be renewed", slog.Any("error", err), slog.Int("nodes", len(ids)))
+		d.mu.Lock()
+		for id, s := range beats {
+			if _, newer := d.beats[id]; !newer {
+				d.beats[id] = s
+			}
+		}
+		d.mu.Unlock()
+	}
+}
+
+// registered lists the sessions of nodes.
+func (d *Dispatcher) registered() []*session {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := make([]*session, 0, len(d.nodes))
+	for _, s := range d.nodes {
+		list = append(list, s)
+	}
+	return list
+}
+
+// nodeSession gives the session of a node, nil when it is not connected here.
+func (d *Dispatcher) nodeSession(nodeID string) *session {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.nodes[nodeID]
+}
+
+// admit takes a session in, unless the server is full or stopping.
+func (d *Dispatcher) admit(s *session) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closing {
+		return fault.New(fault.Unavailable, "the server is stopping")
+	}
+	if len(d.sessions) >= d.config.MaxSessions {
+		return fault.New(fault.Unavailable, "the server has no room for another connection")
+	}
+	d.sessions[s] = struct{}{}
+	d.metrics.sessions.Inc()
+	d.wg.Add(1)
+	return nil
+}
+
+// leave takes a session out; when it was its node's newest, the node is suspect,
+// or offline where it said goodbye.
+func (d *Dispatcher) leave(ctx context.Context, s *session) {
+	defer d.wg.Done()
+	nodeID := s.node()
+	d.mu.Lock()
+	delete(d.sessions, s)
+	current := nodeID != "" && d.nodes[nodeID] == s
+	if current {
+		delete(d.nodes, nodeID)
+		delete(d.beats, nodeID)
+		d.metrics.nodes.Dec()
+	}
+	d.mu.Unlock()
+	d.metrics.sessions.Dec()
+	if !current {
+		return
+	}
+	status := api.NodeSuspect
+	if s.left.Load() {
+		status = api.NodeOffline
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	if err := d.DB.SetNodeStatus(ctx, nodeID, s.id, status); err != nil {
+		s.log.WarnContext(ctx, "the node's status could not be set; its lease will run out",
+			slog.String("status", string(status)), slog.Any("error", err))
+	}
+}
+
+// join makes s the session of its node and closes an older one.
+func (d *Dispatcher) join(s *session, nodeID string) {
+	d.mu.Lock()
+	older := d.nodes[nodeID]
+	d.nodes[nodeID] = s
+	d.beats[nodeID] = s.id
+	if older == nil {
+		d.metrics.nodes.Inc()
+	}
+	d.mu.Unlock()
+	if older != nil && older != s {
+		older.end(closeDisplaced, "the node has connected again")
+	}
+}
+
+// Shutdown tells every session that the server goes away, closes it, and waits
+// for the last one until ctx ends. New connections are refused from now on.
+func (d *Dispatcher) Shutdown(ctx context.Context) error {
+	d.mu.Lock()
+	d.closing = true
+	list := make([]*session, 0, len(d.sessions))
+	for s := range d.sessions {
+		list = append(list, s)
+	}
+	d.mu.Unlock()
+	for _, s := range list {
+		s.end(closeGoingAway, "the server is stopping")
+	}
+	done := make(chan struct{})
+	go func() {
+		d.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+var _ http.Handler = (*Dispatcher)(nil)

@@ -1,0 +1,25 @@
+// Package dispatch is the WebSocket endpoint: sessions of agents, whose nodes it
+// tells what to run, and of users who watch. It owns sockets and what waits for
+// them; it decides nothing about pods and stores nothing.
+//
+// # A node's session
+//
+// An agent shows a join token, a user's token or its node credential, registers,
+// and gets the complete wanted set of its node from the database, then numbered
+// increments from the read model. The read model may lag behind the set, so an
+// increment never takes an assignment back to an older incarnation nor from "stop"
+// to "run". What is not acknowledged in time is sent again, as a complete set.
+//
+// The newest connection of a node wins and the older one is closed. A closed
+// socket makes its node suspect at once; silence is judged by the node sweeper
+// from the leases, which the dispatcher renews once a second for all nodes that
+// have sent a heartbeat, in one statement.
+//
+// # Who waits for whom
+//
+// Each session has one reader and one writer. Answers and assignments are queued
+// without waiting, and a session whose queue is full is closed: it can come back
+// and will get the complete set. Watches wait for their own socket; when they fall
+// behind the read model they end with a resync. A reader waits for nobody: what
+// asks the database runs beside it, within bounds.
+package dispatch

@@ -1,0 +1,210 @@
+package dispatch
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+// ServeHTTP takes a connection and serves it until it ends. A token may come in
+// the Authorization header or as a second subprotocol; without one, or with one
+// that is not valid, the peer has Config.AuthTimeout to send one.
+func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s := d.newSession(r)
+	ctx, stop := context.WithCancelCause(context.WithoutCancel(r.Context()))
+	s.stop, s.done = stop, ctx.Done()
+	defer stop(errEnded)
+	if err := d.admit(s); err != nil {
+		refuseHTTP(w, err)
+		return
+	}
+	defer d.leave(ctx, s)
+	if token := handshakeToken(r); token != "" {
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		err := s.authenticate(call, token)
+		cancel()
+		if err != nil && fault.Retryable(err) {
+			refuseHTTP(w, err)
+			return
+		}
+	}
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		Subprotocols: []string{wire.Subprotocol}, OriginPatterns: d.config.Origins,
+		CompressionMode: websocket.CompressionDisabled,
+	})
+	if err != nil {
+		s.log.Debug("a connection was not upgraded", slog.Any("error", err))
+		return
+	}
+	s.conn = conn
+	d.serve(ctx, s)
+}
+
+func refuseHTTP(w http.ResponseWriter, err error) {
+	envelope := fault.ToEnvelope(err)
+	w.Header().Set("Content-Type", "application/json")
+	if envelope.Error.RetryAfter == 0 {
+		envelope.Error.RetryAfter = 1
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(envelope.Error.RetryAfter))
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_ = json.NewEncoder(w).Encode(envelope) // nobody is left to tell
+}
+
+func (d *Dispatcher) newSession(r *http.Request) *session {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	s := &session{
+		id: api.NewID(), d: d, out: make(chan []byte, outQueue), bye: make(chan goodbye, 1),
+		sync: make(chan struct{}, 1), beside: make(chan struct{}, maxBeside),
+		watches: map[string]context.CancelFunc{}, streams: map[string]*stream{},
+	}
+	s.meta = Meta{Session: s.id, IP: host, UserAgent: truncate(r.UserAgent(), 256)}
+	s.log = d.log.With(slog.String("session", s.id))
+	return s
+}
+
+func truncate(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
+}
+
+// handshakeToken finds the token of a handshake. A token in the URL is ignored:
+// addresses end up in logs.
+func handshakeToken(r *http.Request) string {
+	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(token)
+	}
+	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for offer := range strings.SplitSeq(line, ",") {
+			if coded, ok := strings.CutPrefix(strings.TrimSpace(offer), wire.BearerSubprotocolPrefix); ok {
+				if token, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(coded, "=")); err == nil {
+					return string(token)
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// serve runs an upgraded session until it ends.
+func (d *Dispatcher) serve(ctx context.Context, s *session) {
+	defer s.wg.Wait()
+	defer s.forgetTimers()
+	defer func() { _ = s.conn.CloseNow() }() // a second close says so; nothing depends on it
+	_, known := s.who()
+	s.send(wire.TypeConnected, "", wire.Connected{ConnectionID: s.id, RequiresAuth: !known})
+	auth := time.AfterFunc(d.config.AuthTimeout, func() {
+		if _, known := s.who(); !known {
+			s.end(closeRefused, "authentication timeout")
+		}
+	})
+	defer auth.Stop()
+	s.wg.Go(func() {
+		if err := s.write(ctx); err != nil {
+			s.stop(err)
+		}
+	})
+	s.wg.Go(func() { s.keepAlive(ctx) })
+	err := s.read(ctx)
+	s.stop(err)
+	s.log.DebugContext(ctx, "a connection has ended", slog.Any("error", err), slog.String("node", s.node()))
+}
+
+// keepAlive finds sockets whose peer is gone without a word.
+func (s *session) keepAlive(ctx context.Context) {
+	ticker := time.NewTicker(s.d.config.PingInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		ping, cancel := context.WithTimeout(ctx, s.d.config.PingTimeout)
+		err := s.conn.Ping(ping)
+		cancel()
+		if err != nil {
+			s.stop(err)
+			return
+		}
+	}
+}
+
+// read handles frames one by one until the connection ends.
+func (s *session) read(ctx context.Context) error {
+	limit := rate.NewLimiter(framesPer, framesBurst)
+	s.conn.SetReadLimit(-1) // readFrame keeps the bound, and says so before it closes
+	var buffer bytes.Buffer
+	for {
+		if err := limit.Wait(ctx); err != nil {
+			return err
+		}
+		frame, err := s.readFrame(ctx, &buffer)
+		if err != nil {
+			return err
+		}
+		var e wire.Envelope
+		if err := json.Unmarshal(frame, &e); err != nil {
+			s.misunderstood(wire.CodeInvalidJSON, "the frame is not a JSON message")
+			continue
+		}
+		if e.Type == "" {
+			s.misunderstood(wire.CodeInvalidMessage, "the message has no type")
+			continue
+		}
+		s.handle(ctx, e)
+	}
+}
+
+// readFrame reads one frame of at most wire.MaxMessage bytes; a longer one is
+// answered and ends the session with 1009.
+func (s *session) readFrame(ctx context.Context, buffer *bytes.Buffer) ([]byte, error) {
+	const keep = 64 << 10 // a larger buffer is not kept between frames
+	if buffer.Cap() > keep {
+		*buffer = bytes.Buffer{}
+	}
+	buffer.Reset()
+	kind, r, err := s.conn.Reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := buffer.ReadFrom(io.LimitReader(r, wire.MaxMessage+1)); err != nil {
+		return nil, err
+	}
+	if buffer.Len() > wire.MaxMessage {
+		s.misunderstood(wire.CodeMessageTooLarge, "a frame may have at most "+strconv.Itoa(wire.MaxMessage)+" bytes")
+		s.end(websocket.StatusMessageTooBig, "the frame is too large")
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	if kind != websocket.MessageText {
+		s.end(websocket.StatusUnsupportedData, "only text frames are understood")
+		return nil, errors.New("the peer sent a binary frame")
+	}
+	return bytes.Clone(buffer.Bytes()), nil
+}
+
+func (s *session) misunderstood(code, message string) {
+	s.send(wire.TypeError, "", wire.Failure{Code: code, Message: message})
+}

@@ -1,0 +1,260 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+const (
+	closeGoingAway = websocket.StatusGoingAway
+	closeDisplaced = websocket.StatusPolicyViolation
+	closeRefused   = websocket.StatusPolicyViolation
+	closeSlow      = websocket.StatusTryAgainLater
+
+	outQueue    = 512 // frames that wait for one socket
+	maxWatches  = 32  // per session
+	maxBeside   = 8   // calls of one session that run beside its reader
+	maxReports  = 4096
+	maxStreams  = 64
+	framesPer   = 2000 // per second and session; more waits
+	framesBurst = 4000
+)
+
+// errEnded ends a session; the close frame has been sent.
+var errEnded = errors.New("the session has ended")
+
+// session is one connection. Its reader is the goroutine of ServeHTTP.
+type session struct {
+	id   string
+	d    *Dispatcher
+	conn *websocket.Conn
+	log  *slog.Logger
+	meta Meta
+	out  chan []byte
+	bye  chan goodbye            // holds one
+	sync chan struct{}           // holds one wish for the complete wanted set
+	stop context.CancelCauseFunc // ends reader, writer and all that serves this session
+	done <-chan struct{}         // closed when the session ends
+	wg   sync.WaitGroup
+	left atomic.Bool // said goodbye
+
+	beside chan struct{} // one place per call beside the reader
+
+	mu        sync.Mutex
+	identity  access.Identity
+	joinToken string // secret, until the node is registered
+	known     bool
+	expiry    *time.Timer
+	watches   map[string]context.CancelFunc
+	reports   []queuedReports
+	reported  int
+	reporting bool
+	streams   map[string]*stream
+
+	wanted wantedSet
+}
+
+// who gives the identity, and whether there is one.
+func (s *session) who() (access.Identity, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.identity, s.known
+}
+
+// node gives the id of the node that has registered on this session.
+func (s *session) node() string { return s.wanted.node() }
+
+// goodbye is how a session ends from our side.
+type goodbye struct {
+	code   websocket.StatusCode
+	reason string
+}
+
+// end closes the session from our side: the writer sends what is queued, a
+// goodbye and a close frame. It does not wait; the first call counts.
+func (s *session) end(code websocket.StatusCode, reason string) {
+	select {
+	case s.bye <- goodbye{code: code, reason: reason}:
+	default:
+	}
+	if code == closeSlow {
+		s.stop(errEnded) // the writer is stuck
+	}
+}
+
+// leaveWith is the writer's last act.
+func (s *session) leaveWith(ctx context.Context, g goodbye) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	s.send(wire.TypeDisconnect, "", map[string]string{"reason": g.reason})
+	for {
+		select {
+		case frame := <-s.out:
+			if s.conn.Write(ctx, websocket.MessageText, frame) == nil {
+				continue
+			}
+		default:
+		}
+		_ = s.conn.Close(g.code, g.reason) // the peer may be gone already
+		s.stop(errEnded)
+		return
+	}
+}
+
+// enqueue hands a frame to the writer without waiting; a full queue ends the session.
+func (s *session) enqueue(frame []byte) bool {
+	select {
+	case s.out <- frame:
+		return true
+	default:
+		s.d.metrics.slow.Inc()
+		s.end(closeSlow, "the connection reads too slowly")
+		return false
+	}
+}
+
+// offer hands a frame to the writer and waits for room.
+func (s *session) offer(ctx context.Context, frame []byte) bool {
+	select {
+	case s.out <- frame:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// write is the only writer of ordinary frames.
+func (s *session) write(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case g := <-s.bye:
+			s.leaveWith(ctx, g)
+			return errEnded
+		case frame := <-s.out:
+			if err := s.writeFrame(ctx, frame); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *session) writeFrame(ctx context.Context, frame []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	return s.conn.Write(ctx, websocket.MessageText, frame)
+}
+
+func encode(typ, correlation string, seq uint64, payload any) ([]byte, error) {
+	raw, err := json.Marshal(payload)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(wire.Envelope{Type: typ, Payload: raw, CorrelationID: correlation, Seq: seq})
+}
+
+// send queues one frame.
+func (s *session) send(typ, correlation string, payload any) bool {
+	frame, err := encode(typ, correlation, 0, payload)
+	if err != nil {
+		s.log.Error("a frame could not be encoded", slog.String("type", typ), slog.Any("error", err))
+		return false
+	}
+	return s.enqueue(frame)
+}
+
+func (s *session) ack(e wire.Envelope, payload any) {
+	s.send(e.Type+wire.AckSuffix, e.CorrelationID, payload)
+}
+
+// refuse answers with an error; what is no fault tells the peer nothing.
+func (s *session) refuse(e wire.Envelope, err error) {
+	typ := e.Type + wire.ErrorSuffix
+	if e.Type == wire.TypeAuthenticate {
+		typ = wire.TypeAuthError
+	}
+	s.send(typ, e.CorrelationID, failure(err))
+	if fault.CodeOf(err) == fault.Internal {
+		s.log.Error("a message could not be handled", slog.String("type", e.Type), slog.Any("error", err))
+	}
+}
+
+func failure(err error) wire.Failure {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return wire.Failure{Code: string(f.Code), Message: f.Message, Details: f.Details}
+	}
+	return wire.Failure{Code: string(fault.Internal), Message: "an internal error occurred"}
+}
+
+// aside runs f beside the reader, within the session's bounds.
+func (s *session) aside(ctx context.Context, e wire.Envelope, f func(ctx context.Context) error) {
+	select {
+	case s.beside <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	s.wg.Go(func() {
+		defer func() { <-s.beside }()
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		if err := f(call); err != nil && ctx.Err() == nil {
+			s.refuse(e, err)
+		}
+	})
+}
+
+// decode reads a payload; what does not fit the message's shape is refused.
+func decode[T any](e wire.Envelope) (T, error) {
+	var v T
+	if len(e.Payload) == 0 {
+		return v, fault.New(fault.Validation, "%s needs a payload", e.Type)
+	}
+	if err := json.Unmarshal(e.Payload, &v); err != nil {
+		return v, fault.Wrap(err, fault.Validation, "the payload of %s has the wrong shape", e.Type)
+	}
+	return v, nil
+}
+
+// needNode gives the node that speaks, or refuses: only a registered node may.
+func (s *session) needNode(claimed string) (string, error) {
+	id := s.node()
+	switch {
+	case id == "":
+		if _, known := s.who(); !known {
+			return "", fault.New(fault.AuthenticationRequired, "authenticate first")
+		}
+		return "", fault.New(fault.NotFound, "register the node first")
+	case claimed != "" && claimed != id:
+		return "", fault.New(fault.Forbidden, "a node speaks for itself only")
+	default:
+		return id, nil
+	}
+}
+
+// viewer is the identity with the roles that the read model shows now, so that a
+// role which is taken away ends what a watch shows.
+func (s *session) viewer() access.Identity {
+	id, _ := s.who()
+	if u, ok := s.d.Store.Users.Snapshot().Get(id.UserID); ok && id.UserID != "" {
+		id.Roles = u.Roles
+	}
+	return id
+}
+
+func (s *session) setAllocated(n api.Node) api.Node {
+	n.Allocated = s.d.usage.of(s.d.Store, n.ID)
+	return n
+}

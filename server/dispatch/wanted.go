@@ -1,0 +1,254 @@
+package dispatch
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stark-orchestrator/stark/core/pod"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+// wantedSet is what a session's node has been told to run, and how far it has
+// acknowledged. Frames are queued under its lock, so that they leave in the order
+// of their numbers.
+type wantedSet struct {
+	mu      sync.Mutex
+	nodeID  string
+	runs    map[string]wire.Assignment // by pod; nil until the first complete set
+	missed  map[string]struct{}        // pods that changed while a complete set was read
+	reading bool
+	seq     uint64
+	acked   uint64
+	sent    time.Time // of the oldest frame that is not acknowledged
+}
+
+func (w *wantedSet) node() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.nodeID
+}
+
+// begin makes the set that of a node; it reports whether it was nobody's.
+func (w *wantedSet) begin(nodeID string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	first := w.nodeID == ""
+	w.nodeID = nodeID
+	return first
+}
+
+// acknowledge takes in the agent's word that it has everything up to seq.
+func (w *wantedSet) acknowledge(seq uint64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if seq > w.seq {
+		return fault.New(fault.Validation, "number %d has not been sent", seq)
+	}
+	if seq > w.acked {
+		w.acked, w.sent = seq, time.Now()
+	}
+	return nil
+}
+
+// overdue reports whether something sent before has not been acknowledged in time.
+func (s *session) overdue(now time.Time, limit time.Duration) bool {
+	w := &s.wanted
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.acked < w.seq && !w.reading && now.Sub(w.sent) > limit
+}
+
+// resync asks for the complete set to be sent.
+func (s *session) resync() {
+	select {
+	case s.sync <- struct{}{}:
+	default:
+	}
+}
+
+// serveWanted sends the complete set whenever it is asked for, until ctx ends.
+func (s *session) serveWanted(ctx context.Context, nodeID string) {
+	const retryAfter = time.Second
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.sync:
+		}
+		if err := s.sendSet(ctx, nodeID); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "the wanted set could not be read", slog.Any("error", err))
+			retry := time.AfterFunc(retryAfter, s.resync)
+			defer retry.Stop()
+		}
+	}
+}
+
+// sendSet reads the complete set from the database and sends it. Pods that change
+// meanwhile are looked at again afterwards.
+func (s *session) sendSet(ctx context.Context, nodeID string) error {
+	w := &s.wanted
+	w.mu.Lock()
+	w.reading, w.missed = true, map[string]struct{}{}
+	w.mu.Unlock()
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	list, err := s.d.DB.Wanted(call, nodeID)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reading = false
+	if err != nil {
+		return err
+	}
+	w.runs = make(map[string]wire.Assignment, len(list))
+	for _, a := range list {
+		w.runs[a.PodID] = a
+	}
+	if list == nil {
+		list = []wire.Assignment{}
+	}
+	w.seq++
+	w.sent, w.acked = time.Now(), w.seq-1
+	frame, err := encode(wire.TypeRunsSet, "", w.seq, wire.RunsSet{Runs: list})
+	if err != nil {
+		return err
+	}
+	s.enqueue(frame)
+	pods := s.d.Store.Pods.Snapshot()
+	for _, id := range slices.Sorted(maps.Keys(w.missed)) {
+		if p, ok := pods.Get(id); ok {
+			s.applyLocked(p)
+		}
+	}
+	return nil
+}
+
+// apply tells the node what a change of a pod means to it, if anything.
+func (s *session) apply(p api.Pod) {
+	w := &s.wanted
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.reading || w.runs == nil {
+		if w.missed != nil {
+			w.missed[p.ID] = struct{}{}
+		}
+		return
+	}
+	s.applyLocked(p)
+}
+
+// applyLocked is apply with the lock held. What the set says may be newer than p.
+func (s *session) applyLocked(p api.Pod) {
+	w := &s.wanted
+	old, known := w.runs[p.ID]
+	if known && p.Incarnation < old.Incarnation {
+		return
+	}
+	if p.NodeID == nil || *p.NodeID != w.nodeID || !pod.HoldsNode(p.Status) {
+		if known && (p.Incarnation > old.Incarnation || p.Status.Terminal()) {
+			s.drop(p.ID, old.Incarnation)
+		}
+		return
+	}
+	a, ok := s.d.assignment(p)
+	if !ok {
+		s.resync() // the pack is not in the read model yet; the database has it
+		return
+	}
+	if known && p.Incarnation == old.Incarnation {
+		if old.Desire == wire.DesireStop && a.Desire == wire.DesireRun || same(old, a) {
+			return
+		}
+	}
+	w.runs[p.ID] = a
+	s.delta(wire.RunsDelta{Put: []wire.Assignment{a}})
+}
+
+// same compares what the agent acts on; LastAttempt is history.
+func same(a, b wire.Assignment) bool {
+	a.LastAttempt, b.LastAttempt = 0, 0
+	if a.StopReason == "" || b.StopReason == "" {
+		a.StopReason, b.StopReason = "", ""
+	}
+	if a.Desire == wire.DesireStop && b.Desire == wire.DesireStop {
+		return true
+	}
+	a.Pod, b.Pod = plain(a.Pod), plain(b.Pod)
+	return reflect.DeepEqual(a, b)
+}
+
+// plain makes absent and empty maps alike.
+func plain(p wire.PodSpec) wire.PodSpec {
+	if len(p.Labels) == 0 {
+		p.Labels = nil
+	}
+	if len(p.Env) == 0 {
+		p.Env = nil
+	}
+	p.Metadata = nil // does not change how a run is started
+	return p
+}
+
+func (s *session) drop(podID string, incarnation int) {
+	delete(s.wanted.runs, podID)
+	s.delta(wire.RunsDelta{Remove: []wire.PodRef{{PodID: podID, Incarnation: incarnation}}})
+}
+
+// delta numbers and queues an increment; the lock is held.
+func (s *session) delta(d wire.RunsDelta) {
+	w := &s.wanted
+	d.Prev = w.seq
+	if w.acked == w.seq {
+		w.sent = time.Now()
+	}
+	w.seq++
+	frame, err := encode(wire.TypeRunsDelta, "", w.seq, d)
+	if err != nil {
+		s.log.Error("an increment could not be encoded", slog.Any("error", err))
+		return
+	}
+	s.enqueue(frame)
+}
+
+// remove tells the node that a pod's row is gone.
+func (s *session) remove(podID string) {
+	w := &s.wanted
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if old, known := w.runs[podID]; known {
+		s.drop(podID, old.Incarnation)
+	}
+}
+
+// assignment makes the entry of the wanted set for a pod; false when its pack is
+// not in the read model.
+func (d *Dispatcher) assignment(p api.Pod) (wire.Assignment, bool) {
+	pack, ok := d.Store.Packs.Snapshot().Get(p.PackID)
+	if !ok {
+		return wire.Assignment{}, false
+	}
+	a := wire.Assignment{
+		PodID: p.ID, Incarnation: p.Incarnation, Desire: wire.DesireRun,
+		Pod: wire.PodSpec{
+			Name: p.PackName, Namespace: p.Namespace, OwnerID: p.CreatedBy, Labels: p.Labels,
+			PackID: p.PackID, PackVersion: p.PackVersion, RuntimeTag: p.RuntimeTag,
+			Format: pack.Format, BundleSHA256: strings.TrimSpace(pack.BundleSHA256), BundleSize: pack.BundleSize,
+			Env: p.Env, Metadata: p.Metadata, Limits: p.ResourceLimits, RestartPolicy: p.RestartPolicy,
+			Isolation: p.Isolation, GraceSeconds: p.TerminationGracePeriodSeconds, DeadlineSeconds: p.ActiveDeadlineSeconds,
+		},
+	}
+	if p.Status != api.PodScheduled {
+		a.LastAttempt = p.Restarts + 1
+	}
+	if !pod.Wanted(p) {
+		a.Desire, a.StopReason = wire.DesireStop, p.Reason
+	}
+	return a, true
+}
