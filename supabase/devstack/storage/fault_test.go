@@ -1,12 +1,15 @@
 package storage_test
 
 import (
+	"context"
 	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/stark-orchestrator/stark/supabase/devstack/pg"
 )
 
 func TestErrorsCarryStorageCodes(t *testing.T) {
@@ -95,16 +98,35 @@ func TestUnknownRoutes(t *testing.T) {
 
 func TestPostgresDown(t *testing.T) {
 	t.Parallel()
-	p, err := pgxpool.New(t.Context(), server.ConnString("supabase_storage_admin", "postgres"))
+	own, err := pg.Start(t.Context(), pg.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	stop := func() {
+		if err := own.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(stop)
+	p, err := pgxpool.New(t.Context(), own.ConnString("supabase_storage_admin", "postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
 	r := bare(t, p)
-	p.Close()
-	got := r.get(t, "/bucket", service())
-	r.want(t, got, 500, "InternalError")
-	if got.field(t, "error") != "Internal" {
-		t.Errorf("got %s", got.body)
+	r.want(t, r.json(t, "POST", "/bucket", service(), `{"name":"`+r.bucket+`"}`), 200, "")
+	stop()
+	// The pool first finds its connections dead, and then nobody to connect to.
+	for range 3 {
+		got := r.get(t, "/bucket", service())
+		r.want(t, got, 500, "InternalError")
+		if got.field(t, "error") != "Internal" {
+			t.Errorf("got %s", got.body)
+		}
+	}
+	r.want(t, r.do(t, "POST", r.object("k"), service(), strings.NewReader("x")), 500, "InternalError")
+	if files := r.files(t); len(files) != 0 {
+		t.Errorf("left behind: %v", files)
 	}
 	if got := r.get(t, "/status", ""); got.status != 200 {
 		t.Errorf("/status: got %d, want 200", got.status)

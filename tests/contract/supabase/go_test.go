@@ -169,6 +169,43 @@ func TestStorageGoBuckets(t *testing.T) {
 	}
 }
 
+// TestBundleBucket holds the application's own policies to their purpose: a
+// developer's bundle is written once, under the developer's own name.
+func TestBundleBucket(t *testing.T) {
+	t.Parallel()
+	const bundles = "pack-bundles"
+	dev, other := signUp(t, "dev"), signUp(t, "other")
+	id := dev.Session.User.ID.String()
+	path := id + "/hello/1.0.0/abc.js"
+	options := storage.FileOptions{ContentType: new("text/javascript"), CacheControl: new("no-cache"), Upsert: new(false)}
+	upload := func(token, path string, o storage.FileOptions) error {
+		_, err := storageClient(token).UploadFile(bundles, path, strings.NewReader("exports.default = () => {}"), o)
+		return err
+	}
+	wantError(t, upload(dev.AccessToken, path, options), "row-level security")
+	grant(t, id, "developer")
+	if err := upload(dev.AccessToken, path, options); err != nil {
+		t.Fatalf("upload as developer: %v", err)
+	}
+	wantError(t, upload(dev.AccessToken, path, options), "already exists")
+	again := options
+	again.Upsert = new(true)
+	wantError(t, upload(dev.AccessToken, path, again), "row-level security")
+	wantError(t, upload(dev.AccessToken, other.Session.User.ID.String()+"/hello/1.0.0/abc.js", options), "row-level security")
+	plain := options
+	plain.ContentType = new("text/plain")
+	wantError(t, upload(dev.AccessToken, path+"2", plain), "not supported")
+	_, err := storageClient(other.AccessToken).CreateSignedUrl(bundles, path, 60)
+	wantError(t, err, "Object not found")
+	link, err := storageClient(stack.ServiceRoleKey).CreateSignedUrl(bundles, path, 60)
+	if err != nil {
+		t.Fatalf("sign as the service: %v", err)
+	}
+	if text := fetch(t, link.SignedURL); text != "exports.default = () => {}" {
+		t.Errorf("got %q", text)
+	}
+}
+
 // TestSupabaseGo has a client for each user and call, as its authors' shared
 // state demands.
 func TestSupabaseGo(t *testing.T) {

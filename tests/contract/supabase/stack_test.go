@@ -109,3 +109,17 @@ func makeBucket(ctx context.Context) error {
 func mail(name string) string {
 	return name + "-" + strings.ToLower(rand.Text()[:10]) + "@example.com"
 }
+
+// grant gives a role as an administrator would; policies ask the table, so it
+// holds at once.
+func grant(t *testing.T, userID, role string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), stack.DBURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	if _, err := conn.Exec(t.Context(), `insert into public.user_roles (user_id, role) values ($1, $2)`, userID, role); err != nil {
+		t.Fatalf("grant %s: %v", role, err)
+	}
+}
