@@ -9,21 +9,22 @@ import (
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
-// pageInput is the paging part of every list. Numbers out of range are clamped.
-type pageInput struct {
+// PageInput is the paging part of every list. Numbers out of range are clamped.
+type PageInput struct {
 	Page     int `query:"page" doc:"from 1; default 1"`
 	PageSize int `query:"pageSize" doc:"1 to 100; default 20"`
 }
 
-func (p pageInput) query() api.PageQuery { return api.PageQuery{Page: p.Page, PageSize: p.PageSize} }
+func (p PageInput) query() api.PageQuery { return api.PageQuery{Page: p.Page, PageSize: p.PageSize} }
 
-// idInput names one object.
-type idInput struct {
+// IDInput names one object. Like PageInput it is exported for huma, which skips
+// embedded structs that are not.
+type IDInput struct {
 	ID string `path:"id" doc:"UUID"`
 }
 
 // uuid gives the id when it can be one.
-func (i idInput) uuid() (string, error) {
+func (i IDInput) uuid() (string, error) {
 	if !api.ValidID(i.ID) {
 		return "", api.InvalidField("id", fault.FieldInvalidFormat, "must be a UUID")
 	}
@@ -31,7 +32,7 @@ func (i idInput) uuid() (string, error) {
 }
 
 type listNodesInput struct {
-	pageInput
+	PageInput
 	RuntimeType   string `query:"runtimeType" doc:"node or browser"`
 	Runtime       string `query:"runtime" doc:"another name of runtimeType"`
 	Status        string `query:"status"`
@@ -55,7 +56,7 @@ type createNodeInput struct {
 }
 
 type updateNodeInput struct {
-	idInput
+	IDInput
 	Body Body[api.UpdateNodeRequest, *api.UpdateNodeRequest]
 }
 
@@ -123,7 +124,7 @@ func (s *server) listNodes(ctx context.Context, who caller, in *listNodesInput) 
 	return nodeList{Nodes: emptyIfNil(page.Items), Total: page.Total, Page: q.Page, PageSize: q.PageSize}, nil
 }
 
-func (s *server) getNode(ctx context.Context, who caller, in *idInput) (oneNode, error) {
+func (s *server) getNode(ctx context.Context, who caller, in *IDInput) (oneNode, error) {
 	id, err := in.uuid()
 	if err != nil {
 		return oneNode{}, err
@@ -147,7 +148,7 @@ func (s *server) updateNode(ctx context.Context, who caller, in *updateNodeInput
 	return s.nodeAnswer(s.DB.UpdateNode(ctx, who.Identity, id, req))
 }
 
-func (s *server) deleteNode(ctx context.Context, who caller, in *idInput) (deleted, error) {
+func (s *server) deleteNode(ctx context.Context, who caller, in *IDInput) (deleted, error) {
 	id, err := in.uuid()
 	if err != nil {
 		return deleted{}, err

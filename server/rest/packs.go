@@ -11,7 +11,7 @@ import (
 )
 
 type listPacksInput struct {
-	pageInput
+	PageInput
 	RuntimeTag string `query:"runtimeTag" doc:"node, browser or universal"`
 	Search     string `query:"search" doc:"part of the name"`
 	Name       string `query:"name" doc:"exact"`
@@ -26,7 +26,7 @@ type packNameInput struct {
 }
 
 type updatePackInput struct {
-	idInput
+	IDInput
 	Body Body[api.UpdatePackRequest, *api.UpdatePackRequest]
 }
 
@@ -90,7 +90,7 @@ func (s *server) listPacks(ctx context.Context, who caller, in *listPacksInput) 
 	return packList{Packs: emptyIfNil(page.Items), Total: page.Total, Page: q.Page, PageSize: q.PageSize}, nil
 }
 
-func (s *server) getPack(ctx context.Context, who caller, in *idInput) (onePack, error) {
+func (s *server) getPack(ctx context.Context, who caller, in *IDInput) (onePack, error) {
 	id, err := in.uuid()
 	if err != nil {
 		return onePack{}, err
@@ -108,7 +108,7 @@ func (s *server) packVersions(ctx context.Context, who caller, in *packNameInput
 
 // packBundle signs as the service: that the database showed the pack is the right
 // to read it.
-func (s *server) packBundle(ctx context.Context, who caller, in *idInput) (bundleURL, error) {
+func (s *server) packBundle(ctx context.Context, who caller, in *IDInput) (bundleURL, error) {
 	one, err := s.getPack(ctx, who, in)
 	if err != nil {
 		return bundleURL{}, err
@@ -134,7 +134,7 @@ func (s *server) updatePack(ctx context.Context, who caller, in *updatePackInput
 
 // deletePack removes the row, which the database may refuse, and then the bundle,
 // whose absence nobody would miss.
-func (s *server) deletePack(ctx context.Context, who caller, in *idInput) error {
+func (s *server) deletePack(ctx context.Context, who caller, in *IDInput) error {
 	one, err := s.getPack(ctx, who, in)
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ type createPodInput struct {
 }
 
 type listPodsInput struct {
-	pageInput
+	PageInput
 	Namespace     string `query:"namespace"`
 	PackID        string `query:"packId"`
 	PackName      string `query:"packName"`
@@ -24,7 +24,7 @@ type listPodsInput struct {
 }
 
 type historyInput struct {
-	idInput
+	IDInput
 	Limit  int `query:"limit" minimum:"1" maximum:"100" default:"50"`
 	Offset int `query:"offset" minimum:"0" maximum:"1000000"`
 }
@@ -125,7 +125,7 @@ func (s *server) listPods(ctx context.Context, who caller, in *listPodsInput) (p
 	return podList{Pods: emptyIfNil(page.Items), Total: page.Total, Page: q.Page, PageSize: q.PageSize}, nil
 }
 
-func (s *server) getPod(ctx context.Context, who caller, in *idInput) (onePod, error) {
+func (s *server) getPod(ctx context.Context, who caller, in *IDInput) (onePod, error) {
 	id, err := in.uuid()
 	if err != nil {
 		return onePod{}, err
@@ -133,7 +133,7 @@ func (s *server) getPod(ctx context.Context, who caller, in *idInput) (onePod, e
 	return podAnswer(s.DB.GetPod(ctx, who.Identity, id))
 }
 
-func (s *server) getPodStatus(ctx context.Context, who caller, in *idInput) (onePodStatus, error) {
+func (s *server) getPodStatus(ctx context.Context, who caller, in *IDInput) (onePodStatus, error) {
 	one, err := s.getPod(ctx, who, in)
 	p := one.Pod
 	return onePodStatus{Pod: podStatus{
@@ -154,7 +154,7 @@ func (s *server) getPodHistory(ctx context.Context, who caller, in *historyInput
 	return podHistory{History: emptyIfNil(entries), PodID: id}, err
 }
 
-func (s *server) getPodRuns(ctx context.Context, who caller, in *idInput) (podRuns, error) {
+func (s *server) getPodRuns(ctx context.Context, who caller, in *IDInput) (podRuns, error) {
 	id, err := in.uuid()
 	if err != nil {
 		return podRuns{}, err
@@ -163,7 +163,7 @@ func (s *server) getPodRuns(ctx context.Context, who caller, in *idInput) (podRu
 	return podRuns{Runs: emptyIfNil(runs), PodID: id}, err
 }
 
-func (s *server) explainPod(ctx context.Context, who caller, in *idInput) (podVerdict, error) {
+func (s *server) explainPod(ctx context.Context, who caller, in *IDInput) (podVerdict, error) {
 	id, err := in.uuid()
 	if err != nil {
 		return podVerdict{}, err
@@ -172,7 +172,7 @@ func (s *server) explainPod(ctx context.Context, who caller, in *idInput) (podVe
 	return podVerdict{Verdict: verdict, PodID: id}, err
 }
 
-func (s *server) deletePod(ctx context.Context, who caller, in *idInput) (stoppedPod, error) {
+func (s *server) deletePod(ctx context.Context, who caller, in *IDInput) (stoppedPod, error) {
 	id, err := in.uuid()
 	if err != nil {
 		return stoppedPod{}, err

@@ -16,19 +16,19 @@ import (
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
-// localInput is an input that knows where the request came from.
-type localInput struct{ request *http.Request }
+// LocalInput is an input that knows where the request came from.
+type LocalInput struct{ request *http.Request }
 
 // Resolve satisfies huma.Resolver.
-func (l *localInput) Resolve(ctx huma.Context) []error {
+func (l *LocalInput) Resolve(ctx huma.Context) []error {
 	l.request = humagin.Unwrap(ctx).Request
 	return nil
 }
 
-type setupStatusInput struct{ localInput }
+type setupStatusInput struct{ LocalInput }
 
 type setupInput struct {
-	localInput
+	LocalInput
 	Body Body[api.RegisterRequest, *api.RegisterRequest]
 }
 

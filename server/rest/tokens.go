@@ -54,7 +54,7 @@ func (s *server) listTokens(ctx context.Context, who caller, _ *none) (tokenList
 	return tokenList{Tokens: emptyIfNil(tokens)}, err
 }
 
-func (s *server) revokeToken(ctx context.Context, who caller, in *idInput) (message, error) {
+func (s *server) revokeToken(ctx context.Context, who caller, in *IDInput) (message, error) {
 	id, err := in.uuid()
 	if err != nil {
 		return message{}, err

@@ -1,0 +1,367 @@
+package rest_test
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/server/gotrue"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+// fakeDB answers through its fields; a method whose field is not set fails the
+// request, so that a test sees calls that it did not expect.
+type fakeDB struct {
+	ping            func(context.Context) error
+	profile         func(access.Identity) (api.User, error)
+	userRoles       func(userID string) ([]api.Role, bool, error)
+	listUsers       func(access.Identity, api.UserQuery) ([]api.User, int, error)
+	setRoles        func(userID string, roles []api.Role, by string) error
+	setupStatus     func() (api.SetupStatus, error)
+	claimFirstAdmin func(userID string) (bool, error)
+
+	createPack   func(access.Identity, api.Pack) (api.Pack, error)
+	completePack func(id access.Identity, packID, sha string, size int64) (api.Pack, error)
+	abandonPack  func(packID string) error
+	getPack      func(access.Identity, string) (api.Pack, error)
+	listPacks    func(access.Identity, api.PackQuery) (api.Page[api.Pack], error)
+	packVersions func(access.Identity, string) ([]api.PackVersion, error)
+	updatePack   func(access.Identity, string, api.UpdatePackRequest) (api.Pack, error)
+	deletePack   func(access.Identity, string) error
+
+	createNode    func(access.Identity, api.RegisterNodeRequest) (api.Node, error)
+	getNode       func(access.Identity, string) (api.Node, error)
+	getNodeByName func(access.Identity, string) (api.Node, error)
+	listNodes     func(access.Identity, api.NodeQuery) (api.Page[api.Node], error)
+	updateNode    func(access.Identity, string, api.UpdateNodeRequest) (api.Node, error)
+	deleteNode    func(access.Identity, string) error
+
+	createPod  func(context.Context, access.Identity, api.CreatePodRequest) (api.Pod, error)
+	getPod     func(access.Identity, string) (api.Pod, error)
+	listPods   func(access.Identity, api.PodQuery) (api.Page[api.Pod], error)
+	stopPod    func(access.Identity, string) (api.Pod, bool, error)
+	podHistory func(id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error)
+	podRuns    func(access.Identity, string) ([]api.Run, error)
+	verdict    func(access.Identity, string) (*api.Verdict, error)
+
+	createJoinToken func(access.Identity, api.CreateJoinTokenRequest) (api.JoinToken, error)
+	listJoinTokens  func(access.Identity) ([]api.JoinToken, error)
+	revokeJoinToken func(access.Identity, string) error
+}
+
+func unexpected() error { return fault.New(fault.Internal, "the test did not expect this call") }
+
+func (f *fakeDB) Ping(ctx context.Context) error {
+	if f.ping == nil {
+		return nil
+	}
+	return f.ping(ctx)
+}
+
+func (f *fakeDB) Profile(_ context.Context, id access.Identity) (api.User, error) {
+	if f.profile == nil {
+		return api.User{}, unexpected()
+	}
+	return f.profile(id)
+}
+
+func (f *fakeDB) UserRoles(_ context.Context, userID string) ([]api.Role, bool, error) {
+	if f.userRoles == nil {
+		return nil, false, unexpected()
+	}
+	return f.userRoles(userID)
+}
+
+func (f *fakeDB) ListUsers(_ context.Context, id access.Identity, q api.UserQuery) ([]api.User, int, error) {
+	if f.listUsers == nil {
+		return nil, 0, unexpected()
+	}
+	return f.listUsers(id, q)
+}
+
+func (f *fakeDB) SetRoles(_ context.Context, userID string, roles []api.Role, by string) error {
+	if f.setRoles == nil {
+		return unexpected()
+	}
+	return f.setRoles(userID, roles, by)
+}
+
+func (f *fakeDB) SetupStatus(context.Context) (api.SetupStatus, error) {
+	if f.setupStatus == nil {
+		return api.SetupStatus{}, unexpected()
+	}
+	return f.setupStatus()
+}
+
+func (f *fakeDB) ClaimFirstAdmin(_ context.Context, userID string) (bool, error) {
+	if f.claimFirstAdmin == nil {
+		return false, unexpected()
+	}
+	return f.claimFirstAdmin(userID)
+}
+
+func (f *fakeDB) CreatePack(_ context.Context, id access.Identity, p api.Pack) (api.Pack, error) {
+	if f.createPack == nil {
+		return api.Pack{}, unexpected()
+	}
+	return f.createPack(id, p)
+}
+
+func (f *fakeDB) CompletePack(_ context.Context, id access.Identity, packID, sha string, size int64) (api.Pack, error) {
+	if f.completePack == nil {
+		return api.Pack{}, unexpected()
+	}
+	return f.completePack(id, packID, sha, size)
+}
+
+func (f *fakeDB) AbandonPack(_ context.Context, _ access.Identity, packID string) error {
+	if f.abandonPack == nil {
+		return unexpected()
+	}
+	return f.abandonPack(packID)
+}
+
+func (f *fakeDB) GetPack(_ context.Context, id access.Identity, packID string) (api.Pack, error) {
+	if f.getPack == nil {
+		return api.Pack{}, unexpected()
+	}
+	return f.getPack(id, packID)
+}
+
+func (f *fakeDB) ListPacks(_ context.Context, id access.Identity, q api.PackQuery) (api.Page[api.Pack], error) {
+	if f.listPacks == nil {
+		return api.Page[api.Pack]{}, unexpected()
+	}
+	return f.listPacks(id, q)
+}
+
+func (f *fakeDB) PackVersions(_ context.Context, id access.Identity, name string) ([]api.PackVersion, error) {
+	if f.packVersions == nil {
+		return nil, unexpected()
+	}
+	return f.packVersions(id, name)
+}
+
+func (f *fakeDB) UpdatePack(_ context.Context, id access.Identity, packID string, r api.UpdatePackRequest) (api.Pack, error) {
+	if f.updatePack == nil {
+		return api.Pack{}, unexpected()
+	}
+	return f.updatePack(id, packID, r)
+}
+
+func (f *fakeDB) DeletePack(_ context.Context, id access.Identity, packID string) error {
+	if f.deletePack == nil {
+		return unexpected()
+	}
+	return f.deletePack(id, packID)
+}
+
+func (f *fakeDB) CreateNode(_ context.Context, id access.Identity, r api.RegisterNodeRequest) (api.Node, error) {
+	if f.createNode == nil {
+		return api.Node{}, unexpected()
+	}
+	return f.createNode(id, r)
+}
+
+func (f *fakeDB) GetNode(_ context.Context, id access.Identity, nodeID string) (api.Node, error) {
+	if f.getNode == nil {
+		return api.Node{}, unexpected()
+	}
+	return f.getNode(id, nodeID)
+}
+
+func (f *fakeDB) GetNodeByName(_ context.Context, id access.Identity, name string) (api.Node, error) {
+	if f.getNodeByName == nil {
+		return api.Node{}, unexpected()
+	}
+	return f.getNodeByName(id, name)
+}
+
+func (f *fakeDB) ListNodes(_ context.Context, id access.Identity, q api.NodeQuery) (api.Page[api.Node], error) {
+	if f.listNodes == nil {
+		return api.Page[api.Node]{}, unexpected()
+	}
+	return f.listNodes(id, q)
+}
+
+func (f *fakeDB) UpdateNode(_ context.Context, id access.Identity, nodeID string, r api.UpdateNodeRequest) (api.Node, error) {
+	if f.updateNode == nil {
+		return api.Node{}, unexpected()
+	}
+	return f.updateNode(id, nodeID, r)
+}
+
+func (f *fakeDB) DeleteNode(_ context.Context, id access.Identity, nodeID string) error {
+	if f.deleteNode == nil {
+		return unexpected()
+	}
+	return f.deleteNode(id, nodeID)
+}
+
+func (f *fakeDB) CreatePod(ctx context.Context, id access.Identity, r api.CreatePodRequest) (api.Pod, error) {
+	if f.createPod == nil {
+		return api.Pod{}, unexpected()
+	}
+	return f.createPod(ctx, id, r)
+}
+
+func (f *fakeDB) GetPod(_ context.Context, id access.Identity, podID string) (api.Pod, error) {
+	if f.getPod == nil {
+		return api.Pod{}, unexpected()
+	}
+	return f.getPod(id, podID)
+}
+
+func (f *fakeDB) ListPods(_ context.Context, id access.Identity, q api.PodQuery) (api.Page[api.Pod], error) {
+	if f.listPods == nil {
+		return api.Page[api.Pod]{}, unexpected()
+	}
+	return f.listPods(id, q)
+}
+
+func (f *fakeDB) StopPod(_ context.Context, id access.Identity, podID string) (api.Pod, bool, error) {
+	if f.stopPod == nil {
+		return api.Pod{}, false, unexpected()
+	}
+	return f.stopPod(id, podID)
+}
+
+func (f *fakeDB) PodHistory(_ context.Context, id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error) {
+	if f.podHistory == nil {
+		return nil, unexpected()
+	}
+	return f.podHistory(id, podID, limit, offset)
+}
+
+func (f *fakeDB) PodRuns(_ context.Context, id access.Identity, podID string) ([]api.Run, error) {
+	if f.podRuns == nil {
+		return nil, unexpected()
+	}
+	return f.podRuns(id, podID)
+}
+
+func (f *fakeDB) Verdict(_ context.Context, id access.Identity, podID string) (*api.Verdict, error) {
+	if f.verdict == nil {
+		return nil, unexpected()
+	}
+	return f.verdict(id, podID)
+}
+
+func (f *fakeDB) CreateJoinToken(_ context.Context, id access.Identity, r api.CreateJoinTokenRequest) (api.JoinToken, error) {
+	if f.createJoinToken == nil {
+		return api.JoinToken{}, unexpected()
+	}
+	return f.createJoinToken(id, r)
+}
+
+func (f *fakeDB) ListJoinTokens(_ context.Context, id access.Identity) ([]api.JoinToken, error) {
+	if f.listJoinTokens == nil {
+		return nil, unexpected()
+	}
+	return f.listJoinTokens(id)
+}
+
+func (f *fakeDB) RevokeJoinToken(_ context.Context, id access.Identity, tokenID string) error {
+	if f.revokeJoinToken == nil {
+		return unexpected()
+	}
+	return f.revokeJoinToken(id, tokenID)
+}
+
+type fakeAuth struct {
+	signUp     func(gotrue.NewUser) (api.Session, error)
+	signIn     func(email, password string) (api.Session, error)
+	refresh    func(token string) (api.Session, error)
+	logout     func(token string) error
+	createUser func(gotrue.NewUser) (api.User, error)
+	deleteUser func(userID string) error
+	health     func() error
+}
+
+func (f *fakeAuth) SignUp(_ context.Context, u gotrue.NewUser) (api.Session, error) {
+	if f.signUp == nil {
+		return api.Session{}, unexpected()
+	}
+	return f.signUp(u)
+}
+
+func (f *fakeAuth) SignIn(_ context.Context, email, password string) (api.Session, error) {
+	if f.signIn == nil {
+		return api.Session{}, unexpected()
+	}
+	return f.signIn(email, password)
+}
+
+func (f *fakeAuth) Refresh(_ context.Context, token string) (api.Session, error) {
+	if f.refresh == nil {
+		return api.Session{}, unexpected()
+	}
+	return f.refresh(token)
+}
+
+func (f *fakeAuth) Logout(_ context.Context, token string) error {
+	if f.logout == nil {
+		return unexpected()
+	}
+	return f.logout(token)
+}
+
+func (f *fakeAuth) AdminCreateUser(_ context.Context, u gotrue.NewUser) (api.User, error) {
+	if f.createUser == nil {
+		return api.User{}, unexpected()
+	}
+	return f.createUser(u)
+}
+
+func (f *fakeAuth) AdminDeleteUser(_ context.Context, userID string) error {
+	if f.deleteUser == nil {
+		return unexpected()
+	}
+	return f.deleteUser(userID)
+}
+
+func (f *fakeAuth) Health(context.Context) error {
+	if f.health == nil {
+		return nil
+	}
+	return f.health()
+}
+
+type fakeBundles struct {
+	put    func(token, path string, r io.Reader, size int64, contentType string) error
+	signed func(path string, ttl time.Duration) (string, time.Time, error)
+	remove func(path string) error
+}
+
+func (f *fakeBundles) Put(_ context.Context, token, path string, r io.Reader, size int64, contentType string) error {
+	if f.put == nil {
+		return unexpected()
+	}
+	return f.put(token, path, r, size, contentType)
+}
+
+func (f *fakeBundles) SignedURL(_ context.Context, path string, ttl time.Duration) (string, time.Time, error) {
+	if f.signed == nil {
+		return "", time.Time{}, unexpected()
+	}
+	return f.signed(path, ttl)
+}
+
+func (f *fakeBundles) Delete(_ context.Context, path string) error {
+	if f.remove == nil {
+		return unexpected()
+	}
+	return f.remove(path)
+}
+
+func (f *fakeBundles) Health(context.Context) error { return nil }
+
+type fakeLogs func(ctx context.Context, nodeID string, o wire.LogsOpen) iter.Seq2[wire.LogsChunk, error]
+
+func (f fakeLogs) OpenLogs(ctx context.Context, nodeID string, o wire.LogsOpen) iter.Seq2[wire.LogsChunk, error] {
+	return f(ctx, nodeID, o)
+}
