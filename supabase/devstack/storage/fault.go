@@ -138,6 +138,9 @@ func asFault(err error) *fault {
 		return duplicate("KeyAlreadyExists")
 	case pg.Code == "23503":
 		return noSuchBucket()
+	case pg.Code == "22021", pg.Code == "22P05":
+		// A NUL in a text or a document, which Postgres does not store.
+		return invalidRequest("the request holds a character that cannot be stored")
 	case pg.Code == "57014":
 		return &fault{
 			http: statusDatabaseTimeout, status: statusDatabaseTimeout, name: "DatabaseTimeout",

@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"context"
+	"encoding/base64"
 	"io"
 	"strings"
 	"testing"
@@ -62,6 +63,30 @@ func TestErrorsCarryStorageCodes(t *testing.T) {
 			t.Parallel()
 			r.refused(t, r.send(t, tt.got), tt.statusCode, tt.errName, tt.code)
 		})
+	}
+}
+
+func TestTextThatPostgresCannotStore(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for _, q := range []request{
+		get(r.object("a%00b"), service()), get(r.object("a%FFb"), service()), get("/bucket/%00", service()),
+	} {
+		r.want(t, r.send(t, q), 400, "InvalidKey")
+	}
+	nul := `"\u0000"`
+	for _, q := range []request{
+		sendJSON("DELETE", "/object/"+r.bucket, service(), `{"prefixes":[`+nul+`]}`),
+		sendJSON("POST", "/object/list/"+r.bucket, service(), `{"prefix":`+nul+`}`),
+		sendJSON("POST", "/object/sign/"+r.bucket, service(), `{"expiresIn":1,"paths":[`+nul+`]}`),
+		sendJSON("POST", "/object/copy", service(), `{"bucketId":"`+r.bucket+`","sourceKey":`+nul+`,"destinationKey":"k"}`),
+		send("POST", r.object("k"), service(), strings.NewReader("x"),
+			"X-Metadata: "+base64.StdEncoding.EncodeToString([]byte(`{"a":`+nul+`}`))),
+	} {
+		got := r.send(t, q)
+		if code := got.field(t, "code"); got.status != 400 || (code != "InvalidRequest" && code != "InvalidKey") {
+			t.Errorf("%s %s: got %d %s", q.method, q.path, got.status, got.body)
+		}
 	}
 }
 

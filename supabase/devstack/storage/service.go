@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // service holds no state beside its folder and its database.
@@ -42,10 +43,23 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.w, c.r = w, r
-	if err := h(s, c); err != nil {
+	err := checkPath(r.URL.Path)
+	if err == nil {
+		err = h(s, c)
+	}
+	if err != nil {
 		s.writeFault(r.Context(), w, err)
 		drain(w, r, 2*s.maxBytes)
 	}
+}
+
+// checkPath refuses what Postgres cannot take as text: every path reaches it
+// as a setting.
+func checkPath(path string) error {
+	if !utf8.ValidString(path) || strings.ContainsRune(path, 0) {
+		return invalidKey(strings.ToValidUTF8(path, "\uFFFD"))
+	}
+	return nil
 }
 
 // route finds the handler. Fixed words win over bucket names, as in the real
