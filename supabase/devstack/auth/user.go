@@ -178,7 +178,7 @@ func insertUser(ctx context.Context, tx pgx.Tx, n newUser) (*user, error) {
 		}))
 		_, err := tx.Exec(ctx, `
 			insert into auth.identities (provider_id, user_id, identity_data, provider, last_sign_in_at, created_at, updated_at)
-			values ($1, $1::uuid, $2, 'email', now(), now(), now())`, n.id, data)
+			values ($1::uuid::text, $1::uuid, $2, 'email', now(), now(), now())`, n.id, data)
 		if err != nil {
 			return nil, fmt.Errorf("insert identity: %w", err)
 		}
@@ -217,7 +217,7 @@ func (c change) apply(ctx context.Context, tx pgx.Tx, id string) (*user, error) 
 		data := values(map[string]any{"sub": id, "email": *c.email, "email_verified": c.confirm, "phone_verified": false})
 		_, err := tx.Exec(ctx, `
 			insert into auth.identities (provider_id, user_id, identity_data, provider, last_sign_in_at, created_at, updated_at)
-			values ($1, $1::uuid, $2, 'email', now(), now(), now())
+			values ($1::uuid::text, $1::uuid, $2, 'email', now(), now(), now())
 			on conflict (provider_id, provider) do update
 			  set identity_data = auth.identities.identity_data || excluded.identity_data, updated_at = now()`, id, data)
 		if err != nil {
