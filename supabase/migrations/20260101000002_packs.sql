@@ -91,24 +91,3 @@ create trigger packs_guard before insert or update on public.packs
   for each row execute function stark.packs_guard();
 create trigger packs_guard_name before insert on public.packs
   for each row execute function stark.packs_guard_name();
-
--- The highest release by semantic versioning, else the highest pre-release,
--- of what the caller sees. It runs with the caller's rights.
-create function stark.latest_pack(pack_name text) returns uuid
-language sql stable set search_path = '' as $$
-  select p.id
-  from public.packs p,
-    lateral (select pg_catalog.split_part(p.version, '+', 1) as v) s,
-    lateral (select pg_catalog.string_to_array(pg_catalog.split_part(s.v, '-', 1), '.')::numeric[] as core,
-                    pg_catalog.substring(s.v, '-(.*)$') as pre) c
-  where p.name = pack_name and p.status = 'ready'
-  order by c.pre is null desc, c.core desc, (
-      select pg_catalog.array_agg(
-        (case when i.part ~ '^[0-9]+$' then '0' || pg_catalog.lpad(i.part, 128, '0') else '1' || i.part end) collate "C"
-        order by i.n)
-      from pg_catalog.string_to_table(c.pre, '.') with ordinality i (part, n)) desc nulls first,
-    p.created_at desc
-  limit 1
-$$;
-revoke all on function stark.latest_pack(text) from public;
-grant execute on function stark.latest_pack(text) to authenticated, service_role;

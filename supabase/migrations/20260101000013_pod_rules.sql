@@ -20,32 +20,124 @@ language sql immutable parallel safe set search_path = '' as $$
   end
 $$;
 
-create function stark.is_terminal(s public.pod_status) returns boolean
-language sql immutable parallel safe set search_path = '' as $$
-  select s in ('succeeded', 'stopped', 'failed', 'evicted')
-$$;
-revoke all on function stark.pod_can_move(public.pod_status, public.pod_status, boolean), stark.is_terminal(public.pod_status) from public;
-grant execute on function stark.pod_can_move(public.pod_status, public.pod_status, boolean), stark.is_terminal(public.pod_status)
-  to authenticated, service_role;
+revoke all on function stark.pod_can_move(public.pod_status, public.pod_status, boolean) from public;
+grant execute on function stark.pod_can_move(public.pod_status, public.pod_status, boolean) to authenticated, service_role;
 
--- Finds the pack with the caller's rights: a pack that the caller may not see
--- does not exist. Name and version are copied from it, whatever was sent.
-create function stark.pods_fill_pack() returns trigger
+create function stark.staff(who uuid) returns boolean
+language sql stable set search_path = '' as $$
+  select exists (select 1 from public.user_roles u where u.user_id = who and u.role in ('admin', 'operator'))
+$$;
+
+-- The highest release by semantic versioning, else the highest pre-release, of
+-- the packs with this name that the user may use.
+create function stark.latest_pack(pack_name text, who uuid) returns uuid
+language sql stable set search_path = '' as $$
+  select p.id
+  from public.packs p,
+    lateral (select pg_catalog.split_part(p.version, '+', 1) as v) s,
+    lateral (select pg_catalog.string_to_array(pg_catalog.split_part(s.v, '-', 1), '.')::numeric[] as core,
+                    pg_catalog.substring(s.v, '-(.*)$') as pre) c
+  where p.name = pack_name and p.status = 'ready'
+    and (p.owner_id = who or p.visibility = 'public' or stark.staff(who))
+  order by c.pre is null desc, c.core desc, (
+      select pg_catalog.array_agg(
+        (case when i.part ~ '^[0-9]+$' then '0' || pg_catalog.lpad(i.part, 128, '0') else '1' || i.part end) collate "C"
+        order by i.n)
+      from pg_catalog.string_to_table(c.pre, '.') with ordinality i (part, n)) desc nulls first,
+    p.created_at desc
+  limit 1
+$$;
+revoke all on function stark.staff(uuid), stark.latest_pack(text, uuid) from public;
+
+-- A field of a pod that cannot be accepted, in the form of the API's errors.
+create function stark.refuse_field(field text, code text, reason text) returns void
 language plpgsql set search_path = '' as $$
-declare
-  wanted uuid := new.pack_id;
-  p record;
 begin
-  if wanted is null and (coalesce(new.pack_version, '') in ('', 'latest')) then
-    wanted := stark.latest_pack(new.pack_name);
+  raise exception using errcode = 'ST400', message = pg_catalog.format('%s %s', field, reason),
+    detail = pg_catalog.jsonb_build_object(field, pg_catalog.jsonb_build_object('code', code, 'message', reason))::text;
+end $$;
+
+-- Fills requests and limits from the namespace, then from the cluster, and
+-- holds them to the namespace's limit range. A default never contradicts what
+-- was given: a default limit rises to the request, a default request sinks to
+-- the limit.
+create function stark.pods_fill_resources(requests inout jsonb, limits inout jsonb, lr jsonb, cluster_requests jsonb, cluster_limits jsonb)
+language plpgsql immutable set search_path = '' as $$
+declare
+  r text;
+  req bigint;
+  lim bigint;
+  least_request bigint;
+  most_limit bigint;
+  req_out jsonb := '{}';
+  lim_out jsonb := '{}';
+begin
+  if pg_catalog.jsonb_typeof(requests) is distinct from 'object' then
+    perform stark.refuse_field('resourceRequests', 'INVALID_TYPE', 'must be an object');
+  elsif pg_catalog.jsonb_typeof(limits) is distinct from 'object' then
+    perform stark.refuse_field('resourceLimits', 'INVALID_TYPE', 'must be an object');
   end if;
-  if wanted is not null then
-    select k.id, k.name, k.version, k.runtime_tag, k.status into p from public.packs k where k.id = wanted;
+  foreach r in array array['cpu', 'memory', 'storage'] loop
+    if requests ->> r is not null and (requests -> r)::text !~ '^[0-9]{1,15}$' then
+      perform stark.refuse_field('resourceRequests.' || r, 'INVALID_VALUE', 'must be a whole number, not negative');
+    elsif limits ->> r is not null and (limits -> r)::text !~ '^[0-9]{1,15}$' then
+      perform stark.refuse_field('resourceLimits.' || r, 'INVALID_VALUE', 'must be a whole number, not negative');
+    end if;
+    req := requests ->> r;
+    lim := limits ->> r;
+    least_request := lr #>> array['min', r];
+    most_limit := lr #>> array['max', r];
+    if req > lim then
+      perform stark.refuse_field('resourceRequests.' || r, 'EXCEEDS_LIMIT', pg_catalog.format('%s is more than the limit %s', req, lim));
+    elsif lim is not null then
+      req := coalesce(req, least(lim, greatest(least_request,
+        coalesce((lr #>> array['defaultRequest', r])::bigint, (cluster_requests ->> r)::bigint, 0))));
+    elsif req is not null then
+      lim := greatest(req, least(most_limit, coalesce((lr #>> array['default', r])::bigint, (cluster_limits ->> r)::bigint, 0)));
+    else
+      req := coalesce((lr #>> array['defaultRequest', r])::bigint, (lr #>> array['default', r])::bigint,
+        (cluster_requests ->> r)::bigint, 0);
+      lim := least(most_limit, greatest(req, least_request,
+        coalesce((lr #>> array['default', r])::bigint, (cluster_limits ->> r)::bigint, 0)));
+      req := greatest(least_request, least(req, lim));
+    end if;
+    if lim > most_limit then
+      perform stark.refuse_field('resourceLimits.' || r, 'EXCEEDS_LIMIT',
+        pg_catalog.format('%s is more than %s, the most that the namespace allows', lim, most_limit));
+    elsif req < least_request then
+      perform stark.refuse_field('resourceRequests.' || r, 'INVALID_VALUE',
+        pg_catalog.format('%s is less than %s, the least that the namespace allows', req, least_request));
+    end if;
+    req_out := req_out || pg_catalog.jsonb_build_object(r, req);
+    lim_out := lim_out || pg_catalog.jsonb_build_object(r, lim);
+  end loop;
+  requests := req_out;
+  limits := lim_out;
+end $$;
+revoke all on function stark.refuse_field(text, text, text), stark.pods_fill_resources(jsonb, jsonb, jsonb, jsonb, jsonb) from public;
+
+-- Fills a new pod: pack, resources, priority. SECURITY DEFINER, since the
+-- settings it reads are not for every user's eyes, and since policies would be
+-- asked anew for every row: so it says itself which packs the creator may use,
+-- as the policy of packs does. Who the creator is, the policy of pods has said.
+create function stark.pods_fill() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+  p record;
+  cfg record;
+  class_value integer;
+begin
+  if new.pack_id is null and coalesce(new.pack_version, '') in ('', 'latest') then
+    new.pack_id := stark.latest_pack(new.pack_name, new.created_by);
+  end if;
+  if new.pack_id is not null then
+    select k.id, k.name, k.version, k.runtime_tag, k.status, k.owner_id, k.visibility into p
+    from public.packs k where k.id = new.pack_id;
   else
-    select k.id, k.name, k.version, k.runtime_tag, k.status into p
+    select k.id, k.name, k.version, k.runtime_tag, k.status, k.owner_id, k.visibility into p
     from public.packs k where k.name = new.pack_name and k.version = new.pack_version;
   end if;
-  if p.id is null then
+  if p.id is null or not (p.owner_id = new.created_by or p.visibility = 'public' or stark.staff(new.created_by)) then
     raise exception using errcode = 'ST404', message = 'pack not found',
       detail = pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
         'packId', new.pack_id, 'packName', new.pack_name, 'packVersion', new.pack_version))::text;
@@ -58,120 +150,35 @@ begin
   new.pack_name := p.name;
   new.pack_version := p.version;
   new.runtime_tag := p.runtime_tag;
-  return new;
-end $$;
 
--- One amount of a request or limit, or null where none was given.
-create function stark.amount(field text, j jsonb, resource text) returns bigint
-language plpgsql immutable set search_path = '' as $$
-declare
-  v jsonb := j -> resource;
-begin
-  if v is null or v = 'null' then
-    return null;
-  elsif pg_catalog.jsonb_typeof(v) <> 'number' or v::text !~ '^[0-9]{1,15}$' then
-    raise exception using errcode = 'ST400', message = pg_catalog.format('%s.%s must be a whole number, not negative', field, resource),
-      detail = pg_catalog.jsonb_build_object(field || '.' || resource,
-        pg_catalog.jsonb_build_object('code', 'INVALID_VALUE', 'message', 'must be a whole number, not negative'))::text;
-  end if;
-  return v::text::bigint;
-end $$;
-
-create function stark.refuse_amount(field text, code text, reason text) returns void
-language plpgsql set search_path = '' as $$
-begin
-  raise exception using errcode = 'ST400', message = pg_catalog.format('%s %s', field, reason),
-    detail = pg_catalog.jsonb_build_object(field, pg_catalog.jsonb_build_object('code', code, 'message', reason))::text;
-end $$;
-revoke all on function stark.pods_fill_pack(), stark.amount(text, jsonb, text), stark.refuse_amount(text, text, text) from public;
-
--- Fills requests and limits from the namespace, then from the cluster, and
--- holds them to the namespace's limit range. A default never contradicts what
--- was given: a default limit rises to the request, a default request sinks to
--- the limit.
-create function stark.pods_fill_resources(requests inout jsonb, limits inout jsonb, lr jsonb, cluster_requests jsonb, cluster_limits jsonb)
-language plpgsql immutable set search_path = '' as $$
-declare
-  r text;
-  req bigint;
-  lim bigint;
-  req_out jsonb := '{}';
-  lim_out jsonb := '{}';
-begin
-  if pg_catalog.jsonb_typeof(requests) is distinct from 'object' then
-    perform stark.refuse_amount('resourceRequests', 'INVALID_TYPE', 'must be an object');
-  elsif pg_catalog.jsonb_typeof(limits) is distinct from 'object' then
-    perform stark.refuse_amount('resourceLimits', 'INVALID_TYPE', 'must be an object');
-  end if;
-  foreach r in array array['cpu', 'memory', 'storage'] loop
-    req := stark.amount('resourceRequests', requests, r);
-    lim := stark.amount('resourceLimits', limits, r);
-    if req is null and lim is null then
-      req := coalesce((lr #>> array['defaultRequest', r])::bigint, (lr #>> array['default', r])::bigint,
-        (cluster_requests ->> r)::bigint, 0);
-      lim := greatest(req, coalesce((lr #>> array['default', r])::bigint, (cluster_limits ->> r)::bigint, 0));
-      lim := least(lim, (lr #>> array['max', r])::bigint);
-      req := greatest(least(req, lim), (lr #>> array['min', r])::bigint);
-    elsif lim is null then
-      lim := greatest(req, coalesce((lr #>> array['default', r])::bigint, (cluster_limits ->> r)::bigint, 0));
-      lim := greatest(req, least(lim, (lr #>> array['max', r])::bigint));
-    elsif req is null then
-      req := coalesce((lr #>> array['defaultRequest', r])::bigint, (cluster_requests ->> r)::bigint, 0);
-      req := least(lim, greatest(req, (lr #>> array['min', r])::bigint));
-    elsif req > lim then
-      perform stark.refuse_amount('resourceRequests.' || r, 'EXCEEDS_LIMIT', pg_catalog.format('%s is more than the limit %s', req, lim));
-    end if;
-    if lim > (lr #>> array['max', r])::bigint then
-      perform stark.refuse_amount('resourceLimits.' || r, 'EXCEEDS_LIMIT',
-        pg_catalog.format('%s is more than %s, the most that the namespace allows', lim, lr #>> array['max', r]));
-    elsif req < (lr #>> array['min', r])::bigint then
-      perform stark.refuse_amount('resourceRequests.' || r, 'INVALID_VALUE',
-        pg_catalog.format('%s is less than %s, the least that the namespace allows', req, lr #>> array['min', r]));
-    end if;
-    req_out := req_out || pg_catalog.jsonb_build_object(r, req);
-    lim_out := lim_out || pg_catalog.jsonb_build_object(r, lim);
-  end loop;
-  requests := req_out;
-  limits := lim_out;
-end $$;
-revoke all on function stark.pods_fill_resources(jsonb, jsonb, jsonb, jsonb, jsonb) from public;
-
--- SECURITY DEFINER, since the settings it reads are not for every user's eyes.
-create function stark.pods_fill_defaults() returns trigger
-language plpgsql security definer set search_path = '' as $$
-declare
-  ns record;
-  cfg record;
-  class_value integer;
-begin
-  select n.phase, n.limit_range into ns from public.namespaces n where n.name = new.namespace;
-  if ns.phase is null then
+  select n.phase, n.limit_range, c.default_resource_requests as requests, c.default_resource_limits as limits,
+    (select d.value from public.priority_classes d where d.global_default) as priority
+  into cfg
+  from public.namespaces n, public.cluster_config c where n.name = new.namespace;
+  if cfg.phase is null then
     raise exception using errcode = 'ST404', message = pg_catalog.format('namespace %s not found', new.namespace),
       detail = pg_catalog.jsonb_build_object('namespace', new.namespace)::text;
-  elsif ns.phase = 'terminating' then
+  elsif cfg.phase = 'terminating' then
     raise exception using errcode = 'STTRM', message = pg_catalog.format('namespace %s is terminating', new.namespace),
       detail = pg_catalog.jsonb_build_object('namespace', new.namespace)::text;
   end if;
-  select c.default_resource_requests as requests, c.default_resource_limits as limits into cfg from public.cluster_config c;
   select f.requests, f.limits into new.resource_requests, new.resource_limits
-  from stark.pods_fill_resources(new.resource_requests, new.resource_limits, ns.limit_range, cfg.requests, cfg.limits) f;
+  from stark.pods_fill_resources(new.resource_requests, new.resource_limits, cfg.limit_range, cfg.requests, cfg.limits) f;
 
   if coalesce(new.priority_class_name, '') = '' then
     new.priority_class_name := null;
-    select c.value into class_value from public.priority_classes c where c.global_default;
-    new.priority := coalesce(class_value, 0);
+    new.priority := coalesce(cfg.priority, 0);
   else
     select c.value into class_value from public.priority_classes c where c.name = new.priority_class_name;
     if class_value is null then
-      perform stark.refuse_amount('priorityClassName', 'INVALID_VALUE', pg_catalog.format('%s does not exist', new.priority_class_name));
-    elsif class_value >= 2000000000 and not exists (
-        select 1 from public.user_roles u where u.user_id = new.created_by and u.role in ('admin', 'operator')) then
+      perform stark.refuse_field('priorityClassName', 'INVALID_VALUE', pg_catalog.format('%s does not exist', new.priority_class_name));
+    elsif class_value >= 2000000000 and not stark.staff(new.created_by) then
       raise exception using errcode = 'ST403', message = 'system priority classes are for admins and operators',
         detail = pg_catalog.jsonb_build_object('priorityClassName', new.priority_class_name)::text;
     end if;
     new.priority := class_value;
   end if;
-  if stark.is_terminal(new.status) then
+  if new.status in ('succeeded', 'stopped', 'failed', 'evicted') then
     new.stopped_at := coalesce(new.stopped_at, pg_catalog.now());
   end if;
   return new;
@@ -245,12 +252,9 @@ begin
   end case;
   return new;
 end $$;
-revoke all on function stark.pods_fill_defaults(), stark.pods_guard_update() from public;
+revoke all on function stark.pods_fill(), stark.pods_guard_update() from public;
 
--- Before triggers fire in the order of their names.
-create trigger pods_1_fill_pack before insert on public.pods
-  for each row execute function stark.pods_fill_pack();
-create trigger pods_2_fill_defaults before insert on public.pods
-  for each row execute function stark.pods_fill_defaults();
+create trigger pods_fill before insert on public.pods
+  for each row execute function stark.pods_fill();
 create trigger pods_guard_update before update on public.pods
   for each row execute function stark.pods_guard_update();

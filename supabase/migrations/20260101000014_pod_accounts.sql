@@ -48,6 +48,7 @@ revoke all on function stark.actor(), stark.charge(text[], jsonb, boolean) from 
 create function stark.pods_inserted() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
+  who uuid := stark.actor();
   sums jsonb;
   most integer;
 begin
@@ -71,7 +72,7 @@ begin
     end if;
   end if;
   insert into public.pod_history (pod_id, namespace, pod_created_by, action, actor_id, new_status, new_version, new_node_id, incarnation, reason, message)
-  select c.id, c.namespace, c.created_by, 'created', stark.actor(), c.status, c.pack_version, c.node_id, c.incarnation, c.reason, c.status_message
+  select c.id, c.namespace, c.created_by, 'created', who, c.status, c.pack_version, c.node_id, c.incarnation, c.reason, c.status_message
   from changed c;
   insert into stark.changes (kind, id, op) select 'pod', c.id::text, 'I' from changed c;
   if found then
@@ -83,6 +84,7 @@ end $$;
 create function stark.pods_updated() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
+  who uuid := stark.actor();
   sums jsonb;
 begin
   select pg_catalog.jsonb_object_agg(s.namespace, pg_catalog.jsonb_build_object('pods', -s.pods, 'cpu', -s.cpu, 'memory', -s.memory, 'storage', -s.storage))
@@ -111,7 +113,7 @@ begin
       when n.status in ('stopped', 'succeeded', 'failed', 'evicted') then n.status::text
       else 'updated'
     end)::public.pod_action,
-    stark.actor(), o.status, n.status, o.pack_version, n.pack_version, o.node_id, n.node_id, n.incarnation,
+    who, o.status, n.status, o.pack_version, n.pack_version, o.node_id, n.node_id, n.incarnation,
     case when n.node_id is not null then n.restarts + 1 end, n.reason, n.status_message
   from changed n join previous o on o.id = n.id
   where n.status <> o.status or n.pack_id <> o.pack_id or n.node_id is distinct from o.node_id
@@ -127,6 +129,7 @@ end $$;
 create function stark.pods_deleted() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
+  who uuid := stark.actor();
   sums jsonb;
 begin
   select pg_catalog.jsonb_object_agg(s.namespace, pg_catalog.jsonb_build_object('pods', -s.pods, 'cpu', -s.cpu, 'memory', -s.memory, 'storage', -s.storage))
@@ -143,7 +146,7 @@ begin
     perform stark.charge(array(select pg_catalog.jsonb_object_keys(sums)), sums, false);
   end if;
   insert into public.pod_history (pod_id, namespace, pod_created_by, action, actor_id, previous_status, previous_version, previous_node_id, incarnation)
-  select c.id, c.namespace, c.created_by, 'deleted', stark.actor(), c.status, c.pack_version, c.node_id, c.incarnation
+  select c.id, c.namespace, c.created_by, 'deleted', who, c.status, c.pack_version, c.node_id, c.incarnation
   from changed c;
   insert into stark.changes (kind, id, op) select 'pod', c.id::text, 'D' from changed c;
   if found then
