@@ -136,6 +136,16 @@ check('storage: size and type limits', async () => {
   assert.equal(bad(await box.upload('a', new Blob(['x'.repeat(2001)], { type: 'text/plain' }))).statusCode, '413')
   assert.equal(bad(await box.upload('a', 'x', { contentType: 'image/png' })).statusCode, '415')
 })
+check('storage: an upload beyond the global limit still gets its answer', async () => {
+  const box = alice.storage.from(bucket)
+  const huge = Buffer.alloc(52 << 20, 'x')
+  const bodies = [huge, new Blob([huge], { type: 'text/plain' }), new Blob([huge]).stream()]
+  for (const body of bodies) {
+    const error = bad(await box.upload(`${seen.alice}/huge`, body, { contentType: 'text/plain', duplex: 'half' }))
+    assert.equal(error.statusCode, '413')
+  }
+  assert.equal((await box.exists(`${seen.alice}/huge`)).data, false)
+})
 check('storage: strings, buffers, blobs and streams arrive as they are', async () => {
   const box = alice.storage.from(bucket)
   const bodies = {
