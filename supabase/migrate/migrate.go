@@ -2,6 +2,8 @@ package migrate
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -268,4 +270,23 @@ func wrap(operation string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", operation, err)
+}
+
+// Digest names the content of all migrations, for whoever caches a migrated
+// database.
+func Digest() string {
+	sum := sha256.New()
+	names, err := fs.Glob(supabase.Migrations, "migrations/*.sql") // sorted
+	for _, name := range names {
+		var text []byte
+		if text, err = supabase.Migrations.ReadFile(name); err != nil {
+			break
+		}
+		fmt.Fprintf(sum, "%s %d\n", name, len(text))
+		sum.Write(text)
+	}
+	if err != nil { // an embedded file that cannot be read is a broken build
+		panic(err)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
