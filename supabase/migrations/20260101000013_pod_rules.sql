@@ -61,7 +61,9 @@ end $$;
 -- holds them to the namespace's limit range. A default never contradicts what
 -- was given: a default limit rises to the request, a default request sinks to
 -- the limit.
-create function stark.pods_fill_resources(requests inout jsonb, limits inout jsonb, lr jsonb, cluster_requests jsonb, cluster_limits jsonb)
+-- It returns both, requests first, as an array: plpgsql takes that without a query.
+create function stark.pods_fill_resources(requests jsonb, limits jsonb, lr jsonb, cluster_requests jsonb, cluster_limits jsonb)
+returns jsonb[]
 language plpgsql immutable set search_path = '' as $$
 declare
   r text;
@@ -72,6 +74,9 @@ declare
   req_out jsonb := '{}';
   lim_out jsonb := '{}';
 begin
+  if lr is null and requests = '{}' and limits = '{}' then
+    return array['{"storage":0}' || cluster_requests, '{"storage":0}' || cluster_limits];
+  end if;
   if pg_catalog.jsonb_typeof(requests) is distinct from 'object' then
     perform stark.refuse_field('resourceRequests', 'INVALID_TYPE', 'must be an object');
   elsif pg_catalog.jsonb_typeof(limits) is distinct from 'object' then
@@ -111,8 +116,7 @@ begin
     req_out := req_out || pg_catalog.jsonb_build_object(r, req);
     lim_out := lim_out || pg_catalog.jsonb_build_object(r, lim);
   end loop;
-  requests := req_out;
-  limits := lim_out;
+  return array[req_out, lim_out];
 end $$;
 revoke all on function stark.refuse_field(text, text, text), stark.pods_fill_resources(jsonb, jsonb, jsonb, jsonb, jsonb) from public;
 
@@ -125,6 +129,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
   p record;
   cfg record;
+  filled jsonb[];
   class_value integer;
 begin
   if new.pack_id is null and coalesce(new.pack_version, '') in ('', 'latest') then
@@ -162,8 +167,9 @@ begin
     raise exception using errcode = 'STTRM', message = pg_catalog.format('namespace %s is terminating', new.namespace),
       detail = pg_catalog.jsonb_build_object('namespace', new.namespace)::text;
   end if;
-  select f.requests, f.limits into new.resource_requests, new.resource_limits
-  from stark.pods_fill_resources(new.resource_requests, new.resource_limits, cfg.limit_range, cfg.requests, cfg.limits) f;
+  filled := stark.pods_fill_resources(new.resource_requests, new.resource_limits, cfg.limit_range, cfg.requests, cfg.limits);
+  new.resource_requests := filled[1];
+  new.resource_limits := filled[2];
 
   if coalesce(new.priority_class_name, '') = '' then
     new.priority_class_name := null;

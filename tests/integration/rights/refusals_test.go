@@ -14,6 +14,7 @@ func TestWhatUsersCannotWrite(t *testing.T) {
 	owner, other := d.User(t, "developer"), d.User(t, "developer")
 	pack := d.Pack(t, owner, "hello", "1.0.0")
 	d.Pack(t, other, "secret", "1.0.0")
+	d.Exec(t, `update public.packs set visibility = 'public' where id = $1`, d.Pack(t, other, "open", "1.0.0"))
 	d.Exec(t, `insert into public.pods (pack_id, created_by) values ($1, $2)`, pack, owner)
 	d.Exec(t, `insert into public.namespaces (name) values ('closed')`)
 	d.Exec(t, `insert into public.namespace_members (namespace, user_id) values ('closed', $1)`, other)
@@ -34,7 +35,7 @@ func TestWhatUsersCannotWrite(t *testing.T) {
 		`insert into public.pods (pack_name, status) values ('hello', 'running')`:                                                 "42501",
 		`insert into public.pods (pack_name, priority) values ('hello', 5)`:                                                       "42501",
 		`insert into public.pods (pack_name, node_id) values ('hello', gen_random_uuid())`:                                        "42501",
-		`insert into public.pods (pack_name, created_by) values ('hello', gen_random_uuid())`:                                     "42501",
+		`insert into public.pods (pack_id, created_by) select id, owner_id from public.packs where name = 'open'`:                 "42501",
 		`insert into public.pods (pack_name) values ('secret')`:                                                                   "ST404",
 		`insert into public.pods (pack_name, namespace) values ('hello', 'stark-system')`:                                         "42501",
 		`insert into public.pods (pack_name, namespace) values ('hello', 'closed')`:                                               "42501",
