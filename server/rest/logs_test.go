@@ -1,0 +1,175 @@
+package rest_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"iter"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/server/rest"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+func line(text string) wire.LogsChunk {
+	return wire.LogsChunk{Lines: []api.LogLine{{Time: someTime(), Stream: "stdout", Line: text, Attempt: 1}}}
+}
+
+func withPod(h *harness, p api.Pod) {
+	h.db.getPod = func(_ access.Identity, id string) (api.Pod, error) {
+		if id != p.ID {
+			return api.Pod{}, notFound()
+		}
+		return p, nil
+	}
+}
+
+func logLines(t *testing.T, raw []byte) []string {
+	t.Helper()
+	var out []string
+	for text := range strings.Lines(string(raw)) {
+		var l api.LogLine
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		out = append(out, l.Line)
+	}
+	return out
+}
+
+func TestLogs(t *testing.T) {
+	t.Parallel()
+	var got wire.LogsOpen
+	h := newHarness(t, func(d *rest.Deps) {
+		d.Logs = fakeLogs(func(_ context.Context, nodeID string, o wire.LogsOpen) iter.Seq2[wire.LogsChunk, error] {
+			got = o
+			return func(yield func(wire.LogsChunk, error) bool) {
+				if nodeID != otherID {
+					t.Errorf("asked node %s", nodeID)
+				}
+				_ = yield(line("one"), nil) && yield(line("two"), nil)
+			}
+		})
+	})
+	withPod(h, somePod())
+	r := h.do(request{method: "GET", path: "/api/pods/" + someID + "/logs?tail=5&previous&since=2026-01-02T03:04:05Z", token: "good-viewer"})
+	if ct := r.header.Get("Content-Type"); r.status != http.StatusOK || !strings.HasPrefix(ct, "application/x-ndjson") {
+		t.Fatalf("got %d %s: %s", r.status, ct, r.raw)
+	}
+	if lines := logLines(t, r.raw); len(lines) != 2 || lines[1] != "two" {
+		t.Errorf("got %v", lines)
+	}
+	if got.PodID != someID || got.Tail != 5 || !got.Previous || got.Follow || got.Since == nil || got.StreamID == "" {
+		t.Errorf("opened %+v", got)
+	}
+	h.do(request{method: "GET", path: "/api/pods/" + otherID + "/logs", token: "good-viewer"}).fails(http.StatusNotFound, fault.NotFound)
+}
+
+func TestLogsFollow(t *testing.T) {
+	t.Parallel()
+	closed := make(chan struct{})
+	more := make(chan string)
+	h := newHarness(t, func(d *rest.Deps) {
+		d.Logs = fakeLogs(func(ctx context.Context, _ string, o wire.LogsOpen) iter.Seq2[wire.LogsChunk, error] {
+			return func(yield func(wire.LogsChunk, error) bool) {
+				defer close(closed)
+				if !o.Follow {
+					t.Error("follow did not arrive")
+				}
+				for {
+					select {
+					case text := <-more:
+						if !yield(line(text), nil) {
+							return
+						}
+					case <-ctx.Done():
+						return
+					}
+				}
+			}
+		})
+	})
+	withPod(h, somePod())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.srv.URL+"/api/pods/"+someID+"/logs?follow=true", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer good-viewer")
+	go func() { more <- "first" }()
+	resp, err := h.srv.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for _, want := range []string{"first", "second", "third"} {
+		if want != "first" {
+			more <- want // only after the line before it has come through
+		}
+		if !lines.Scan() || !strings.Contains(lines.Text(), want) {
+			t.Fatalf("got %q, want %s: %v", lines.Text(), want, lines.Err())
+		}
+	}
+	cancel()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the stream stays open after its reader has gone")
+	}
+}
+
+func TestLogsErrors(t *testing.T) {
+	t.Parallel()
+	var chunks []wire.LogsChunk
+	var failure error
+	h := newHarness(t, func(d *rest.Deps) {
+		d.Logs = fakeLogs(func(context.Context, string, wire.LogsOpen) iter.Seq2[wire.LogsChunk, error] {
+			return func(yield func(wire.LogsChunk, error) bool) {
+				for _, c := range chunks {
+					if !yield(c, nil) {
+						return
+					}
+				}
+				yield(wire.LogsChunk{}, failure)
+			}
+		})
+	})
+	pod := somePod()
+	withPod(h, pod)
+	get := func() reply {
+		return h.do(request{method: "GET", path: "/api/pods/" + someID + "/logs?tail=2", token: "good-viewer"})
+	}
+	failure = fault.New(fault.Unavailable, "the node is not connected")
+	get().fails(http.StatusServiceUnavailable, fault.Unavailable)
+	chunks = []wire.LogsChunk{line("one")}
+	r := get()
+	parts := strings.Split(strings.TrimSpace(string(r.raw)), "\n")
+	if r.status != http.StatusOK || len(parts) != 2 || !strings.Contains(parts[1], `"error"`) {
+		t.Errorf("got %d %s", r.status, r.raw)
+	}
+	// What the last run left behind stands in for a node that is away.
+	chunks = nil
+	pod.LastTermination = &api.Termination{Reason: api.ReasonError, LastOutput: "a\nb\nc\n", FinishedAt: someTime(), Attempt: 2}
+	withPod(h, pod)
+	if lines := logLines(t, get().raw); len(lines) != 2 || lines[0] != "b" || lines[1] != "c" {
+		t.Errorf("got %v", lines)
+	}
+	pod.NodeID = nil
+	withPod(h, pod)
+	if lines := logLines(t, get().raw); len(lines) != 2 {
+		t.Errorf("got %v", lines)
+	}
+	pod.LastTermination = nil
+	withPod(h, pod)
+	if r := get(); r.status != http.StatusOK || len(r.raw) != 0 {
+		t.Errorf("a pod that never ran: %d %q", r.status, r.raw)
+	}
+}
