@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -126,38 +127,35 @@ func (c *controller) place(ctx context.Context) (*host, error) {
 			}
 		}
 	}
-	group := c.task.Spec.OwnerID + "\x00" + c.task.Spec.Namespace
-	c.e.mu.Lock()
-	defer c.e.mu.Unlock() // the lock is held while a shared host starts: the others want that one
-	living := c.e.shared[group][:0]
-	for _, h := range c.e.shared[group] {
-		select {
-		case <-h.dead:
-		default:
-			living = append(living, h)
-		}
+	return c.placeShared(ctx, heap)
+}
+
+// placeShared finds room in a host of the same owner and namespace. One run at a time
+// looks, so that a burst shares the host that its first run starts.
+func (c *controller) placeShared(ctx context.Context, heap int) (*host, error) {
+	g := c.e.group(c.task.Spec.OwnerID + "\x00" + c.task.Spec.Namespace)
+	select {
+	case g.turn <- struct{}{}:
+		defer func() { <-g.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
-	c.e.shared[group] = living
-	for _, h := range living {
+	g.hosts = slices.DeleteFunc(g.hosts, func(h *host) bool { return h.isDead() })
+	for _, h := range g.hosts {
 		if h.attach(c, c.e.opts.MaxShared) {
 			return h, nil
 		}
 	}
-	return c.newShared(ctx, group, heap)
-}
-
-func (c *controller) newShared(ctx context.Context, group string, heap int) (*host, error) {
-	c.e.mu.Unlock()
-	h, err := c.e.pool.take(ctx, heap)
-	c.e.mu.Lock()
-	if err != nil {
-		return nil, err
+	for {
+		h, err := c.e.pool.take(ctx, heap)
+		if err != nil {
+			return nil, err
+		}
+		if h.attach(c, c.e.opts.MaxShared) {
+			g.hosts = append(g.hosts, h)
+			return h, nil
+		}
 	}
-	if !h.attach(c, c.e.opts.MaxShared) {
-		return nil, errors.New("the host died at its start")
-	}
-	c.e.shared[group] = append(c.e.shared[group], h)
-	return h, nil
 }
 
 func (c *controller) startOrder(file string) order {
@@ -320,4 +318,3 @@ func (c *controller) take(n notice) {
 func (c *controller) line(stream string, at time.Time, text string) {
 	c.task.Output(api.LogLine{Time: at, Stream: stream, Line: text})
 }
-

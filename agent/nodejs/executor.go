@@ -63,7 +63,7 @@ type Executor struct {
 
 	mu     sync.Mutex
 	hosts  map[*host]bool
-	shared map[string][]*host // by owner and namespace
+	shared map[string]*group // by owner and namespace
 	closed bool
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -83,7 +83,7 @@ func New(ctx context.Context, o Options) (*Executor, error) {
 	e := &Executor{
 		opts: o, log: o.Logger, node: node, version: version,
 		program: filepath.Join(o.StateDir, "host-"+hex.EncodeToString(sum[:8])+".mjs"),
-		hosts:   map[*host]bool{}, shared: map[string][]*host{},
+		hosts:   map[*host]bool{}, shared: map[string]*group{},
 	}
 	if err := e.prepareDirs(); err != nil {
 		return nil, err
@@ -97,6 +97,23 @@ func New(ctx context.Context, o Options) (*Executor, error) {
 	e.wg.Go(func() { e.pool.run(work) })
 	e.wg.Go(func() { e.watch(work) })
 	return e, nil
+}
+
+// group is the shared hosts of one owner and namespace. Who holds the turn owns hosts.
+type group struct {
+	turn  chan struct{}
+	hosts []*host
+}
+
+func (e *Executor) group(name string) *group {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	g := e.shared[name]
+	if g == nil {
+		g = &group{turn: make(chan struct{}, 1)}
+		e.shared[name] = g
+	}
+	return g
 }
 
 func (o *Options) complete() error {
@@ -161,6 +178,21 @@ func (e *Executor) Controller(t executor.Task) (executor.Controller, error) {
 		return nil, &executor.Failure{Reason: api.ReasonPackLoadError, Message: "the pack does not run on Node.js"}
 	}
 	return newController(e, t), nil
+}
+
+// Warm waits until n warm hosts are there, which must not be more than the pool has.
+func (e *Executor) Warm(ctx context.Context, n int) error {
+	for {
+		full, changed := e.pool.full(n)
+		if full {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("nodejs: warm up: %w", context.Cause(ctx))
+		}
+	}
 }
 
 // Close kills every host and waits until nothing is left, or ctx ends.

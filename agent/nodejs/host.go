@@ -165,6 +165,15 @@ func (h *host) awaitWarm(ctx context.Context) error {
 	}
 }
 
+func (h *host) isDead() bool {
+	select {
+	case <-h.dead:
+		return true
+	default:
+		return false
+	}
+}
+
 // attach gives the host a pod, unless it ends already.
 func (h *host) attach(c *controller, limit int) bool {
 	h.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -25,6 +26,7 @@ type pool struct {
 	idle     []*host
 	heap     int
 	starting int
+	changed  chan struct{} // not nil while somebody waits for a full pool
 }
 
 func newPool(e *Executor, size, heap int) *pool {
@@ -64,10 +66,7 @@ func (p *pool) take(ctx context.Context, heap int) (*host, error) {
 	for len(p.idle) > 0 {
 		h := p.idle[0]
 		p.idle = p.idle[1:]
-		select {
-		case <-h.dead:
-			continue
-		default:
+		if !h.isDead() {
 			p.mu.Unlock()
 			return h, nil
 		}
@@ -127,6 +126,10 @@ func (p *pool) run(ctx context.Context) {
 			backoff = 0
 			p.mu.Lock()
 			p.idle = append(p.idle, h)
+			if p.changed != nil {
+				close(p.changed)
+				p.changed = nil
+			}
 			p.mu.Unlock()
 		}
 	}
@@ -136,21 +139,16 @@ func (p *pool) run(ctx context.Context) {
 func (p *pool) missing() (int, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	kept := p.idle[:0]
-	for _, h := range p.idle {
-		select {
-		case <-h.dead:
-		default:
-			kept = append(kept, h)
-		}
-	}
-	p.idle = kept
+	p.idle = slices.DeleteFunc(p.idle, func(h *host) bool { return h.isDead() })
 	return p.heap, p.starting == 0 && len(p.idle) < p.size
 }
 
-// ready counts the warm hosts.
-func (p *pool) ready() int {
+// full tells whether n hosts wait, and gives a channel that closes at the next change.
+func (p *pool) full(n int) (bool, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.idle)
+	if p.changed == nil {
+		p.changed = make(chan struct{})
+	}
+	return len(p.idle) >= n, p.changed
 }
