@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -195,12 +194,13 @@ func (s *session) readFrame(ctx context.Context, buffer *bytes.Buffer) ([]byte, 
 	if buffer.Len() > wire.MaxMessage {
 		s.misunderstood(wire.CodeMessageTooLarge, "a frame may have at most "+strconv.Itoa(wire.MaxMessage)+" bytes")
 		s.end(websocket.StatusMessageTooBig, "the frame is too large")
-		<-ctx.Done()
+		<-ctx.Done() // the writer says so first
 		return nil, context.Cause(ctx)
 	}
 	if kind != websocket.MessageText {
 		s.end(websocket.StatusUnsupportedData, "only text frames are understood")
-		return nil, errors.New("the peer sent a binary frame")
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
 	}
 	return bytes.Clone(buffer.Bytes()), nil
 }

@@ -21,7 +21,7 @@ func (s *session) onWatch(ctx context.Context, e wire.Envelope) error {
 	}
 	selector, err := api.ParseSelector(w.LabelSelector)
 	if err != nil {
-		return err
+		return fault.New(fault.Validation, "labelSelector: %v", err)
 	}
 	watch, err := s.addWatch(ctx, w.WatchID)
 	if err != nil {

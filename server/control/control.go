@@ -1,0 +1,111 @@
+// Package control runs the loops of which a cluster has one each: the scheduler,
+// the sweeper of silent nodes and the upkeep of tables. It owns when they run, and
+// decides nothing: the rules are in core, the statements in postgres.
+package control
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stark-orchestrator/stark/core/node"
+	"github.com/stark-orchestrator/stark/core/scheduler"
+	"github.com/stark-orchestrator/stark/core/store"
+)
+
+// Leader gives leadership: fn runs while this server leads, and its context ends
+// with the lease. Lead blocks until ctx ends.
+type Leader interface {
+	Lead(ctx context.Context, fn func(ctx context.Context) error) error
+}
+
+// Upkeep keeps the cluster's tables true and small. Each call is idempotent and
+// refuses to act for a leader whose lease is gone.
+type Upkeep interface {
+	// Sweep marks nodes that are silent and gives up those that were for long; it
+	// tells how many it changed.
+	Sweep(ctx context.Context) (changed int, err error)
+	// Compact drops what nobody needs any more: old changes, ended pods, expired tokens.
+	Compact(ctx context.Context) error
+}
+
+// Deps is what Run puts together; all must be set.
+type Deps struct {
+	Leader Leader
+	Binder scheduler.Binder
+	Upkeep Upkeep
+	Store  *store.Store
+	Logger *slog.Logger
+}
+
+const (
+	sweepEvery   = time.Second
+	compactEvery = time.Minute
+	callTimeout  = 30 * time.Second
+)
+
+// Run stands for leadership and runs the loops whenever it has it, until ctx ends.
+func Run(ctx context.Context, d Deps) error {
+	return d.Leader.Lead(ctx, func(ctx context.Context) error {
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return scheduler.Run(ctx, d.Store, d.Binder, d.Logger) })
+		g.Go(func() error { return d.sweep(ctx) })
+		g.Go(func() error { return d.compact(ctx) })
+		return g.Wait()
+	})
+}
+
+// sweep looks for silent nodes once a second. While nobody led, or the database
+// was away, no lease was renewed and every node looks silent: therefore a new
+// term, and the end of every failure, gives them one heartbeat timeout to be heard.
+func (d Deps) sweep(ctx context.Context) error {
+	select {
+	case <-d.Store.Synced():
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	grace := func() time.Time { return time.Now().Add(node.TimeoutsOf(d.Store.Config()).Heartbeat) }
+	from := grace()
+	return every(ctx, sweepEvery, func(ctx context.Context) {
+		if d.Store.Stale() {
+			from = grace()
+		}
+		if time.Now().Before(from) {
+			return
+		}
+		changed, err := d.Upkeep.Sweep(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			from = grace()
+			d.Logger.WarnContext(ctx, "silent nodes could not be looked for", slog.Any("error", err))
+		case changed > 0:
+			d.Logger.InfoContext(ctx, "nodes were found silent", slog.Int("changed", changed))
+		}
+	})
+}
+
+func (d Deps) compact(ctx context.Context) error {
+	return every(ctx, compactEvery, func(ctx context.Context) {
+		if err := d.Upkeep.Compact(ctx); err != nil && ctx.Err() == nil {
+			d.Logger.WarnContext(ctx, "upkeep failed and will be tried again", slog.Any("error", err))
+		}
+	})
+}
+
+// every calls f in an interval, each time within callTimeout, until ctx ends.
+func every(ctx context.Context, interval time.Duration, f func(ctx context.Context)) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+		}
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		f(call)
+		cancel()
+	}
+}

@@ -1,0 +1,284 @@
+package dispatch_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/stark-orchestrator/stark/core/store"
+	"github.com/stark-orchestrator/stark/server/dispatch"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+const podID = "0198c0de-0000-7000-8000-000000000001"
+
+func TestRightToRegister(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		token string
+		want  fault.Code
+		by    dispatch.Registrar
+	}{
+		"admin":      {"token admin", "", dispatch.Registrar{UserID: "admin", Shared: true}},
+		"operator":   {"token operator", "", dispatch.Registrar{UserID: "operator", Shared: true}},
+		"developer":  {"token developer", "", dispatch.Registrar{UserID: "developer"}},
+		"viewer":     {"token viewer", fault.Forbidden, dispatch.Registrar{}},
+		"join token": {joinToken, "", dispatch.Registrar{JoinToken: joinToken}},
+		"credential": {credential, "", dispatch.Registrar{NodeID: "n1"}},
+		"nobody":     {"", fault.AuthenticationRequired, dispatch.Registrar{}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := newFakeDB()
+			seen := make(chan dispatch.Registrar, 1)
+			db.register = func(r dispatch.Registrar, _ api.RegisterNodeRequest) (dispatch.Registration, error) {
+				seen <- r
+				return dispatch.Registration{Node: api.Node{ID: "n1"}, Credential: "secret"}, nil
+			}
+			p := newRig(t, db, dispatch.Config{}).dial(t, tt.token)
+			p.expect(wire.TypeConnected, nil)
+			p.send(wire.TypeRegister, "x", aRegister())
+			if tt.want != "" {
+				if code := p.expectFailure(wire.TypeRegister + wire.ErrorSuffix); code != string(tt.want) {
+					t.Errorf("got %s, want %s", code, tt.want)
+				}
+				return
+			}
+			var ack wire.Registered
+			p.expect(wire.TypeRegister+wire.AckSuffix, &ack)
+			if by := <-seen; by != tt.by {
+				t.Errorf("got %+v, want %+v", by, tt.by)
+			}
+			if ack.Node.ID != "n1" || ack.Credential != "secret" || ack.HeartbeatIntervalMS != 10_000 {
+				t.Errorf("got %+v", ack)
+			}
+		})
+	}
+}
+
+func TestNothingWithoutRegistration(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, newFakeDB(), dispatch.Config{})
+	p := r.dial(t, credential)
+	p.expect(wire.TypeConnected, nil)
+	for typ, payload := range map[string]any{
+		wire.TypeHeartbeat:  wire.Heartbeat{NodeID: "n1"},
+		wire.TypeRunReport:  wire.RunReports{},
+		wire.TypeBundleURL:  wire.BundleURL{PodID: podID, Incarnation: 1},
+		wire.TypeRunsAck:    wire.RunsAck{},
+		wire.TypeRunsResync: struct{}{},
+		wire.TypeUnregister: struct{}{},
+	} {
+		p.send(typ, "x", payload)
+		if code := p.expectFailure(typ + wire.ErrorSuffix); code != string(fault.NotFound) {
+			t.Errorf("%s: got %s, want NOT_FOUND", typ, code)
+		}
+	}
+}
+
+func TestHeartbeatsRenewTheLease(t *testing.T) {
+	t.Parallel()
+	db := newFakeDB()
+	r := newRig(t, db, dispatch.Config{})
+	p, _ := r.agent(t, credential)
+	if ids := receive(t, db.leases, "the lease of the registration"); len(ids) != 1 || ids[0] != "n1" {
+		t.Errorf("got %v, want n1", ids)
+	}
+	p.send(wire.TypeHeartbeat, "h", wire.Heartbeat{NodeID: "n1"})
+	p.expect(wire.TypeHeartbeat+wire.AckSuffix, nil)
+	receive(t, db.leases, "the lease of the heartbeat")
+	p.send(wire.TypeHeartbeat, "h", wire.Heartbeat{NodeID: "n2"})
+	if code := p.expectFailure(wire.TypeHeartbeat + wire.ErrorSuffix); code != string(fault.Forbidden) {
+		t.Errorf("got %s, want FORBIDDEN for another node", code)
+	}
+}
+
+func TestLostSocketMakesTheNodeSuspectAtOnce(t *testing.T) {
+	t.Parallel()
+	db := newFakeDB()
+	r := newRig(t, db, dispatch.Config{})
+	p, _ := r.agent(t, credential)
+	cut := time.Now()
+	_ = p.conn.CloseNow()
+	if got := receive(t, db.statuses, "suspect"); got != (statusCall{"n1", api.NodeSuspect}) {
+		t.Errorf("got %+v, want n1 suspect", got)
+	}
+	if took := time.Since(cut); took > 250*time.Millisecond {
+		t.Errorf("it took %v, want at most 250 ms", took)
+	}
+}
+
+func TestUnregisterMakesTheNodeOffline(t *testing.T) {
+	t.Parallel()
+	db := newFakeDB()
+	r := newRig(t, db, dispatch.Config{})
+	p, _ := r.agent(t, credential)
+	p.send(wire.TypeUnregister, "u", struct{}{})
+	p.expect(wire.TypeUnregister+wire.AckSuffix, nil)
+	_ = p.conn.CloseNow()
+	for range 2 { // once for the word, once for the closed socket
+		if got := receive(t, db.statuses, "offline"); got.status != api.NodeOffline {
+			t.Errorf("got %+v, want offline", got)
+		}
+	}
+}
+
+func TestNewerConnectionDisplacesTheOlder(t *testing.T) {
+	t.Parallel()
+	db := newFakeDB()
+	r := newRig(t, db, dispatch.Config{})
+	older, _ := r.agent(t, credential)
+	newer, _ := r.agent(t, credential)
+	older.expect(wire.TypeDisconnect, nil)
+	if code := older.expectClose(); code != websocket.StatusPolicyViolation {
+		t.Errorf("got %d, want 1008", code)
+	}
+	newer.send(wire.TypeHeartbeat, "h", wire.Heartbeat{NodeID: "n1"})
+	newer.expect(wire.TypeHeartbeat+wire.AckSuffix, nil)
+	_ = newer.conn.CloseNow()
+	if got := receive(t, db.statuses, "suspect"); got.status != api.NodeSuspect {
+		t.Errorf("got %+v, want suspect", got)
+	}
+	if len(db.statuses) != 0 {
+		t.Error("the displaced session has changed the node's status")
+	}
+}
+
+func TestInventoryIsReported(t *testing.T) {
+	t.Parallel()
+	db := newFakeDB()
+	r := newRig(t, db, dispatch.Config{})
+	key := api.RunKey{PodID: podID, Incarnation: 1, Attempt: 2}
+	r.agent(t, credential, wire.RunState{RunKey: key, Status: api.RunRunning})
+	got := receive(t, db.reports, "the inventory")
+	if len(got) != 1 || got[0].RunKey != key || !got[0].Ready {
+		t.Errorf("got %+v, want %+v ready", got, key)
+	}
+}
+
+func podOn(node string, status api.PodStatus) api.Pod {
+	return api.Pod{ID: podID, PackID: "pack", PackName: "hello", NodeID: &node, Status: status, Incarnation: 1, Namespace: "default", CreatedBy: "ann"}
+}
+
+func put(pods ...api.Pod) store.Batch {
+	return store.Batch{
+		Packs: store.Changes[api.Pack]{Put: []api.Pack{{ID: "pack", BundleSHA256: "abc", BundleSize: 3}}},
+		Pods:  store.Changes[api.Pod]{Put: pods},
+	}
+}
+
+func TestDeltasFollowThePod(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, newFakeDB(), dispatch.Config{})
+	p, _ := r.agent(t, credential)
+	r.store.Apply(put(podOn("n1", api.PodScheduled)))
+	var d wire.RunsDelta
+	e := p.expect(wire.TypeRunsDelta, &d)
+	if e.Seq != 2 || d.Prev != 1 || len(d.Put) != 1 || d.Put[0].Desire != wire.DesireRun || d.Put[0].Pod.BundleSHA256 != "abc" {
+		t.Fatalf("got seq %d %+v, want the pod to run", e.Seq, d)
+	}
+	r.store.Apply(put(podOn("n1", api.PodStarting)))
+	r.store.Apply(put(podOn("n1", api.PodRunning)))
+	stop := podOn("n1", api.PodStopping)
+	stop.StopRequestedAt = new(time.Now())
+	r.store.Apply(put(stop))
+	d = wire.RunsDelta{}
+	if p.expect(wire.TypeRunsDelta, &d); d.Prev != 2 || len(d.Put) != 1 || d.Put[0].Desire != wire.DesireStop || d.Put[0].LastAttempt != 1 {
+		t.Fatalf("got %+v, want the pod to stop, and nothing for its progress", d)
+	}
+	r.store.Apply(put(podOn("n1", api.PodRunning))) // an older state may not start it again
+	r.store.Apply(put(podOn("n1", api.PodStopped)))
+	d = wire.RunsDelta{}
+	if p.expect(wire.TypeRunsDelta, &d); d.Prev != 3 || len(d.Remove) != 1 || d.Remove[0] != (wire.PodRef{PodID: podID, Incarnation: 1}) {
+		t.Fatalf("got %+v, want the pod removed", d)
+	}
+}
+
+func TestPodThatMovesAwayIsRemoved(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, newFakeDB(), dispatch.Config{})
+	p, _ := r.agent(t, credential)
+	r.store.Apply(put(podOn("n1", api.PodRunning)))
+	p.expect(wire.TypeRunsDelta, nil)
+	moved := podOn("n2", api.PodScheduled)
+	moved.Incarnation = 2
+	r.store.Apply(put(moved))
+	var d wire.RunsDelta
+	if p.expect(wire.TypeRunsDelta, &d); len(d.Remove) != 1 || d.Remove[0].Incarnation != 1 {
+		t.Errorf("got %+v, want incarnation 1 removed", d)
+	}
+}
+
+func TestDeletedPodIsRemoved(t *testing.T) {
+	t.Parallel()
+	db := newFakeDB()
+	db.wanted = func() ([]wire.Assignment, error) {
+		return []wire.Assignment{{PodID: podID, Incarnation: 3, Desire: wire.DesireRun}}, nil
+	}
+	r := newRig(t, db, dispatch.Config{})
+	pending := podOn("n1", api.PodPending)
+	pending.NodeID = nil
+	r.store.Apply(put(pending)) // the read model lags: it has not seen the pod on a node
+	p, set := r.agent(t, credential)
+	if len(set.Runs) != 1 {
+		t.Fatalf("got %+v, want one run", set)
+	}
+	r.store.Apply(store.Batch{Pods: store.Changes[api.Pod]{Delete: []string{podID}}})
+	var d wire.RunsDelta
+	if p.expect(wire.TypeRunsDelta, &d); len(d.Remove) != 1 || d.Remove[0].Incarnation != 3 {
+		t.Errorf("got %+v, want the pod removed", d)
+	}
+}
+
+func TestLaggingReadModelDoesNotUndoTheSet(t *testing.T) {
+	t.Parallel()
+	db := newFakeDB()
+	db.wanted = func() ([]wire.Assignment, error) {
+		return []wire.Assignment{{PodID: podID, Incarnation: 2, Desire: wire.DesireStop}}, nil
+	}
+	r := newRig(t, db, dispatch.Config{})
+	p, _ := r.agent(t, credential)
+	r.store.Apply(put(podOn("n1", api.PodRunning))) // incarnation 1
+	same := podOn("n1", api.PodRunning)
+	same.Incarnation = 2
+	r.store.Apply(put(same)) // not yet stopping
+	p.send(wire.TypePing, "", struct{}{})
+	p.expect(wire.TypePong, nil)
+}
+
+func TestSetIsSentAgain(t *testing.T) {
+	t.Parallel()
+	tries := 0
+	db := newFakeDB()
+	db.wanted = func() ([]wire.Assignment, error) {
+		if tries++; tries == 3 {
+			return nil, errors.New("no database for a moment")
+		}
+		return nil, nil
+	}
+	r := newRig(t, db, dispatch.Config{AckTimeout: 50 * time.Millisecond})
+	p := r.dial(t, credential)
+	p.expect(wire.TypeConnected, nil)
+	p.send(wire.TypeRegister, "r", aRegister())
+	p.expect(wire.TypeRegister+wire.AckSuffix, nil)
+	first := p.expect(wire.TypeRunsSet, nil)
+	again := p.expect(wire.TypeRunsSet, nil) // the first was not acknowledged
+	if again.Seq <= first.Seq {
+		t.Errorf("got %d after %d, want a higher number", again.Seq, first.Seq)
+	}
+	p.send(wire.TypeRunsResync, "", struct{}{})
+	last := p.expect(wire.TypeRunsSet, nil) // asked for; its first reading fails
+	p.send(wire.TypeRunsAck, "", wire.RunsAck{Seq: last.Seq})
+	p.send(wire.TypeRunsAck, "x", wire.RunsAck{Seq: last.Seq + 100})
+	for {
+		e := receive(t, p.got, "the refusal of a number that was never sent")
+		if e.Type == wire.TypeRunsAck+wire.ErrorSuffix {
+			return
+		}
+	}
+}
