@@ -100,9 +100,7 @@ func FromHTTP(status int, retryAfter string, body []byte) *Error {
 	e := &Error{}
 	var envelope Envelope
 	if json.Unmarshal(body, &envelope) == nil && envelope.Error.Code != "" {
-		e.Code, e.Message = envelope.Error.Code, envelope.Error.Message
-		e.Details = typedDetails(envelope.Error)
-		e.RetryAfter = time.Duration(envelope.Error.RetryAfter) * time.Second
+		e = envelope.Error.Fault()
 	} else {
 		e.Code = codeOfStatus(status)
 		e.Message = "the server answered with HTTP status " + strconv.Itoa(status)
@@ -125,6 +123,14 @@ func FromNetwork(err error, host string) *Error {
 		err = u.Err
 	}
 	return Wrap(err, Unavailable, "cannot reach %s", host)
+}
+
+// Fault rebuilds the Error that the body tells of.
+func (b Body) Fault() *Error {
+	return &Error{
+		Code: b.Code, Message: b.Message, Details: typedDetails(b),
+		RetryAfter: time.Duration(b.RetryAfter) * time.Second,
+	}
 }
 
 // typedDetails turns the details of a validation fault back into Field values.

@@ -1,0 +1,192 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+)
+
+// maxLogLine bounds one line of a log stream, in bytes of JSON.
+const maxLogLine = 4 << 20
+
+// CreatePod asks for a pod.
+func (c *Client) CreatePod(ctx context.Context, r api.CreatePodRequest) (api.Pod, error) {
+	return c.pod(ctx, call{method: http.MethodPost, path: []string{"api", "pods"}}.jsonBody(r))
+}
+
+// ListPods lists pods, newest first.
+func (c *Client) ListPods(ctx context.Context, q api.PodQuery) (api.Page[api.Pod], error) {
+	v := pageValues(q.PageQuery)
+	set(v, "namespace", q.Namespace)
+	set(v, "packId", q.PackID)
+	set(v, "packName", q.PackName)
+	set(v, "nodeId", q.NodeID)
+	set(v, "status", string(q.Status))
+	set(v, "labelSelector", q.LabelSelector)
+	var out struct {
+		Pods                  []api.Pod `json:"pods"`
+		Total, Page, PageSize int
+	}
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"api", "pods"}, query: v}, &out)
+	return api.Page[api.Pod]{Items: out.Pods, Total: out.Total, Page: out.Page, PageSize: out.PageSize}, err
+}
+
+// GetPod gives one pod.
+func (c *Client) GetPod(ctx context.Context, id string) (api.Pod, error) {
+	return c.pod(ctx, call{method: http.MethodGet, path: []string{"api", "pods", id}})
+}
+
+// StopPod stops a pod, or purges one that has ended already.
+func (c *Client) StopPod(ctx context.Context, id string) (pod api.Pod, purged bool, err error) {
+	var out struct {
+		Pod    api.Pod `json:"pod"`
+		Purged bool    `json:"purged"`
+	}
+	err = c.do(ctx, call{method: http.MethodDelete, path: []string{"api", "pods", id}}, &out)
+	return out.Pod, out.Purged, err
+}
+
+// PodHistory tells what happened to a pod, newest first. A limit of 0 leaves it
+// to the server.
+func (c *Client) PodHistory(ctx context.Context, id string, limit, offset int) ([]api.PodHistoryEntry, error) {
+	v := url.Values{}
+	if limit > 0 {
+		v.Set("limit", strconv.Itoa(limit))
+	}
+	if offset > 0 {
+		v.Set("offset", strconv.Itoa(offset))
+	}
+	var out struct {
+		History []api.PodHistoryEntry `json:"history"`
+	}
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"api", "pods", id, "history"}, query: v}, &out)
+	return out.History, err
+}
+
+// PodRuns lists the attempts to fulfil a pod, newest first.
+func (c *Client) PodRuns(ctx context.Context, id string) ([]api.Run, error) {
+	var out struct {
+		Runs []api.Run `json:"runs"`
+	}
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"api", "pods", id, "runs"}}, &out)
+	return out.Runs, err
+}
+
+// ExplainPod says why a pod has no node; nil when the scheduler has nothing to say.
+func (c *Client) ExplainPod(ctx context.Context, id string) (*api.Verdict, error) {
+	var out struct {
+		Verdict *api.Verdict `json:"verdict"`
+	}
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"api", "pods", id, "explain"}}, &out)
+	return out.Verdict, err
+}
+
+func (c *Client) pod(ctx context.Context, k call) (api.Pod, error) {
+	var out struct {
+		Pod api.Pod `json:"pod"`
+	}
+	err := c.do(ctx, k, &out)
+	return out.Pod, err
+}
+
+// LogOptions select the lines of PodLogs.
+type LogOptions struct {
+	Tail     *int // lines from the end; nil leaves it to the server, -1 is all that is kept
+	Since    *time.Time
+	Follow   bool // go on until the pod has ended
+	Previous bool // of the attempt before the newest
+}
+
+// PodLogs gives the output of a pod line by line. An error comes last and once;
+// the end of the loop closes the stream.
+func (c *Client) PodLogs(ctx context.Context, id string, o LogOptions) iter.Seq2[api.LogLine, error] {
+	v := url.Values{}
+	if o.Tail != nil {
+		v.Set("tail", strconv.Itoa(*o.Tail))
+	}
+	if o.Since != nil {
+		v.Set("since", o.Since.Format(time.RFC3339Nano))
+	}
+	if o.Follow {
+		v.Set("follow", "true")
+	}
+	if o.Previous {
+		v.Set("previous", "true")
+	}
+	k := call{method: http.MethodGet, path: []string{"api", "pods", id, "logs"}, query: v, noTimeout: true}
+	return func(yield func(api.LogLine, error) bool) {
+		resp, err := c.send(ctx, k)
+		if err != nil {
+			yield(api.LogLine{}, err)
+			return
+		}
+		defer func() { _ = resp.Body.Close() }() // the reader has what it wanted
+		c.readLines(ctx, resp.Body, yield)
+	}
+}
+
+func (c *Client) readLines(ctx context.Context, r io.Reader, yield func(api.LogLine, error) bool) {
+	const firstBuffer = 64 << 10
+	scan := bufio.NewScanner(r)
+	scan.Buffer(make([]byte, 0, firstBuffer), maxLogLine)
+	for scan.Scan() {
+		if len(scan.Bytes()) == 0 {
+			continue
+		}
+		var line struct {
+			api.LogLine
+			Error *fault.Body `json:"error"`
+		}
+		if err := json.Unmarshal(scan.Bytes(), &line); err != nil {
+			yield(api.LogLine{}, fault.Wrap(err, fault.Internal, "%s sent a log line that cannot be read", c.base.Host))
+			return
+		}
+		if line.Error != nil {
+			yield(api.LogLine{}, line.Error.Fault())
+			return
+		}
+		if !yield(line.LogLine, nil) {
+			return
+		}
+	}
+	switch err := scan.Err(); {
+	case err == nil:
+	case ctx.Err() != nil:
+		yield(api.LogLine{}, ctx.Err())
+	case errors.Is(err, bufio.ErrTooLong):
+		yield(api.LogLine{}, fault.New(fault.PayloadTooLarge, "a log line is longer than %d bytes", maxLogLine))
+	default:
+		yield(api.LogLine{}, fault.FromNetwork(err, c.base.Host))
+	}
+}
+
+// Health asks whether the server and what it stands on are well. The answer of
+// an unhealthy server comes with an error.
+func (c *Client) Health(ctx context.Context) (map[string]any, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+	defer cancel()
+	resp, err := c.send(ctx, call{method: http.MethodGet, path: []string{"health"}, anonymous: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }() // the answer has been read
+	data, err := c.read(resp)
+	if err != nil {
+		return nil, err
+	}
+	var out map[string]any
+	if err := json.Unmarshal(data, &out); err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "%s did not answer as a Stark server does", c.base.Host)
+	}
+	return out, nil
+}
