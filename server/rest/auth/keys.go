@@ -21,7 +21,8 @@ const (
 	unknownKIDPeriod = 30 * time.Second
 	retryPeriod      = 2 * time.Second // while the endpoint is down
 	fetchTimeout     = 5 * time.Second
-	maxKeySet        = 256 << 10 // bytes
+	maxKeySet        = 256 << 10             // bytes
+	limiterPatience  = 50 * time.Millisecond // who may not fetch now is refused: waiting would hold requests up
 )
 
 // keySet is the project's public keys. Refreshing replaces them, a failed refresh
@@ -50,7 +51,7 @@ func newKeySet(ctx context.Context, c Config) (*keySet, error) {
 		},
 		HTTPTimeout:               fetchTimeout,
 		NoErrorReturnFirstHTTPReq: &tolerate,
-		RateLimitWaitMax:          time.Nanosecond, // who may not fetch now is refused now
+		RateLimitWaitMax:          limiterPatience,
 		RefreshInterval:           c.RefreshInterval,
 		RefreshUnknownKID:         source.limit,
 		RefreshErrorHandlerFunc: func(string) func(context.Context, error) {
