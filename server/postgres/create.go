@@ -1,0 +1,228 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+)
+
+// maxGroup bounds how many creates share a statement.
+const maxGroup = 128
+
+// newPod is a row to insert; its JSON names are column names.
+type newPod struct {
+	ID                string            `json:"id"`
+	PackID            *string           `json:"pack_id"`
+	PackName          string            `json:"pack_name"`
+	PackVersion       string            `json:"pack_version"`
+	Namespace         string            `json:"namespace"`
+	Labels            map[string]string `json:"labels"`
+	Annotations       map[string]string `json:"annotations"`
+	PriorityClassName *string           `json:"priority_class_name"`
+	Tolerations       []api.Toleration  `json:"tolerations"`
+	Requests          api.ResourceInput `json:"resource_requests"`
+	Limits            api.ResourceInput `json:"resource_limits"`
+	Scheduling        api.Scheduling    `json:"scheduling"`
+	RestartPolicy     api.RestartPolicy `json:"restart_policy"`
+	Isolation         api.Isolation     `json:"isolation"`
+	Env               map[string]string `json:"env"`
+	Grace             int               `json:"termination_grace_period_seconds"`
+	Deadline          *int              `json:"active_deadline_seconds"`
+	Metadata          map[string]any    `json:"metadata"`
+}
+
+const createSQL = `insert into public.pods as p (id, pack_id, pack_name, pack_version, namespace, labels, annotations,
+		priority_class_name, tolerations, resource_requests, resource_limits, scheduling, restart_policy, isolation,
+		env, termination_grace_period_seconds, active_deadline_seconds, metadata)
+	select r.id, r.pack_id, r.pack_name, r.pack_version, r.namespace, r.labels, r.annotations,
+		r.priority_class_name, r.tolerations, r.resource_requests, r.resource_limits, r.scheduling,
+		r.restart_policy::public.restart_policy, r.isolation::public.pod_isolation,
+		r.env, r.termination_grace_period_seconds, r.active_deadline_seconds, r.metadata
+	from jsonb_to_recordset($1::text::jsonb) as r (id uuid, pack_id uuid, pack_name text, pack_version text, namespace text,
+		labels jsonb, annotations jsonb, priority_class_name text, tolerations jsonb, resource_requests jsonb,
+		resource_limits jsonb, scheduling jsonb, restart_policy text, isolation text, env jsonb,
+		termination_grace_period_seconds integer, active_deadline_seconds integer, metadata jsonb)
+	returning ` + podColumns
+
+func rowFor(r api.CreatePodRequest) newPod {
+	const usualGrace = 30
+	p := newPod{
+		ID: api.NewID(), PackID: orNull(r.PackID), PackName: r.PackName, PackVersion: r.PackVersion, Namespace: r.Namespace,
+		Labels: orEmpty(r.Labels), Annotations: orEmpty(r.Annotations), PriorityClassName: orNull(r.PriorityClassName),
+		Tolerations: orNone(r.Tolerations), RestartPolicy: r.RestartPolicy, Isolation: r.Isolation, Env: orEmpty(r.Env),
+		Grace: usualGrace, Deadline: r.ActiveDeadlineSeconds, Metadata: orEmpty(r.Metadata),
+	}
+	if p.Namespace == "" {
+		p.Namespace = api.NamespaceDefault
+	}
+	if p.RestartPolicy == "" {
+		p.RestartPolicy = api.RestartOnFailure
+	}
+	if p.Isolation == "" {
+		p.Isolation = api.IsolationProcess
+	}
+	if r.TerminationGracePeriodSeconds != nil {
+		p.Grace = *r.TerminationGracePeriodSeconds
+	}
+	if r.ResourceRequests != nil {
+		p.Requests = *r.ResourceRequests
+	}
+	if r.ResourceLimits != nil {
+		p.Limits = *r.ResourceLimits
+	}
+	if r.Scheduling != nil {
+		p.Scheduling = *r.Scheduling
+	}
+	return p
+}
+
+// createQueue gathers the creates of one identity and namespace that wait while
+// the last statement runs: they then share a statement and its commit.
+type createQueue struct {
+	mu     sync.Mutex
+	groups map[createKey][]*create // guarded by mu; a key is there while a goroutine serves it
+	wg     sync.WaitGroup
+}
+
+type createKey struct {
+	door      door
+	namespace string
+}
+
+// create is one waiting request; the group's goroutine fills it and closes done.
+type create struct {
+	id      string
+	row     json.RawMessage
+	givenUp atomic.Bool
+	done    chan struct{}
+	pod     api.Pod
+	err     error
+}
+
+// CreatePod stores a pod as the user; the database fills in defaults and checks
+// limits and quota. Creates that wait at the same time share a statement, but
+// never each other's refusal.
+func (db *DB) CreatePod(ctx context.Context, id access.Identity, r api.CreatePodRequest) (api.Pod, error) {
+	d, err := userDoor(id)
+	if err != nil {
+		return api.Pod{}, err
+	}
+	p := rowFor(r)
+	row, err := json.Marshal(p)
+	if err != nil {
+		return api.Pod{}, fault.Wrap(err, fault.Validation, "the pod cannot be stored")
+	}
+	if p.PackID != nil && !api.ValidID(*p.PackID) {
+		return api.Pod{}, fault.New(fault.NotFound, "pack not found")
+	}
+	c := &create{id: p.ID, row: row, done: make(chan struct{})}
+	db.enqueue(ctx, createKey{door: d, namespace: p.Namespace}, c)
+	select {
+	case <-c.done:
+		return c.pod, c.err
+	case <-ctx.Done():
+		c.givenUp.Store(true)
+		return api.Pod{}, toFault("create pod", ctx.Err())
+	}
+}
+
+func (db *DB) enqueue(ctx context.Context, key createKey, c *create) {
+	q := &db.creates
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	waiting, served := q.groups[key]
+	if q.groups == nil {
+		q.groups = map[createKey][]*create{}
+	}
+	q.groups[key] = append(waiting, c)
+	if !served {
+		// One caller's end must not fail its neighbours.
+		ctx = context.WithoutCancel(ctx)
+		q.wg.Go(func() { db.serveCreates(ctx, key) })
+	}
+}
+
+// serveCreates runs until nobody waits for this key.
+func (db *DB) serveCreates(ctx context.Context, key createKey) {
+	q := &db.creates
+	for {
+		q.mu.Lock()
+		group := q.groups[key]
+		if len(group) == 0 {
+			delete(q.groups, key)
+			q.mu.Unlock()
+			return
+		}
+		rest := group[min(len(group), maxGroup):]
+		group = group[:len(group)-len(rest)]
+		q.groups[key] = append([]*create(nil), rest...)
+		q.mu.Unlock()
+		live := group[:0]
+		for _, c := range group {
+			if !c.givenUp.Load() {
+				live = append(live, c)
+			}
+		}
+		db.createGroup(ctx, key.door, live)
+	}
+}
+
+// createGroup inserts a group; if one row is refused it finds out which by
+// halves, so that the others are stored.
+func (db *DB) createGroup(ctx context.Context, d door, group []*create) {
+	if len(group) == 0 {
+		return
+	}
+	made, err := db.insertPods(ctx, d, group)
+	if err != nil && len(group) > 1 && refusesRow(err) {
+		db.createGroup(ctx, d, group[:len(group)/2])
+		db.createGroup(ctx, d, group[len(group)/2:])
+		return
+	}
+	for _, c := range group {
+		c.err = err
+		if p, ok := made[c.id]; ok {
+			c.pod = p
+		} else if err == nil {
+			c.err = fault.New(fault.Internal, "the pod was not stored")
+		}
+		close(c.done)
+	}
+}
+
+// refusesRow reports whether a failure may be about a single row.
+func refusesRow(err error) bool {
+	f, ok := errors.AsType[*fault.Error](err)
+	return ok && f.Code != fault.Unavailable && f.Code != fault.Timeout
+}
+
+func (db *DB) insertPods(ctx context.Context, d door, group []*create) (map[string]api.Pod, error) {
+	rows := make([]json.RawMessage, len(group))
+	for i, c := range group {
+		rows[i] = c.row
+	}
+	text, err := json.Marshal(rows)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "internal error")
+	}
+	var pods []api.Pod
+	err = db.write(ctx, "create pods", d, func(b *pgx.Batch) {
+		b.Queue(createSQL, string(text)).Query(all(&pods, scanPod))
+	})
+	if err != nil {
+		return nil, err
+	}
+	made := make(map[string]api.Pod, len(pods))
+	for _, p := range pods {
+		made[p.ID] = p
+	}
+	return made, nil
+}

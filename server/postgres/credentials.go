@@ -1,0 +1,233 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+)
+
+// Registrar is by what right a node registers: one of its parts is set, by a
+// caller that has checked a user's rights or a node's credential.
+type Registrar struct {
+	UserID    string // of a user with the right to register nodes
+	Shared    bool   // the user is staff, so the node serves everybody
+	JoinToken string // checked and used up here
+	NodeID    string // the connection came with this node's credential
+}
+
+// RegisterMeta is what the connection tells about a node.
+type RegisterMeta struct {
+	Session   string // names the connection, in the lease
+	IP        string
+	UserAgent string
+}
+
+// Registration is the outcome: Credential is set when a new one was issued.
+type Registration struct {
+	Node       api.Node
+	Credential string
+}
+
+// nameOwner is who holds a node's name.
+type nameOwner struct {
+	id, status, owner string
+}
+
+// RegisterNode takes a node in, in one transaction: it uses up the join token,
+// makes the node or finds the one that the registrar owns, issues a credential
+// where none was shown, and starts the lease of the session.
+//
+// A name stays with its owner. Whoever owns an existing node and comes without
+// its credential replaces it, and the old credential ends; by a join token that
+// is possible only while the node is not connected.
+func (db *DB) RegisterNode(ctx context.Context, by Registrar, r api.RegisterNodeRequest, m RegisterMeta) (Registration, error) {
+	args, err := nodeArgs(r)
+	if err != nil {
+		return Registration{}, err
+	}
+	args["ip"], args["agent"] = orNull(m.IP), orNull(truncate(m.UserAgent))
+	var out Registration
+	err = db.transaction(ctx, "register node", service, func(t Tx) error {
+		reg := registration{Tx: t, args: args, by: by, request: r}
+		out = Registration{}
+		var err error
+		if by.NodeID != "" {
+			out.Node, err = reg.comeBack(ctx)
+		} else {
+			out.Node, out.Credential, err = reg.join(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		t.Queue(`insert into stark.node_leases as l (node_id, renewed_at, session, server_id) values ($1, now(), $2, $3)
+			on conflict (node_id) do update set renewed_at = now(), session = excluded.session, server_id = excluded.server_id`,
+			out.Node.ID, m.Session, db.serverID)
+		return nil
+	})
+	return out, nameTaken(err, r.Name)
+}
+
+// truncate keeps a user agent within its column.
+func truncate(s string) string {
+	const most = 512
+	if len(s) > most {
+		return s[:most]
+	}
+	return s
+}
+
+// registration is one run of RegisterNode's transaction.
+type registration struct {
+	Tx
+	args    pgx.StrictNamedArgs
+	by      Registrar
+	request api.RegisterNodeRequest
+}
+
+func (g *registration) with(more pgx.StrictNamedArgs) pgx.StrictNamedArgs {
+	for name, v := range g.args {
+		if _, ok := more[name]; !ok {
+			more[name] = v
+		}
+	}
+	return more
+}
+
+// onlineSQL keeps what an operator has said of the node.
+const onlineSQL = `case when n.status in ('draining', 'maintenance') then n.status else 'online'::public.node_status end`
+
+// comeBack updates a node that has shown its credential. Its name, labels and
+// taints may have been changed by an operator, so that the agent only adds.
+func (g *registration) comeBack(ctx context.Context) (api.Node, error) {
+	var n api.Node
+	g.Queue("update stark.node_credentials set last_used_at = now() where node_id = $1 and revoked_at is null", g.by.NodeID)
+	err := g.Query(ctx, one(&n, scanNode), `update public.nodes n set runtime_type = @type::text::public.runtime_type,
+			capabilities = @capabilities::text::jsonb, allocatable = coalesce(@allocatable::text::jsonb, n.allocatable),
+			labels = n.labels || @labels::text::jsonb, annotations = n.annotations || @annotations::text::jsonb,
+			taints = case when n.taints = '[]' then @taints::text::jsonb else n.taints end,
+			namespaces = case when n.namespaces = '{}' then @namespaces::text[] else n.namespaces end,
+			ip_address = @ip, user_agent = @agent, last_heartbeat = now(), status = `+onlineSQL+`
+		where n.id = @id and n.name = @name returning `+nodeColumns, g.with(pgx.StrictNamedArgs{"id": g.by.NodeID}))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return n, fault.New(fault.Conflict, "this credential belongs to a node with another name, or to none")
+	}
+	return n, err
+}
+
+// join makes a node or replaces the registrar's own of that name.
+func (g *registration) join(ctx context.Context) (api.Node, string, error) {
+	if g.by.JoinToken != "" {
+		if err := g.useToken(ctx); err != nil {
+			return api.Node{}, "", err
+		}
+	}
+	if !api.ValidID(g.by.UserID) {
+		return api.Node{}, "", fault.New(fault.Forbidden, "you may not register nodes")
+	}
+	var holders []nameOwner
+	err := g.Query(ctx, all(&holders, func(row pgx.CollectableRow) (nameOwner, error) {
+		var o nameOwner
+		err := row.Scan(&o.id, &o.status, &o.owner)
+		return o, err
+	}), `select n.id::text, n.status::text, coalesce(n.registered_by::text, '') from public.nodes n where n.name = $1 for update`, g.request.Name)
+	if err != nil {
+		return api.Node{}, "", err
+	}
+	var id *string
+	if len(holders) > 0 {
+		if err := g.mayReplace(holders[0]); err != nil {
+			return api.Node{}, "", err
+		}
+		id = &holders[0].id
+	}
+	n, err := g.store(ctx, id)
+	if err != nil {
+		return n, "", err
+	}
+	secret := newSecret(api.NodeCredentialPrefix)
+	g.Queue("update stark.node_credentials set revoked_at = now() where node_id = $1 and revoked_at is null", n.ID)
+	g.Queue("insert into stark.node_credentials (node_id, secret_hash, created_by, last_used_at) values ($1, $2, $3, now())",
+		n.ID, HashSecret(secret), g.by.UserID)
+	return n, secret, nil
+}
+
+func (g *registration) mayReplace(o nameOwner) error {
+	if o.owner != g.by.UserID {
+		return fault.New(fault.Conflict, "a node named %s exists already", g.request.Name)
+	}
+	away := o.status == string(api.NodeOffline) || o.status == string(api.NodeUnhealthy)
+	if g.by.JoinToken != "" && !away {
+		return fault.New(fault.Conflict, "the node %s is connected; its agent has its own credential", g.request.Name)
+	}
+	return nil
+}
+
+// useToken takes one use of the join token and acts for who made it, with what
+// the token presets.
+func (g *registration) useToken(ctx context.Context) error {
+	type found struct {
+		user           string
+		shared         bool
+		labels, taints string
+	}
+	var f found
+	err := g.Query(ctx, one(&f, func(row pgx.CollectableRow) (found, error) {
+		var f found
+		err := row.Scan(&f.user, &f.shared, &f.labels, &f.taints)
+		return f, err
+	}), `update stark.join_tokens j set uses = j.uses - 1
+		where j.secret_hash = $1 and j.revoked_at is null and j.expires_at > now() and j.uses > 0
+			and exists (select from public.user_roles r where r.user_id = j.created_by and r.role in ('admin', 'operator', 'developer'))
+		returning j.created_by::text, exists (select from public.user_roles r
+			where r.user_id = j.created_by and r.role in ('admin', 'operator')), j.labels::text, j.taints::text`,
+		HashSecret(g.by.JoinToken))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errJoinToken()
+	}
+	if err != nil {
+		return err
+	}
+	g.by.UserID, g.by.Shared = f.user, f.shared
+	g.args = g.with(pgx.StrictNamedArgs{"presetLabels": f.labels, "presetTaints": f.taints})
+	return nil
+}
+
+// store inserts the node, or overwrites the one with this id. What a token
+// presets wins over what the agent says.
+func (g *registration) store(ctx context.Context, id *string) (api.Node, error) {
+	args := g.with(pgx.StrictNamedArgs{"id": id, "user": g.by.UserID, "shared": g.by.Shared})
+	if _, ok := args["presetLabels"]; !ok {
+		args["presetLabels"], args["presetTaints"] = "{}", "[]"
+	}
+	var n api.Node
+	err := g.Query(ctx, one(&n, scanNode), `insert into public.nodes as n (id, name, runtime_type, status, last_heartbeat, capabilities, allocatable,
+			labels, annotations, taints, namespaces, registered_by, shared, ip_address, user_agent)
+		values (coalesce(@id::uuid, gen_random_uuid()), @name, @type::text::public.runtime_type, 'online', now(), @capabilities::text::jsonb,
+			coalesce(@allocatable::text::jsonb, `+defaultCapacity+`), @labels::text::jsonb || @presetLabels::text::jsonb,
+			@annotations::text::jsonb, @taints::text::jsonb || @presetTaints::text::jsonb, @namespaces::text[], @user::uuid, @shared::boolean, @ip, @agent)
+		on conflict (id) do update set runtime_type = excluded.runtime_type, status = `+onlineSQL+`,
+			last_heartbeat = now(), capabilities = excluded.capabilities,
+			allocatable = coalesce(@allocatable::text::jsonb, n.allocatable), labels = n.labels || excluded.labels,
+			annotations = n.annotations || excluded.annotations,
+			taints = case when n.taints = '[]' then excluded.taints else n.taints end, shared = excluded.shared,
+			ip_address = excluded.ip_address, user_agent = excluded.user_agent
+		returning `+nodeColumns, args)
+	return n, err
+}
+
+// NodeByCredential tells which node a credential belongs to.
+func (db *DB) NodeByCredential(ctx context.Context, secret string) (string, error) {
+	var nodeID string
+	err := db.read(ctx, "check node credential", service, func(b *pgx.Batch) {
+		b.Queue("select c.node_id::text from stark.node_credentials c where c.secret_hash = $1 and c.revoked_at is null",
+			HashSecret(secret)).Query(one(&nodeID, scanText))
+	})
+	if fault.CodeOf(err) == fault.NotFound {
+		return "", fault.Wrap(err, fault.TokenInvalid, "the node credential is unknown or revoked")
+	}
+	return nodeID, err
+}

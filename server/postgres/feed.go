@@ -1,0 +1,225 @@
+package postgres
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/core/store"
+)
+
+const (
+	channel = "stark_changes"
+
+	pollListening = 5 * time.Second        // backstop while LISTEN works
+	pollDeaf      = 500 * time.Millisecond // while it does not
+	announceEvery = 2 * time.Millisecond
+	// relistAfter is well below the age at which Compact drops changes, so that a
+	// cursor that is still used never misses any.
+	relistAfter = compactAfter / 2
+)
+
+// payloadResigned wakes candidates for the lead; any other payload is the id of
+// the server that announces, or nothing where a trigger does.
+const payloadResigned = "resigned"
+
+// feed is one running Feed.
+type feed struct {
+	db       *DB
+	apply    func(store.Batch)
+	wake     chan struct{}
+	cursor   string    // pg_snapshot of the previous read, "" for a relist
+	readAt   time.Time // of the previous read
+	stale    bool
+	index    index
+	listened chan bool // whether LISTEN works, from the listener
+}
+
+// Feed keeps a read model up to date until ctx ends: first a batch with
+// everything, then what changed since. It survives the loss of the database and
+// tells Config.OnStale. apply is called by one goroutine.
+func (db *DB) Feed(ctx context.Context, apply func(store.Batch)) error {
+	f := &feed{db: db, apply: apply, wake: make(chan struct{}, 1), listened: make(chan bool, 1)}
+	db.listening.Store(f, f.wake)
+	defer db.listening.Delete(f)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f.listen(ctx)
+	}()
+	defer func() { <-done }()
+	f.run(ctx)
+	return ctx.Err()
+}
+
+// run reads whenever it is woken, and now and then without.
+func (f *feed) run(ctx context.Context) {
+	poll := pollDeaf
+	for {
+		pause := poll
+		if err := f.read(ctx); err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			f.setStale(true, err)
+			pause = pollDeaf
+		} else {
+			f.setStale(false, nil)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-f.wake:
+		case <-timer.C:
+		case ok := <-f.listened: // a change of state is also a reason to read
+			poll = pollDeaf
+			if ok {
+				poll = pollListening
+			}
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+func (f *feed) setStale(stale bool, err error) {
+	if stale == f.stale {
+		return
+	}
+	f.stale = stale
+	if stale {
+		f.db.log.Warn("change feed lost the database", slog.Any("error", err))
+	} else {
+		f.db.log.Info("change feed is up to date again")
+	}
+	if f.db.onStale != nil {
+		f.db.onStale(stale)
+	}
+}
+
+// read applies what changed since the cursor.
+func (f *feed) read(ctx context.Context) error {
+	started := time.Now()
+	if f.cursor == "" || started.Sub(f.readAt) > relistAfter {
+		b, err := f.db.relist(ctx)
+		if err != nil {
+			return err
+		}
+		f.cursor, f.readAt = b.Cursor, started
+		f.index.learn(b)
+		f.apply(b)
+		return nil
+	}
+	found, err := f.db.changesSince(ctx, f.cursor)
+	if err != nil {
+		return err
+	}
+	if found.rewound { // the database went back in time: a restore, or another one
+		f.cursor = ""
+		return f.read(ctx)
+	}
+	if len(found.keys) > 0 {
+		b, err := f.db.reread(ctx, found.keys, &f.index)
+		if err != nil {
+			return err
+		}
+		b.Cursor = found.cursor
+		f.index.learn(b)
+		f.apply(b)
+	}
+	f.cursor, f.readAt = found.cursor, started
+	return nil
+}
+
+// changes is what one read of the log found.
+type changes struct {
+	cursor  string
+	rewound bool
+	keys    map[string]map[string]bool // kind -> ids
+}
+
+// changesSQL takes the snapshot and the rows in one statement, hence in one
+// snapshot: a row is either visible in it or will not be visible in the cursor
+// of the next read. Its snapshot is behind the old one only in another database.
+const changesSQL = `
+	with at as materialized (select pg_current_snapshot() as snap)
+	select at.snap::text, pg_snapshot_xmax(at.snap) < pg_snapshot_xmax($1::text::pg_snapshot),
+		coalesce(c.kind, ''), coalesce(c.id, '')
+	from at left join (
+		select distinct kind, id from stark.changes
+		where xid >= pg_snapshot_xmin($1::text::pg_snapshot)
+		  and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)) c on true`
+
+func (db *DB) changesSince(ctx context.Context, cursor string) (changes, error) {
+	var found changes
+	err := db.read(ctx, "read changes", service, func(b *pgx.Batch) {
+		found = changes{keys: map[string]map[string]bool{}}
+		b.Queue(changesSQL, cursor).Query(func(rows pgx.Rows) error {
+			for rows.Next() {
+				var kind, id string
+				if err := rows.Scan(&found.cursor, &found.rewound, &kind, &id); err != nil {
+					return err
+				}
+				if kind == "" {
+					continue
+				}
+				if found.keys[kind] == nil {
+					found.keys[kind] = map[string]bool{}
+				}
+				found.keys[kind][id] = true
+			}
+			return rows.Err()
+		})
+	})
+	return found, err
+}
+
+// committed tells every Feed of this process at once, and other servers soon.
+func (db *DB) committed() {
+	for _, wake := range db.listening.Range {
+		if c, ok := wake.(chan struct{}); ok {
+			poke(c)
+		}
+	}
+	poke(db.announce)
+}
+
+// poke wakes the reader of a channel of size one, unless it is woken already.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// announcer tells other servers of commits: of the first at once, of those that
+// follow in one notification every announceEvery.
+func (db *DB) announcer(ctx context.Context) {
+	defer close(db.done)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-db.announce:
+		}
+		if err := db.notify(ctx, db.serverID); err != nil && ctx.Err() == nil {
+			db.log.Warn("commits could not be announced to other servers", slog.Any("error", err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(announceEvery):
+		}
+	}
+}
+
+// notify does not wait for its own commit to be flushed: it stores nothing.
+func (db *DB) notify(ctx context.Context, payload string) error {
+	return db.read(ctx, "notify", service, func(b *pgx.Batch) {
+		b.Queue("select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)", channel, payload)
+	})
+}

@@ -1,0 +1,209 @@
+package postgres
+
+import (
+	"cmp"
+	"encoding/json"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stark-orchestrator/stark/core/pod"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+// ledger holds the locked pods and runs of one batch of reports and what the
+// reports make of them. It does no I/O.
+type ledger struct {
+	nodeID string
+	now    time.Time // of the transaction
+	pods   map[string]*podState
+	runs   map[api.RunKey]*runState
+}
+
+type podState struct {
+	api.Pod
+	lastAttempt int
+	changed     bool
+}
+
+type runState struct {
+	api.Run
+	changed bool
+}
+
+func newLedger(nodeID string) *ledger {
+	return &ledger{nodeID: nodeID, pods: map[string]*podState{}, runs: map[api.RunKey]*runState{}}
+}
+
+// podIDs lists the pods of reports once each, in the order of locking.
+func podIDs(reports []wire.RunReport) []string {
+	ids := make([]string, 0, len(reports))
+	for _, r := range reports {
+		if api.ValidID(r.PodID) {
+			ids = append(ids, r.PodID)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// take judges every report, oldest run first.
+func (l *ledger) take(reports []wire.RunReport) (accepted []api.RunKey, refused []wire.Refusal) {
+	sorted := slices.Clone(reports)
+	slices.SortStableFunc(sorted, func(a, b wire.RunReport) int {
+		return cmp.Or(strings.Compare(a.PodID, b.PodID), cmp.Compare(a.Incarnation, b.Incarnation), cmp.Compare(a.Attempt, b.Attempt))
+	})
+	for _, r := range sorted {
+		if err := l.takeOne(l.clean(r)); err != nil {
+			refused = append(refused, wire.Refusal{Key: r.RunKey, Code: string(fault.CodeOf(err))})
+			continue
+		}
+		accepted = append(accepted, r.RunKey)
+	}
+	return accepted, refused
+}
+
+// Bounds of columns; what is longer is cut.
+const (
+	maxReason  = 128
+	maxMessage = 2048 // bytes, below the column's 4096 characters
+)
+
+// clean cuts what a node says to what can be stored: no NUL, no text without
+// bound, no time that has not come yet.
+func (l *ledger) clean(r wire.RunReport) wire.RunReport {
+	r.Reason, r.Message = cut(r.Reason, maxReason), cut(r.Message, maxMessage)
+	r.At = l.clamp(r.At)
+	if r.Termination != nil {
+		t := *r.Termination
+		t.Reason, t.Message, t.Signal = cut(t.Reason, maxReason), cut(t.Message, maxMessage), cut(t.Signal, maxReason)
+		if len(t.LastOutput) > api.MaxLastOutput { // its end tells more than its beginning
+			t.LastOutput = t.LastOutput[len(t.LastOutput)-api.MaxLastOutput:]
+		}
+		t.LastOutput = cut(t.LastOutput, math.MaxInt)
+		t.FinishedAt, t.Attempt = l.clamp(t.FinishedAt), r.Attempt
+		r.Termination = &t
+	}
+	return r
+}
+
+// clamp takes a node's clock where it can be right.
+func (l *ledger) clamp(t time.Time) time.Time {
+	if t.IsZero() || t.After(l.now) {
+		return l.now
+	}
+	return t
+}
+
+func cut(s string, most int) string {
+	s = strings.ReplaceAll(s, "\x00", "")
+	if len(s) > most {
+		s = s[:most]
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+func (l *ledger) takeOne(r wire.RunReport) error {
+	p := l.pods[r.PodID]
+	if p == nil || r.Attempt < 1 || r.Incarnation < 1 || r.Attempt > math.MaxInt32 {
+		return fault.New(fault.NotFound, "no such run")
+	}
+	run := l.runs[r.RunKey]
+	if run != nil && run.NodeID != l.nodeID {
+		return fault.New(fault.Forbidden, "the run belongs to another node")
+	}
+	if run == nil && r.Incarnation < p.Incarnation {
+		return fault.New(fault.Stale, "the pod has moved on")
+	}
+	if run != nil && run.Status != r.Status && !pod.RunCanMove(run.Status, r.Status) {
+		return fault.New(fault.Stale, "the run has moved on")
+	}
+	// A report of a run that has ended, or was given up, is known already.
+	repeated := run != nil && pod.RunEnded(run.Status)
+	change, err := pod.NextForReport(p.Pod, l.nodeID, p.lastAttempt, r)
+	if err != nil {
+		return err
+	}
+	if run == nil && p.Status.Terminal() {
+		return fault.New(fault.Stale, "the pod has ended")
+	}
+	l.moveRun(p, run, r)
+	if change.Applies() && (!repeated || !p.Status.Terminal()) {
+		l.movePod(p, change)
+	}
+	return nil
+}
+
+func (l *ledger) moveRun(p *podState, run *runState, r wire.RunReport) {
+	if run == nil {
+		run = &runState{Run: api.Run{RunKey: r.RunKey, NodeID: l.nodeID, PackID: p.PackID, Status: api.RunAssigned}}
+		l.runs[r.RunKey] = run
+	}
+	before := run.Run
+	run.Status = r.Status
+	if run.StartedAt == nil {
+		run.StartedAt = &r.At
+	}
+	if run.ReadyAt == nil && r.Status == api.RunRunning && r.Ready {
+		run.ReadyAt = &r.At
+	}
+	if pod.RunEnded(r.Status) && !pod.RunEnded(before.Status) {
+		run.FinishedAt, run.Termination = &r.At, r.Termination
+	}
+	run.changed = run.changed || !reflect.DeepEqual(before, run.Run)
+	if r.Incarnation == p.Incarnation {
+		p.lastAttempt = max(p.lastAttempt, r.Attempt)
+	}
+}
+
+func (l *ledger) movePod(p *podState, c pod.Change) {
+	if c.Status != p.Status && !pod.CanMove(p.Status, c.Status) {
+		return
+	}
+	before := p.Pod
+	p.Status, p.Reason, p.StatusMessage = c.Status, c.Reason, c.Message
+	p.Restarts, p.LastTermination = c.Restarts, c.LastTermination
+	p.StartedAt, p.StoppedAt = c.StartedAt, c.StoppedAt
+	p.changed = p.changed || !reflect.DeepEqual(before, p.Pod)
+}
+
+// changed gives the changed rows as JSON for jsonb_to_recordset, "" for none.
+func (l *ledger) changed() (runs, pods string, err error) {
+	var runRows, podRows []map[string]any
+	for key, r := range l.runs {
+		if r.changed {
+			runRows = append(runRows, map[string]any{
+				"pod_id": key.PodID, "incarnation": key.Incarnation, "attempt": key.Attempt, "node_id": r.NodeID, "pack_id": r.PackID,
+				"status": r.Status, "termination": r.Termination, "started_at": r.StartedAt, "ready_at": r.ReadyAt, "finished_at": r.FinishedAt,
+			})
+		}
+	}
+	for id, p := range l.pods {
+		if p.changed {
+			podRows = append(podRows, map[string]any{
+				"id": id, "status": p.Status, "reason": orNull(p.Reason), "message": orNull(p.StatusMessage), "restarts": p.Restarts,
+				"last_termination": p.LastTermination, "started_at": p.StartedAt, "stopped_at": p.StoppedAt,
+			})
+		}
+	}
+	if runs, err = rowsJSON(runRows); err != nil {
+		return "", "", err
+	}
+	pods, err = rowsJSON(podRows)
+	return runs, pods, err
+}
+
+func rowsJSON(rows []map[string]any) (string, error) {
+	if len(rows) == 0 {
+		return "", nil
+	}
+	b, err := json.Marshal(rows)
+	if err != nil {
+		return "", fault.Wrap(err, fault.Internal, "internal error")
+	}
+	return string(b), nil
+}

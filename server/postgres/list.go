@@ -1,0 +1,108 @@
+package postgres
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+// where gathers the conditions of a list. Conditions are constant text; what the
+// caller sent travels as arguments only.
+type where struct {
+	conditions []string
+	args       pgx.StrictNamedArgs
+}
+
+func (w *where) and(condition, name string, value any) {
+	if w.args == nil {
+		w.args = pgx.StrictNamedArgs{}
+	}
+	w.conditions = append(w.conditions, condition)
+	w.args[name] = value
+}
+
+// labels adds a Kubernetes label selector over a jsonb column.
+func (w *where) labels(column, selector string) error {
+	if selector == "" {
+		return nil
+	}
+	parsed, err := api.ParseSelector(selector)
+	if err != nil {
+		return api.InvalidField("labelSelector", "INVALID_FORMAT", "%s", err)
+	}
+	for i, r := range parsed {
+		key, values := "label"+strconv.Itoa(i), "values"+strconv.Itoa(i)
+		value := column + " ->> @" + key
+		switch r.Operator {
+		case api.OpExists:
+			w.and(column+" ? @"+key, key, r.Key)
+			continue
+		case api.OpDoesNotExist:
+			w.and("not "+column+" ? @"+key, key, r.Key)
+			continue
+		case api.OpIn:
+			w.and(value+" = any (@"+values+"::text[])", key, r.Key)
+		case api.OpNotIn:
+			w.and("("+value+") is null or "+value+" <> all (@"+values+"::text[])", key, r.Key)
+		case api.OpGt:
+			w.and(number(value)+" > (@"+values+"::text[])[1]::numeric", key, r.Key)
+		case api.OpLt:
+			w.and(number(value)+" < (@"+values+"::text[])[1]::numeric", key, r.Key)
+		}
+		w.args[values] = r.Values
+	}
+	return nil
+}
+
+// number reads a label as a whole number, null where it is none.
+func number(value string) string {
+	return "case when " + value + " ~ '^-?[0-9]{1,18}$' then (" + value + ")::numeric end"
+}
+
+func (w *where) sql() string {
+	if len(w.conditions) == 0 {
+		return ""
+	}
+	return " where (" + strings.Join(w.conditions, ") and (") + ")"
+}
+
+// query names the arguments of a statement; with none there is nothing to name.
+func (w *where) query(b *pgx.Batch, sql string) *pgx.QueuedQuery {
+	if len(w.args) == 0 {
+		return b.Queue(sql)
+	}
+	return b.Queue(sql, w.args)
+}
+
+// listing is one list under the caller's rights.
+type listing[T any] struct {
+	op, columns, from, order string
+	where                    where
+	scan                     pgx.RowToFunc[T]
+	limit, offset            int
+}
+
+// list reads one page and the total in one round trip and one transaction.
+func list[T any](ctx context.Context, db *DB, id access.Identity, l listing[T]) ([]T, int, error) {
+	var items []T
+	var total int
+	page := " order by " + l.order + " limit " + strconv.Itoa(l.limit) + " offset " + strconv.Itoa(l.offset)
+	err := db.readAs(ctx, l.op, id, func(b *pgx.Batch) {
+		l.where.query(b, "select count(*) from "+l.from+l.where.sql()).Query(one(&total, scanInt))
+		l.where.query(b, "select "+l.columns+" from "+l.from+l.where.sql()+page).Query(all(&items, l.scan))
+	})
+	return items, total, err
+}
+
+// paged is list for the queries of the API.
+func paged[T any](ctx context.Context, db *DB, id access.Identity, q api.PageQuery, l listing[T]) (api.Page[T], error) {
+	q = q.Normalize()
+	l.limit, l.offset = q.Limit(), q.Offset()
+	items, total, err := list(ctx, db, id, l)
+	return api.Page[T]{Items: items, Total: total, Page: q.Page, PageSize: q.PageSize}, err
+}

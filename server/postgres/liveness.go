@@ -1,0 +1,223 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/core/pod"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+)
+
+// RenewLeases stores that these sessions' nodes are alive, in one round trip for
+// all. A session that a newer one has replaced renews nothing. Nodes that were
+// thought to be lost are online again.
+func (db *DB) RenewLeases(ctx context.Context, nodeIDs, sessions []string) error {
+	if len(nodeIDs) != len(sessions) {
+		return fault.New(fault.Internal, "renew leases: %d nodes and %d sessions", len(nodeIDs), len(sessions))
+	}
+	if len(nodeIDs) == 0 {
+		return nil
+	}
+	var back int
+	err := db.read(ctx, "renew leases", service, func(b *pgx.Batch) { // repeating it is harmless
+		b.Queue(`with u as (select * from unnest($1::text[]::uuid[], $2::text[]) as u (node_id, session)),
+			own as (
+				select l.node_id from stark.node_leases l join u using (node_id, session) order by l.node_id for update of l),
+			renewed as (
+				update stark.node_leases l set renewed_at = now(), server_id = $3 from own where l.node_id = own.node_id
+				returning l.node_id),
+			back as (
+				update public.nodes n set status = 'online', last_heartbeat = now() from renewed
+				where n.id = renewed.node_id and n.status in ('suspect', 'unhealthy', 'offline')
+				returning 1)
+			select count(*) from back`, nodeIDs, sessions, db.serverID).Query(one(&back, scanInt))
+	})
+	if err == nil && back > 0 {
+		db.committed()
+	}
+	return err
+}
+
+// SetNodeStatus says what a session has seen of its node: online, suspect when
+// the socket has closed, offline when the node left for good. It does nothing
+// when a newer session has registered the node, and never overrides draining or
+// maintenance except by offline.
+func (db *DB) SetNodeStatus(ctx context.Context, nodeID, session string, status api.NodeStatus) error {
+	if err := checkID(nodeID, "node"); err != nil {
+		return err
+	}
+	var from []string
+	switch status {
+	case api.NodeOnline:
+		from = []string{string(api.NodeSuspect), string(api.NodeUnhealthy), string(api.NodeOffline)}
+	case api.NodeSuspect:
+		from = []string{string(api.NodeOnline)}
+	case api.NodeOffline:
+		for _, s := range api.NodeStatuses {
+			from = append(from, string(s))
+		}
+	default:
+		return fault.New(fault.Validation, "a session cannot make a node %s", status)
+	}
+	return db.write(ctx, "set node status", service, func(b *pgx.Batch) {
+		b.Queue(`update public.nodes n set status = $3::text::public.node_status, last_heartbeat = l.renewed_at
+			from stark.node_leases l
+			where n.id = $1 and l.node_id = n.id and l.session = $2 and n.status::text = any ($4::text[])
+				and n.status::text <> $3`, nodeID, session, string(status), from)
+		if status == api.NodeOffline {
+			b.Queue("delete from stark.node_leases l where l.node_id = $1 and l.session = $2", nodeID, session)
+		}
+	})
+}
+
+// SweepResult is what a sweep has changed, by id.
+type SweepResult struct {
+	Suspect     []string // nodes: their lease has run out, a new leader gives them time
+	Unhealthy   []string // nodes
+	Offline     []string // nodes that were given up
+	PodsUnknown []string
+	PodsMoved   []string // back to pending, in their next incarnation
+	PodsEnded   []string // stopped or failed with NodeLost
+	RunsLost    int
+}
+
+// Changed reports whether the sweep has changed anything.
+func (r SweepResult) Changed() bool {
+	return len(r.Suspect)+len(r.Unhealthy)+len(r.Offline)+len(r.PodsUnknown)+len(r.PodsMoved)+len(r.PodsEnded) > 0
+}
+
+// silentSQL lists the nodes whose heartbeat is overdue. Their silence counts by
+// the database's clock, and not from before the leader's term: after an outage
+// of the database itself every lease has run out, and every node gets a fresh
+// grace period. A node without a lease has left, or never came.
+const silentSQL = `silent as materialized (
+	select n.id, n.status,
+		coalesce(clock_timestamp() - l.renewed_at > t.heartbeat, true) as overdue,
+		clock_timestamp() - greatest(l.renewed_at, @since::timestamptz) > t.heartbeat as lost,
+		clock_timestamp() - greatest(l.renewed_at, @since::timestamptz) > t.heartbeat + t.eviction
+			or (n.status = 'offline' and l.node_id is null) as dead
+	from public.nodes n left join stark.node_leases l on l.node_id = n.id,
+		(select c.heartbeat_timeout_ms * interval '1 millisecond' as heartbeat,
+			c.eviction_timeout_ms * interval '1 millisecond' as eviction from public.cluster_config c) t
+	where coalesce(clock_timestamp() - l.renewed_at > t.heartbeat, true))`
+
+// SweepNodes finds nodes that are silent, and gives up their runs in the end.
+// Only a leader may; every change is made once however many sweep.
+func (db *DB) SweepNodes(ctx context.Context) (SweepResult, error) {
+	t, err := leading(ctx)
+	if err != nil {
+		return SweepResult{}, err
+	}
+	var out SweepResult
+	err = db.transaction(ctx, "sweep nodes", service, func(tx Tx) error {
+		out = SweepResult{}
+		var held int
+		if err := tx.Query(ctx, one(&held, scanInt), "with "+leaseSQL+" select count(*) from lease",
+			pgx.StrictNamedArgs{"epoch": t.epoch}); err != nil {
+			return err
+		}
+		if held == 0 {
+			return deposed(t)
+		}
+		if err := sweepNodes(ctx, tx, t, &out); err != nil {
+			return err
+		}
+		return sweepPods(ctx, tx, t, &out)
+	})
+	if err != nil {
+		return SweepResult{}, err
+	}
+	return out, nil
+}
+
+func sweepNodes(ctx context.Context, tx Tx, t term, out *SweepResult) error {
+	return tx.Query(ctx, func(rows pgx.Rows) error {
+		for rows.Next() {
+			var id string
+			var status api.NodeStatus
+			if err := rows.Scan(&id, &status); err != nil {
+				return err
+			}
+			switch status {
+			case api.NodeSuspect:
+				out.Suspect = append(out.Suspect, id)
+			case api.NodeUnhealthy:
+				out.Unhealthy = append(out.Unhealthy, id)
+			default:
+				out.Offline = append(out.Offline, id)
+			}
+		}
+		return rows.Err()
+	}, "with "+silentSQL+`,
+		next as (
+			select s.id, (case
+				when s.dead then 'offline'
+				when s.lost and s.status in ('online', 'suspect', 'draining', 'maintenance') then 'unhealthy'
+				when s.status = 'online' then 'suspect' end)::public.node_status as status
+			from silent s where s.status <> 'offline' and s.overdue)
+		update public.nodes n set status = next.status,
+			last_heartbeat = coalesce((select l.renewed_at from stark.node_leases l where l.node_id = n.id), n.last_heartbeat)
+		from next
+		where n.id = next.id and next.status is not null and n.status <> next.status and n.status <> 'offline'
+			-- A heartbeat since then is newer than the snapshot of this statement.
+			and not exists (select from stark.node_leases l where l.node_id = n.id and l.renewed_at > clock_timestamp() - interval '2 seconds')
+		returning n.id::text, n.status::text`, pgx.StrictNamedArgs{"since": t.since})
+}
+
+// lostPod is a pod whose node is silent.
+type lostPod struct {
+	api.Pod
+	dead bool
+}
+
+// sweepPods makes live pods of lost nodes unknown, and gives up those of dead
+// ones. It locks them first and decides by core/pod, in the same transaction.
+func sweepPods(ctx context.Context, tx Tx, t term, out *SweepResult) error {
+	var pods []lostPod
+	err := tx.Query(ctx, all(&pods, func(row pgx.CollectableRow) (lostPod, error) {
+		var p lostPod
+		err := row.Scan(&p.ID, &p.Incarnation, &p.Status, &p.RestartPolicy, &p.StopRequestedAt, &p.dead)
+		return p, err
+	}), "with "+silentSQL+`
+		select p.id::text, p.incarnation, p.status::text, p.restart_policy::text, p.stop_requested_at,
+			coalesce(s.dead, p.node_id is null)
+		from public.pods p left join silent s on s.id = p.node_id
+		where p.status in ('scheduled', 'starting', 'running', 'stopping', 'unknown')
+			and (p.node_id is null or s.dead or (s.lost and p.status <> 'unknown'))
+		order by p.id for update of p`, pgx.StrictNamedArgs{"since": t.since})
+	if err != nil || len(pods) == 0 {
+		return err
+	}
+	var unknown, lost, statuses []string
+	for _, p := range pods {
+		if !p.dead {
+			unknown = append(unknown, p.ID)
+			continue
+		}
+		status, _ := pod.AfterNodeLost(p.Pod)
+		lost, statuses = append(lost, p.ID), append(statuses, string(status))
+		if status == api.PodPending {
+			out.PodsMoved = append(out.PodsMoved, p.ID)
+		} else {
+			out.PodsEnded = append(out.PodsEnded, p.ID)
+		}
+	}
+	out.PodsUnknown = slices.Clone(unknown)
+	tx.Queue(`update public.pods p set status = 'unknown', reason = 'NodeLost', status_message = 'the node does not answer'
+		where p.id = any ($1::text[]::uuid[])`, unknown)
+	tx.Queue(`with lost as (select p.id, p.incarnation from public.pods p where p.id = any ($1::text[]::uuid[])),
+		runs as (
+			update public.pod_runs r set status = 'lost', finished_at = now() from lost
+			where r.pod_id = lost.id and r.incarnation = lost.incarnation and r.status not in ('exited', 'lost') returning 1)
+		select count(*) from runs`, lost).Query(one(&out.RunsLost, scanInt))
+	_, err = tx.Exec(ctx, `update public.pods p set status = v.status::public.pod_status,
+			incarnation = p.incarnation + case when v.status = 'pending' then 1 else 0 end,
+			node_id = case when v.status = 'pending' then null else p.node_id end,
+			restarts = case when v.status = 'pending' then 0 else p.restarts end,
+			reason = 'NodeLost', status_message = 'the node is lost'
+		from unnest($1::text[]::uuid[], $2::text[]) as v (id, status) where p.id = v.id`, lost, statuses)
+	return err
+}

@@ -1,0 +1,163 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+)
+
+// GetPod gives one pod that the caller may see.
+func (db *DB) GetPod(ctx context.Context, id access.Identity, podID string) (api.Pod, error) {
+	var p api.Pod
+	if err := checkID(podID, "pod"); err != nil {
+		return p, err
+	}
+	err := db.readAs(ctx, "get pod", id, func(b *pgx.Batch) {
+		b.Queue("select "+podColumns+" from public.pods p where p.id = $1", podID).Query(one(&p, scanPod))
+	})
+	return p, notFound(err, "pod")
+}
+
+// ListPods gives a page of the pods that the caller may see, newest first.
+func (db *DB) ListPods(ctx context.Context, id access.Identity, q api.PodQuery) (api.Page[api.Pod], error) {
+	w := where{}
+	if q.Namespace != "" {
+		w.and("p.namespace = @namespace", "namespace", q.Namespace)
+	}
+	if q.PackID != "" {
+		w.and("p.pack_id::text = @pack", "pack", q.PackID)
+	}
+	if q.PackName != "" {
+		w.and("p.pack_name = @packName", "packName", q.PackName)
+	}
+	if q.NodeID != "" {
+		w.and("p.node_id::text = @node", "node", q.NodeID)
+	}
+	if q.Status != "" {
+		w.and("p.status::text = @status", "status", string(q.Status))
+	}
+	if err := w.labels("p.labels", q.LabelSelector); err != nil {
+		return api.Page[api.Pod]{}, err
+	}
+	return paged(ctx, db, id, q.PageQuery, listing[api.Pod]{
+		op: "list pods", columns: podColumns, from: "public.pods p", order: "p.created_at desc, p.id", where: w, scan: scanPod,
+	})
+}
+
+// StopPod is DELETE: a live pod is asked to stop, an ended one is purged.
+// Asking again changes nothing.
+func (db *DB) StopPod(ctx context.Context, id access.Identity, podID string) (pod api.Pod, purged bool, err error) {
+	if err := checkID(podID, "pod"); err != nil {
+		return pod, false, err
+	}
+	var seen bool
+	var deleted, stopped []api.Pod
+	err = db.writeAs(ctx, "stop pod", id, func(b *pgx.Batch) {
+		b.Queue("select exists (select from public.pods where id = $1)", podID).Query(one(&seen, scanBool))
+		// First the purge: what the second statement ends at once must stay readable.
+		b.Queue("delete from public.pods p where p.id = $1 and stark.is_terminal(p.status) returning "+podColumns, podID).
+			Query(all(&deleted, scanPod))
+		b.Queue("update public.pods p set stop_requested_at = now() where p.id = $1 and not stark.is_terminal(p.status) returning "+podColumns, podID).
+			Query(all(&stopped, scanPod))
+	})
+	switch {
+	case err != nil:
+		return pod, false, err
+	case len(deleted) > 0:
+		return deleted[0], true, nil
+	case len(stopped) > 0:
+		return stopped[0], false, nil
+	case seen:
+		return pod, false, fault.New(fault.Forbidden, "you may not stop this pod")
+	default:
+		return pod, false, fault.New(fault.NotFound, "pod not found")
+	}
+}
+
+// PodHistory gives what happened to a pod, newest first; it outlives the pod.
+// Limit is clamped to 1 to 1000, default 100.
+func (db *DB) PodHistory(ctx context.Context, id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error) {
+	const usual, most = 100, 1000
+	if err := checkID(podID, "pod"); err != nil {
+		return nil, err
+	}
+	if limit <= 0 {
+		limit = usual
+	}
+	var known bool
+	entries := []api.PodHistoryEntry{}
+	err := db.readAs(ctx, "pod history", id, func(b *pgx.Batch) {
+		b.Queue("select exists (select from public.pod_history where pod_id = $1)", podID).Query(one(&known, scanBool))
+		b.Queue(`select h.id::text, h.pod_id::text, h.action::text, coalesce(h.actor_id::text, ''),
+				coalesce(h.previous_status::text, ''), coalesce(h.new_status::text, ''),
+				coalesce(h.previous_version, ''), coalesce(h.new_version, ''),
+				coalesce(h.previous_node_id::text, ''), coalesce(h.new_node_id::text, ''),
+				h.incarnation, coalesce(h.attempt, 0), coalesce(h.reason, ''), coalesce(h.message, ''), h.metadata, h.created_at
+			from public.pod_history h where h.pod_id = $1 order by h.created_at desc, h.id limit $2 offset $3`,
+			podID, min(limit, most), max(offset, 0)).Query(all(&entries, scanHistory))
+	})
+	if err == nil && !known {
+		return nil, fault.New(fault.NotFound, "pod not found")
+	}
+	return entries, err
+}
+
+func scanHistory(row pgx.CollectableRow) (api.PodHistoryEntry, error) {
+	var h api.PodHistoryEntry
+	err := row.Scan(&h.ID, &h.PodID, &h.Action, &h.ActorID, &h.PreviousStatus, &h.NewStatus,
+		&h.PreviousVersion, &h.NewVersion, &h.PreviousNodeID, &h.NewNodeID,
+		&h.Incarnation, &h.Attempt, &h.Reason, &h.Message, &h.Metadata, &h.Timestamp)
+	return h, err
+}
+
+// PodRuns gives the runs of a pod, newest first.
+func (db *DB) PodRuns(ctx context.Context, id access.Identity, podID string) ([]api.Run, error) {
+	if err := checkID(podID, "pod"); err != nil {
+		return nil, err
+	}
+	var seen bool
+	runs := []api.Run{}
+	err := db.readAs(ctx, "pod runs", id, func(b *pgx.Batch) {
+		b.Queue("select exists (select from public.pods where id = $1)", podID).Query(one(&seen, scanBool))
+		b.Queue("select "+runColumns+` from public.pod_runs r where r.pod_id = $1
+			order by r.incarnation desc, r.attempt desc limit 1000`, podID).Query(all(&runs, scanRun))
+	})
+	if err == nil && !seen {
+		return nil, fault.New(fault.NotFound, "pod not found")
+	}
+	return runs, err
+}
+
+// Verdict tells why a pod has no node, nil when nothing is known. Whether the
+// caller may ask is decided as the caller, the answer is read as service_role.
+func (db *DB) Verdict(ctx context.Context, id access.Identity, podID string) (*api.Verdict, error) {
+	if err := checkID(podID, "pod"); err != nil {
+		return nil, err
+	}
+	var seen bool
+	var found []api.Verdict
+	err := db.readAs(ctx, "verdict", id, func(b *pgx.Batch) {
+		b.Queue("select exists (select from public.pods where id = $1)", podID).Query(one(&seen, scanBool))
+		b.Queue(db.settings, service.role, service.claims)
+		b.Queue("select v.pod_id::text, v.reason, v.message, v.nodes, v.plan_time from stark.verdicts v where v.pod_id = $1", podID).
+			Query(all(&found, func(row pgx.CollectableRow) (api.Verdict, error) {
+				var v api.Verdict
+				err := row.Scan(&v.PodID, &v.Reason, &v.Message, &v.Nodes, &v.PlanTime)
+				return v, err
+			}))
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case !seen:
+		return nil, fault.New(fault.NotFound, "pod not found")
+	case len(found) == 0:
+		return nil, nil //nolint:nilnil // the pod exists and there is nothing to explain
+	default:
+		return &found[0], nil
+	}
+}

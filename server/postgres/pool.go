@@ -1,0 +1,169 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// The limits of every connection. No statement of a request takes long; what
+// takes longer is stuck and must not hold its locks.
+const (
+	statementTimeout = 15 * time.Second
+	lockTimeout      = 5 * time.Second
+	idleTxTimeout    = 10 * time.Second
+	connectTimeout   = 5 * time.Second
+	keepAlive        = 15 * time.Second
+	callTimeout      = 20 * time.Second // of one call including waiting for a connection, where the caller sets no limit
+
+	transactionPoolerPort = 6543 // Supavisor's and the dedicated pooler's transaction mode
+	defaultPoolSize       = 8
+)
+
+// Config says how to reach the database.
+type Config struct {
+	URL       string // of the pool: direct, session or transaction pooler
+	ListenURL string // of LISTEN: direct or session mode; default URL
+	PoolSize  int32  // default 8
+	ServerID  string // names this server in leases and notifications; default: random
+	Logger    *slog.Logger
+	// QueryExecMode overrides how statements are sent. The zero value prepares and
+	// caches them; behind a transaction pooler (port 6543) it is pgx.QueryExecModeExec.
+	QueryExecMode pgx.QueryExecMode
+	// OnStale is told when the feed loses the database and when it is back.
+	OnStale func(stale bool)
+}
+
+// DB is the server's database. It is safe for concurrent use.
+type DB struct {
+	pool      *pgxpool.Pool
+	listen    *pgx.ConnConfig
+	log       *slog.Logger
+	serverID  string
+	role      string
+	settings  string // the statement that opens every transaction
+	onStale   func(bool)
+	listening sync.Map // not a cache: *feed of each running Feed, woken by own commits
+	announce  chan struct{}
+	resigned  chan struct{} // wakes a candidate when some leader has resigned
+	creates   createQueue
+	term      termState
+	stop      context.CancelFunc
+	done      chan struct{}
+}
+
+// Open prepares the pool; it connects only when needed, so that a server can
+// start before its database does. ctx ends what Open starts in the background.
+func Open(ctx context.Context, c Config) (*DB, error) {
+	cfg, err := poolConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	listen := cfg.ConnConfig.Copy()
+	if c.ListenURL != "" {
+		if listen, err = pgx.ParseConfig(c.ListenURL); err != nil {
+			return nil, fmt.Errorf("parse the URL for LISTEN: %w", err)
+		}
+	}
+	tune(listen)
+	if listen.RuntimeParams["application_name"] == "" || c.ListenURL == "" {
+		listen.RuntimeParams["application_name"] = "stark-feed"
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open pool: %w", err)
+	}
+	db := &DB{
+		pool: pool, listen: listen, log: c.Logger, serverID: c.ServerID,
+		role: cfg.ConnConfig.User, settings: settingsSQL, onStale: c.OnStale,
+		announce: make(chan struct{}, 1), resigned: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	if cfg.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
+		db.settings = pooledSettingsSQL
+	}
+	if db.log == nil {
+		db.log = slog.New(slog.DiscardHandler)
+	}
+	if db.serverID == "" {
+		db.serverID = randomID()
+	}
+	bg, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	db.stop = cancel
+	go db.announcer(bg)
+	return db, nil
+}
+
+// poolConfig turns Config into pgxpool's.
+func poolConfig(c Config) (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("parse the database URL: %w", err)
+	}
+	cfg.MaxConns = defaultPoolSize
+	if c.PoolSize > 0 {
+		cfg.MaxConns = c.PoolSize
+	}
+	conn := cfg.ConnConfig
+	switch {
+	case c.QueryExecMode != 0:
+		conn.DefaultQueryExecMode = c.QueryExecMode
+	case conn.Port == transactionPoolerPort && conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement:
+		conn.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	if conn.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
+		return nil, errors.New("parse the database URL: the simple protocol is not supported")
+	}
+	tune(conn)
+	if conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		// A transaction pooler refuses these as start-up parameters; there the
+		// settings statement of each transaction sets them.
+		conn.RuntimeParams["statement_timeout"] = millis(statementTimeout)
+		conn.RuntimeParams["lock_timeout"] = millis(lockTimeout)
+		conn.RuntimeParams["idle_in_transaction_session_timeout"] = millis(idleTxTimeout)
+	}
+	return cfg, nil
+}
+
+// tune sets what every connection of ours has in common.
+func tune(c *pgx.ConnConfig) {
+	c.ConnectTimeout = connectTimeout
+	c.DialFunc = (&net.Dialer{KeepAlive: keepAlive, Timeout: connectTimeout}).DialContext
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "stark-server"
+	}
+}
+
+func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+// Close waits for creates that are under way and for connections in use, and
+// ends the announcer and the pool. Nothing may be called on DB any more.
+func (db *DB) Close() {
+	db.creates.wg.Wait()
+	db.stop()
+	<-db.done
+	db.pool.Close()
+}
+
+// Ping reports whether the database answers.
+func (db *DB) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := db.pool.Ping(ctx); err != nil {
+		return toFault("ping", err)
+	}
+	return nil
+}
+
+// ServerRole is the role that the server logs in as.
+func (db *DB) ServerRole() string { return db.role }
+
+// ServerID names this server in leases and notifications.
+func (db *DB) ServerID() string { return db.serverID }

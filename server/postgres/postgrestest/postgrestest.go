@@ -1,0 +1,147 @@
+// Package postgrestest gives each test a migrated database of its own on a real
+// Postgres. It is for tests alone.
+//
+// The Postgres belongs to the test process: it starts with the first database
+// that is asked for, is ready in some tenths of a second because devstack/pg
+// copies a migrated template that all processes share, and ends when its last
+// user is gone, or with the process, however that ends. A Postgres that several
+// processes share would need a watchdog of its own to end, for half a second
+// less.
+package postgrestest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/supabase"
+	"github.com/stark-orchestrator/stark/supabase/devstack/bootstrap"
+	"github.com/stark-orchestrator/stark/supabase/devstack/pg"
+	"github.com/stark-orchestrator/stark/supabase/migrate"
+)
+
+const limit = time.Minute // for starting and for stopping
+
+// shared is the process's Postgres and how many use it.
+type shared struct {
+	mu     sync.Mutex
+	users  int        // guarded by mu
+	server *pg.Server // guarded by mu; nil while there are no users
+	names  atomic.Int64
+}
+
+var process shared
+
+// DB is one test's database and where to reach it.
+type DB struct {
+	Name     string
+	URL      string // as role postgres, over TCP
+	SocketID string // connection string of the superuser
+	PID      int    // of the postmaster, which other tests use too
+}
+
+// Main keeps the Postgres for a whole package and ends it after m; TestMain may
+// call it. Without it Postgres ends whenever no test uses it.
+func Main(ctx context.Context, m *testing.M) int {
+	if _, err := process.acquire(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	if err := process.release(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// New clones the migrated template for a test and drops it at the end.
+func New(t testing.TB) *DB {
+	t.Helper()
+	server, err := process.acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := process.release(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	name := fmt.Sprintf("test_%d", process.names.Add(1))
+	admin(t, server, "create database "+name+" template postgres owner postgres")
+	t.Cleanup(func() { admin(t, server, "drop database if exists "+name+" with (force)") })
+	return &DB{
+		Name: name, URL: server.URL(name), SocketID: server.ConnString(bootstrap.Superuser, name), PID: server.PID(),
+	}
+}
+
+// admin runs a statement as superuser, from a database that nobody clones.
+func admin(t testing.TB, server *pg.Server, sql string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
+	defer cancel()
+	conn, err := server.Connect(ctx, bootstrap.Superuser, "template1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// Options are those of every Postgres for tests; the key names what Prepare does.
+func Options() (pg.Options, error) {
+	key, err := supabase.MigrationsKey()
+	if err != nil {
+		return pg.Options{}, err
+	}
+	return pg.Options{
+		Key: key,
+		Prepare: func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := migrate.Up(ctx, conn)
+			return err
+		},
+		Settings: map[string]string{"max_connections": "300"},
+	}, nil
+}
+
+func (s *shared) acquire(ctx context.Context) (*pg.Server, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server == nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+		defer cancel()
+		options, err := Options()
+		if err != nil {
+			return nil, err
+		}
+		server, err := pg.Start(ctx, options)
+		if err != nil {
+			return nil, err
+		}
+		s.server = server
+	}
+	s.users++
+	return s.server, nil
+}
+
+func (s *shared) release(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users--
+	if s.users > 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	server := s.server
+	s.server = nil
+	return server.Stop(ctx)
+}

@@ -1,0 +1,158 @@
+package postgres
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/core/store"
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+// The kinds of the change log. All but cluster_config name rows by id; kind user
+// also stands for a user's roles and memberships.
+const (
+	kindPod           = "pod"
+	kindNode          = "node"
+	kindPack          = "pack"
+	kindNamespace     = "namespace"
+	kindPriorityClass = "priority_class"
+	kindUser          = "user"
+	kindConfig        = "cluster_config"
+)
+
+const relistTimeout = time.Minute
+
+// index remembers what the store calls rows that the log names otherwise, so
+// that a deleted row can be found.
+type index struct {
+	names   map[string]string          // id -> name of namespaces and priority classes
+	members map[string]map[string]bool // user -> namespaces
+}
+
+func (x *index) learn(b store.Batch) {
+	if b.Reset || x.names == nil {
+		x.names, x.members = map[string]string{}, map[string]map[string]bool{}
+	}
+	for _, s := range b.Namespaces.Put {
+		x.names[s.ID] = s.Name
+	}
+	for _, c := range b.PriorityClasses.Put {
+		x.names[c.ID] = c.Name
+	}
+	for _, m := range b.Members.Put {
+		if x.members[m.UserID] == nil {
+			x.members[m.UserID] = map[string]bool{}
+		}
+		x.members[m.UserID][m.Namespace] = true
+	}
+}
+
+// relist reads everything in one snapshot, which becomes the cursor.
+func (db *DB) relist(ctx context.Context) (store.Batch, error) {
+	ctx, cancel := context.WithTimeout(ctx, relistTimeout)
+	defer cancel()
+	var out store.Batch
+	err := db.retry(ctx, "read everything", true, func(ctx context.Context, conn *pgx.Conn) error {
+		out = store.Batch{Reset: true}
+		t := &tx{conn: conn, batch: &pgx.Batch{}}
+		t.Queue("begin isolation level repeatable read read only")
+		t.Queue(db.settings, service.role, service.claims)
+		t.Queue("select set_config('statement_timeout', $1, true)", millis(relistTimeout))
+		t.Queue("select pg_current_snapshot()::text").Query(one(&out.Cursor, scanText))
+		t.Queue("select "+configColumns+" from public.cluster_config g").Query(all(&out.Configs.Put, scanConfig))
+		t.Queue("select "+userColumns+" from public.users u").Query(all(&out.Users.Put, scanUser))
+		t.Queue("select "+namespaceColumns+" from public.namespaces s").Query(all(&out.Namespaces.Put, scanNamespace))
+		t.Queue("select "+memberColumns+" from public.namespace_members m").Query(all(&out.Members.Put, scanMember))
+		t.Queue("select "+priorityClassColumns+" from public.priority_classes c").Query(all(&out.PriorityClasses.Put, scanPriorityClass))
+		t.Queue("select "+packColumns+" from public.packs k").Query(all(&out.Packs.Put, scanPack))
+		t.Queue("select "+nodeColumns+" from public.nodes n").Query(all(&out.Nodes.Put, scanNode))
+		t.Queue("select "+podColumns+" from public.pods p").Query(all(&out.Pods.Put, scanPod))
+		t.Queue("commit")
+		err := t.flush(ctx)
+		if err != nil {
+			t.rollback(ctx)
+		}
+		return err
+	})
+	return out, err
+}
+
+// reread reads the named rows as they are now. Those that are no longer there
+// have been deleted; a change after the log was read comes again with the next.
+func (db *DB) reread(ctx context.Context, keys map[string]map[string]bool, x *index) (store.Batch, error) {
+	var out store.Batch
+	ids := func(kind string) []string { return slices.Collect(maps.Keys(keys[kind])) }
+	err := db.read(ctx, "read changed rows", service, func(b *pgx.Batch) {
+		out = store.Batch{}
+		named(b, &out.Pods, scanPod, ids(kindPod), "select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[])")
+		named(b, &out.Nodes, scanNode, ids(kindNode), "select "+nodeColumns+" from public.nodes n where n.id = any ($1::text[]::uuid[])")
+		named(b, &out.Packs, scanPack, ids(kindPack), "select "+packColumns+" from public.packs k where k.id = any ($1::text[]::uuid[])")
+		named(b, &out.Users, scanUser, ids(kindUser), "select "+userColumns+" from public.users u where u.id = any ($1::text[]::uuid[])")
+		named(b, &out.Members, scanMember, ids(kindUser), "select "+memberColumns+" from public.namespace_members m where m.user_id = any ($1::text[]::uuid[])")
+		named(b, &out.Namespaces, scanNamespace, ids(kindNamespace), "select "+namespaceColumns+" from public.namespaces s where s.id = any ($1::text[]::uuid[])")
+		named(b, &out.PriorityClasses, scanPriorityClass, ids(kindPriorityClass), "select "+priorityClassColumns+" from public.priority_classes c where c.id = any ($1::text[]::uuid[])")
+		named(b, &out.Configs, scanConfig, ids(kindConfig), "select "+configColumns+" from public.cluster_config g where g.name = any ($1::text[])")
+	})
+	if err != nil {
+		return out, err
+	}
+	out.Pods.Delete = missing(keys[kindPod], out.Pods.Put, func(p api.Pod) string { return p.ID })
+	out.Nodes.Delete = missing(keys[kindNode], out.Nodes.Put, func(n api.Node) string { return n.ID })
+	out.Packs.Delete = missing(keys[kindPack], out.Packs.Put, func(k api.Pack) string { return k.ID })
+	out.Users.Delete = missing(keys[kindUser], out.Users.Put, func(u api.User) string { return u.ID })
+	out.Configs.Delete = missing(keys[kindConfig], out.Configs.Put, func(g api.ClusterConfig) string { return g.Name })
+	out.Namespaces.Delete = x.forget(missing(keys[kindNamespace], out.Namespaces.Put, func(s api.Namespace) string { return s.ID }))
+	out.PriorityClasses.Delete = x.forget(missing(keys[kindPriorityClass], out.PriorityClasses.Put, func(c api.PriorityClass) string { return c.ID }))
+	out.Members.Delete = x.former(keys[kindUser], out.Members.Put)
+	return out, nil
+}
+
+// named queues a statement for the rows with these keys, if there are any.
+func named[T any](b *pgx.Batch, into *store.Changes[T], scan pgx.RowToFunc[T], keys []string, sql string) {
+	if len(keys) > 0 {
+		b.Queue(sql, keys).Query(all(&into.Put, scan))
+	}
+}
+
+// missing lists the keys that no row has.
+func missing[T any](keys map[string]bool, rows []T, key func(T) string) []string {
+	left := maps.Clone(keys)
+	for _, row := range rows {
+		delete(left, key(row))
+	}
+	return slices.Collect(maps.Keys(left))
+}
+
+// forget turns ids of deleted rows into the names that the store knows them by.
+func (x *index) forget(ids []string) []string {
+	var names []string
+	for _, id := range ids {
+		if name, ok := x.names[id]; ok {
+			names = append(names, name)
+			delete(x.names, id)
+		}
+	}
+	return names
+}
+
+// former lists memberships of these users that are no longer there.
+func (x *index) former(users map[string]bool, now []api.NamespaceMember) []string {
+	stay := make(map[string]bool, len(now))
+	for _, m := range now {
+		stay[store.MemberKey(m.Namespace, m.UserID)] = true
+	}
+	var gone []string
+	for user := range users {
+		for namespace := range x.members[user] {
+			if key := store.MemberKey(namespace, user); !stay[key] {
+				gone = append(gone, key)
+			}
+		}
+		delete(x.members, user) // learn puts back those that stay
+	}
+	return gone
+}

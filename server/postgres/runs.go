@@ -1,0 +1,168 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+// wantedSQL lists what a node should hold, with the highest attempt that is
+// known to have started.
+const wantedSQL = "select " + podColumns + `,
+		coalesce((select max(r.attempt) from public.pod_runs r
+			where r.pod_id = p.id and r.incarnation = p.incarnation and r.status <> 'assigned'), 0),
+		k.format, coalesce(k.bundle_sha256, ''), k.bundle_size
+	from public.pods p join public.packs k on k.id = p.pack_id
+	where p.node_id = $1 and p.status in ('scheduled', 'starting', 'running', 'stopping', 'unknown')
+	order by p.id`
+
+// Wanted gives the complete wanted set of a node.
+func (db *DB) Wanted(ctx context.Context, nodeID string) ([]wire.Assignment, error) {
+	if err := checkID(nodeID, "node"); err != nil {
+		return nil, err
+	}
+	wanted := []wire.Assignment{}
+	err := db.read(ctx, "wanted set", service, func(b *pgx.Batch) {
+		b.Queue(wantedSQL, nodeID).Query(all(&wanted, scanAssignment))
+	})
+	return wanted, err
+}
+
+// splitRow scans the columns of a pod and then further ones.
+type splitRow struct {
+	pgx.CollectableRow
+	more []any
+}
+
+// Scan appends the further destinations.
+func (r splitRow) Scan(dest ...any) error { return r.CollectableRow.Scan(append(dest, r.more...)...) }
+
+func scanAssignment(row pgx.CollectableRow) (wire.Assignment, error) {
+	var a wire.Assignment
+	p, err := scanPod(splitRow{row, []any{&a.LastAttempt, &a.Pod.Format, &a.Pod.BundleSHA256, &a.Pod.BundleSize}})
+	if err != nil {
+		return a, err
+	}
+	a.PodID, a.Incarnation, a.Desire = p.ID, p.Incarnation, wire.DesireRun
+	if p.Status == api.PodStopping || p.StopRequestedAt != nil {
+		a.Desire, a.StopReason = wire.DesireStop, p.Reason
+		if a.StopReason == "" {
+			a.StopReason = api.ReasonStopped
+		}
+	}
+	a.Pod.Name, a.Pod.Namespace, a.Pod.OwnerID, a.Pod.Labels = p.PackName, p.Namespace, p.CreatedBy, p.Labels
+	a.Pod.PackID, a.Pod.PackVersion, a.Pod.RuntimeTag = p.PackID, p.PackVersion, p.RuntimeTag
+	a.Pod.Env, a.Pod.Metadata, a.Pod.Limits = p.Env, p.Metadata, p.ResourceLimits
+	a.Pod.RestartPolicy, a.Pod.Isolation = p.RestartPolicy, p.Isolation
+	a.Pod.GraceSeconds, a.Pod.DeadlineSeconds = p.TerminationGracePeriodSeconds, p.ActiveDeadlineSeconds
+	return a, nil
+}
+
+// BundleFor gives the pack of a pod that this node should run now.
+func (db *DB) BundleFor(ctx context.Context, nodeID, podID string, incarnation int) (api.Pack, error) {
+	var k api.Pack
+	if !api.ValidID(nodeID) || !api.ValidID(podID) {
+		return k, fault.New(fault.NotFound, "pod not found")
+	}
+	err := db.read(ctx, "bundle for node", service, func(b *pgx.Batch) {
+		b.Queue("select "+packColumns+` from public.packs k join public.pods p on p.pack_id = k.id
+			where p.id = $1 and p.node_id = $2 and p.incarnation = $3 and k.status = 'ready'
+				and p.status in ('scheduled', 'starting', 'running', 'stopping', 'unknown')`,
+			podID, nodeID, incarnation).Query(one(&k, scanPack))
+	})
+	if fault.CodeOf(err) == fault.NotFound {
+		return k, fault.Wrap(err, fault.Stale, "this node does not run incarnation %d of the pod", incarnation)
+	}
+	return k, err
+}
+
+// maxReports bounds one call.
+const maxReports = 1000
+
+// ReportRuns stores what became of runs, in one transaction. Each report is
+// taken or refused by itself: a node speaks for its own runs only, a run moves
+// forward only, and news of an older incarnation or attempt leaves the pod as it
+// is. The same report again is accepted and changes nothing.
+func (db *DB) ReportRuns(ctx context.Context, nodeID string, reports []wire.RunReport) (accepted []api.RunKey, refused []wire.Refusal, err error) {
+	if err := checkID(nodeID, "node"); err != nil {
+		return nil, nil, err
+	}
+	if len(reports) > maxReports {
+		return nil, nil, fault.New(fault.Validation, "%d reports at once, the most is %d", len(reports), maxReports)
+	}
+	if len(reports) == 0 {
+		return nil, nil, nil
+	}
+	err = db.transaction(ctx, "report runs", service, func(t Tx) error {
+		s := newLedger(nodeID)
+		if err := s.load(ctx, t, reports); err != nil {
+			return err
+		}
+		accepted, refused = s.take(reports)
+		return s.store(t)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return accepted, refused, nil
+}
+
+// load locks the pods, then reads their runs as they are under the lock.
+func (l *ledger) load(ctx context.Context, t Tx, reports []wire.RunReport) error {
+	ids := podIDs(reports)
+	var pods []api.Pod
+	var runs []api.Run
+	t.Queue("select now()").Query(one(&l.now, func(row pgx.CollectableRow) (time.Time, error) {
+		var now time.Time
+		err := row.Scan(&now)
+		return now, err
+	}))
+	t.Queue("select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[]) order by p.id for update of p", ids).
+		Query(all(&pods, scanPod))
+	if err := t.Query(ctx, all(&runs, scanRun), "select "+runColumns+" from public.pod_runs r where r.pod_id = any ($1::text[]::uuid[])", ids); err != nil {
+		return err
+	}
+	for i := range pods {
+		l.pods[pods[i].ID] = &podState{Pod: pods[i]}
+	}
+	for _, r := range runs {
+		l.runs[r.RunKey] = &runState{Run: r}
+		if p := l.pods[r.PodID]; p != nil && r.Incarnation == p.Incarnation && r.Status != api.RunAssigned {
+			p.lastAttempt = max(p.lastAttempt, r.Attempt)
+		}
+	}
+	return nil
+}
+
+// store writes what take has changed. All but the first statement of the
+// transaction leave with its commit.
+func (l *ledger) store(t Tx) error {
+	runs, pods, err := l.changed()
+	if err != nil {
+		return err
+	}
+	if runs != "" {
+		t.Queue(`insert into public.pod_runs as r (pod_id, incarnation, attempt, node_id, pack_id, status, termination, started_at, ready_at, finished_at)
+			select v.pod_id, v.incarnation, v.attempt, v.node_id, v.pack_id, v.status::public.run_status, v.termination,
+				v.started_at, v.ready_at, v.finished_at
+			from jsonb_to_recordset($1::text::jsonb) as v (pod_id uuid, incarnation integer, attempt integer, node_id uuid, pack_id uuid,
+				status text, termination jsonb, started_at timestamptz, ready_at timestamptz, finished_at timestamptz)
+			on conflict (pod_id, incarnation, attempt) do update set status = excluded.status,
+				termination = coalesce(excluded.termination, r.termination), started_at = coalesce(r.started_at, excluded.started_at),
+				ready_at = coalesce(r.ready_at, excluded.ready_at), finished_at = coalesce(r.finished_at, excluded.finished_at)`, runs)
+	}
+	if pods != "" {
+		t.Queue(`update public.pods p set status = v.status::public.pod_status, reason = v.reason, status_message = v.message,
+				restarts = v.restarts, last_termination = v.last_termination,
+				started_at = coalesce(v.started_at, p.started_at), stopped_at = v.stopped_at
+			from jsonb_to_recordset($1::text::jsonb) as v (id uuid, status text, reason text, message text, restarts integer,
+				last_termination jsonb, started_at timestamptz, stopped_at timestamptz)
+			where p.id = v.id`, pods)
+	}
+	return nil
+}
