@@ -126,7 +126,7 @@ func size(text string) (int64, error) {
 	unit := strings.ToLower(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), number)))
 	factor, known := map[string]int64{"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}[strings.TrimSuffix(strings.TrimSuffix(unit, "b"), "i")]
 	n, err := strconv.ParseFloat(number, 64)
-	if err != nil || !known || n < 0 || n*float64(factor) > 1<<50 {
+	if bytes := n * float64(factor); err != nil || !known || !(bytes >= 0 && bytes <= 1<<50) { // NaN fails too
 		return 0, fmt.Errorf("config.toml: %q is no size", text)
 	}
 	return int64(n * float64(factor)), nil

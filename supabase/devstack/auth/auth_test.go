@@ -18,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/stark-orchestrator/stark/supabase/devstack/keys"
 	"github.com/stark-orchestrator/stark/supabase/devstack/pg"
@@ -89,6 +90,7 @@ func newWorld(t *testing.T, adjust func(*Config)) *world {
 		t.Fatal(err)
 	}
 	w := &world{T: t, keys: set, database: database}
+	s.cost = bcrypt.MinCost
 	s.now = func() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) }
 	w.http = httptest.NewServer(s.routes())
 	t.Cleanup(w.http.Close)
@@ -164,17 +166,14 @@ func (w *world) refresh(token string) reply {
 	return w.do("POST", "/token?grant_type=refresh_token", "", `{"refresh_token":"`+token+`"}`)
 }
 
-func (w *world) sql(user, statement string, args ...any) {
+func (w *world) sql(user, statement string) {
 	w.Helper()
 	conn, err := server.Connect(w.Context(), user, w.database)
 	if err != nil {
 		w.Fatal(err)
 	}
 	defer func() { _ = conn.Close(w.Context()) }()
-	if len(args) == 0 {
-		args = []any{pgx.QueryExecModeSimpleProtocol}
-	}
-	if _, err := conn.Exec(w.Context(), statement, args...); err != nil {
+	if _, err := conn.Exec(w.Context(), statement, pgx.QueryExecModeSimpleProtocol); err != nil {
 		w.Fatalf("%s: %v", statement, err)
 	}
 }

@@ -46,7 +46,7 @@ func (s *service) checkPassword(password string) error {
 	return &apiError{status: http.StatusUnprocessableEntity, code: "weak_password", message: message, reasons: reasons}
 }
 
-// hash is bcrypt at cost 10, as GoTrue stores it.
+// hash is bcrypt, at the cost that GoTrue uses unless a test lowers it.
 func (s *service) hash(ctx context.Context, password string) (string, error) {
 	if len(password) > longest {
 		return "", invalid("Password cannot be longer than 72 characters")
@@ -56,7 +56,7 @@ func (s *service) hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer leave()
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), s.cost)
 	if err != nil {
 		return "", fmt.Errorf("hash a password: %w", err)
 	}

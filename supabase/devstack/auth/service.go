@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/crypto/bcrypt"
 )
 
 const (
@@ -30,6 +31,7 @@ type service struct {
 	log *slog.Logger
 	// hashing bounds how many passwords are hashed at a time: each keeps a core busy for a while.
 	hashing chan struct{}
+	cost    int // of bcrypt
 	now     func() time.Time
 }
 
@@ -46,7 +48,10 @@ func newService(c Config) (*service, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	s := &service{Config: c, log: c.Logger, hashing: make(chan struct{}, 2*runtime.NumCPU()), now: time.Now}
+	s := &service{
+		Config: c, log: c.Logger, now: time.Now,
+		hashing: make(chan struct{}, 2*runtime.NumCPU()), cost: bcrypt.DefaultCost,
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

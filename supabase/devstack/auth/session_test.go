@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"maps"
 	"net/http"
 	"regexp"
 	"strings"
@@ -202,10 +203,7 @@ func TestTokensThatAreRefused(t *testing.T) {
 	session := w.signUp("a@example.org")
 	good := w.claims(session.str("access_token"))
 	with := func(change func(map[string]any)) string {
-		claims := map[string]any{}
-		for k, v := range good {
-			claims[k] = v
-		}
+		claims := maps.Clone(good)
 		change(claims)
 		token, err := w.keys.SignLegacy(claims)
 		if err != nil {

@@ -1,10 +1,13 @@
 package pg
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -49,15 +52,16 @@ func query(t *testing.T, s *Server, sql string) string {
 	return value
 }
 
-func run1(t *testing.T, s *Server, sql string) {
+// keep writes the row that later starts look for.
+func keep(t *testing.T, s *Server) {
 	t.Helper()
 	conn, err := s.Connect(t.Context(), "postgres", "postgres")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(t.Context()) }()
-	if _, err := conn.Exec(t.Context(), sql); err != nil {
-		t.Fatalf("%s: %v", sql, err)
+	if _, err := conn.Exec(t.Context(), "create table public.kept as select 42 as x"); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -152,7 +156,7 @@ func TestDataAndLockOverRestarts(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: t.TempDir(), Durable: true}
 	first := start(t, o)
-	run1(t, first, "create table public.kept as select 42 as x")
+	keep(t, first)
 	_, err := Start(t.Context(), o)
 	var locked *LockedError
 	if !errors.As(err, &locked) {
@@ -179,7 +183,7 @@ func TestKilledServerComesBack(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: t.TempDir()}
 	first := start(t, o)
-	run1(t, first, "create table public.kept as select 42 as x")
+	keep(t, first)
 	if err := syscall.Kill(first.PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -187,6 +191,70 @@ func TestKilledServerComesBack(t *testing.T) {
 	stop(t, first)
 	second := start(t, o)
 	if got := query(t, second, "select x::text from public.kept"); got != "42" {
+		t.Errorf("kept = %q, want 42", got)
+	}
+}
+
+// TestKilledParent plays both parts: started anew with a folder in its environment it starts a server there
+// and waits to be killed.
+func TestKilledParent(t *testing.T) {
+	t.Parallel()
+	if dir := os.Getenv("STARK_TEST_KILLED_PARENT"); dir != "" {
+		s, err := Start(t.Context(), Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep(t, s)
+		fmt.Fprintln(os.Stdout, "ready")
+		<-s.Done()
+		return
+	}
+	dir := t.TempDir()
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledParent$")
+	child.Env = append(os.Environ(), "STARK_TEST_KILLED_PARENT="+dir)
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("the child says %q, %v", line, err)
+	}
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Wait()
+	s := start(t, Options{Dir: dir})
+	if got := query(t, s, "select x::text from public.kept"); got != "42" {
+		t.Errorf("kept = %q, want 42", got)
+	}
+}
+
+func TestAClosedFolderGetsItsDataElsewhere(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root runs Postgres under another account")
+	}
+	closed := filepath.Join(t.TempDir(), "closed")
+	if err := os.Mkdir(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Dir: filepath.Join(closed, ".stark")}
+	first := start(t, o)
+	home := filepath.Dir(first.DataDir)
+	t.Cleanup(func() { _ = os.RemoveAll(home) })
+	if strings.HasPrefix(first.DataDir, closed) {
+		t.Errorf("the data is in %s, which Postgres cannot reach", first.DataDir)
+	}
+	recorded, err := os.ReadFile(filepath.Join(o.Dir, pointer))
+	if err != nil || strings.TrimSpace(string(recorded)) != home {
+		t.Errorf("recorded %q, %v; want %s", recorded, err, home)
+	}
+	keep(t, first)
+	stop(t, first)
+	if got := query(t, start(t, o), "select x::text from public.kept"); got != "42" {
 		t.Errorf("kept = %q, want 42", got)
 	}
 }

@@ -24,7 +24,7 @@ import (
 
 const (
 	buildLimit    = 3 * time.Minute
-	templatesKept = 4
+	templatesKept = 8
 )
 
 // newDataDir fills data from the template of o.Key, making the template first where it is missing.
@@ -36,14 +36,11 @@ func newDataDir(ctx context.Context, o Options, bins binaries, cache, data strin
 		return fmt.Errorf("make the template folder: %w", err)
 	}
 	template := filepath.Join(store, templateKey(o, bins))
-	if err := ensureTemplate(ctx, o, bins, template); err != nil {
+	release, err := holdTemplate(ctx, o, bins, template)
+	if err != nil {
 		return fmt.Errorf("prepare a template database: %w", err)
 	}
-	unlock, err := waitLock(ctx, filepath.Join(store, "lock"), false)
-	if err != nil {
-		return err
-	}
-	defer unlock()
+	defer release()
 	partial := data + ".partial"
 	if err := os.RemoveAll(partial); err != nil {
 		return fmt.Errorf("clear a half-made data directory: %w", err)
@@ -55,6 +52,23 @@ func newDataDir(ctx context.Context, o Options, bins binaries, cache, data strin
 		return fmt.Errorf("put the data directory in place: %w", err)
 	}
 	return nil
+}
+
+// holdTemplate makes sure that the template exists and keeps others from pruning it until release.
+func holdTemplate(ctx context.Context, o Options, bins binaries, template string) (release func(), err error) {
+	for {
+		if err := ensureTemplate(ctx, o, bins, template); err != nil {
+			return nil, err
+		}
+		release, err := waitLock(ctx, filepath.Join(filepath.Dir(template), "lock"), false)
+		if err != nil {
+			return nil, err
+		}
+		if touch(template) {
+			return release, nil
+		}
+		release() // pruned in between
+	}
 }
 
 func templateKey(o Options, bins binaries) string {
