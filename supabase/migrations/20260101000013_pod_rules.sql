@@ -71,8 +71,8 @@ declare
   lim bigint;
   least_request bigint;
   most_limit bigint;
-  req_out jsonb := '{}';
-  lim_out jsonb := '{}';
+  req_out jsonb := '{}'::jsonb;
+  lim_out jsonb := '{}'::jsonb;
 begin
   if lr is null and requests = '{}' and limits = '{}' then
     return array['{"storage":0}' || cluster_requests, '{"storage":0}' || cluster_limits];
@@ -88,10 +88,10 @@ begin
     elsif limits ->> r is not null and (limits -> r)::text !~ '^[0-9]{1,15}$' then
       perform stark.refuse_field('resourceLimits.' || r, 'INVALID_VALUE', 'must be a whole number, not negative');
     end if;
-    req := requests ->> r;
-    lim := limits ->> r;
-    least_request := lr #>> array['min', r];
-    most_limit := lr #>> array['max', r];
+    req := (requests ->> r)::bigint;
+    lim := (limits ->> r)::bigint;
+    least_request := (lr #>> array['min', r])::bigint;
+    most_limit := (lr #>> array['max', r])::bigint;
     if req > lim then
       perform stark.refuse_field('resourceRequests.' || r, 'EXCEEDS_LIMIT', pg_catalog.format('%s is more than the limit %s', req, lim));
     elsif lim is not null then
