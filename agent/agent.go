@@ -138,7 +138,7 @@ func (a *Agent) bundleURL(ctx context.Context, ref wire.PodRef) (wire.BundleURLA
 			return ack, err
 		}
 		ask, cancel := context.WithTimeout(ctx, requestTimeout)
-		err = s.request(ask, wire.TypeBundleURL, wire.BundleURL{PodID: ref.PodID, Incarnation: ref.Incarnation}, &ack)
+		err = s.request(ask, wire.TypeBundleURL, wire.BundleURL(ref), &ack)
 		cancel()
 		if !errors.Is(err, errSessionOver) {
 			return ack, err

@@ -54,7 +54,7 @@ func (a *Agent) nextWait(ctx context.Context, last time.Duration, registered boo
 	case ctx.Err() != nil || a.stopping.Load():
 	case refused(err):
 		wait = b.Refused
-		a.log.ErrorContext(ctx, "the server refuses this node's token or credential; give the agent a fresh join token",
+		a.log.ErrorContext(ctx, "the server refuses this node; a fresh join token may help",
 			slog.String("server", a.cfg.URL), slog.Any("error", err), slog.Duration("retry", wait))
 	case registered:
 		wait = b.First
@@ -96,9 +96,7 @@ func (a *Agent) serve(ctx context.Context, id identity) (_ identity, registered 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s, connected, over, err := a.open(ctx, token(id, a.cfg.Token))
-	if err != nil && refused(err) && id.Credential != "" && a.cfg.Token != "" {
-		// The credential was revoked, or the database is a new one.
-		a.log.WarnContext(ctx, "the node's credential is refused, trying the given token", slog.Any("error", err))
+	if a.fallsBack(ctx, id, err) {
 		id = identity{}
 		s, connected, over, err = a.open(ctx, a.cfg.Token)
 	}
@@ -112,7 +110,7 @@ func (a *Agent) serve(ctx context.Context, id identity) (_ identity, registered 
 		<-over.done
 	}()
 	if connected.RequiresAuth {
-		if err := a.authenticate(ctx, s, token(id, a.cfg.Token)); err != nil {
+		if id, err = a.authenticate(ctx, s, id); err != nil {
 			return id, false, err
 		}
 	}
@@ -168,13 +166,33 @@ func (a *Agent) open(ctx context.Context, token string) (*session, wire.Connecte
 	return nil, wire.Connected{}, nil, fmt.Errorf("connect: %w", err)
 }
 
-func (a *Agent) authenticate(ctx context.Context, s *session, token string) error {
-	if token == "" {
-		return fmt.Errorf("authenticate: no token was given: %w", ErrRefused)
+// fallsBack says whether the given token shall be tried, since the kept credential is
+// refused: it was revoked, or the database is a new one.
+func (a *Agent) fallsBack(ctx context.Context, id identity, err error) bool {
+	if err == nil || !refused(err) || id.Credential == "" || a.cfg.Token == "" {
+		return false
 	}
+	a.log.WarnContext(ctx, "the node's credential is refused, trying the given token", slog.Any("error", err))
+	return true
+}
+
+// authenticate shows the credential, else the token, to a server that asks for it
+// after the handshake.
+func (a *Agent) authenticate(ctx context.Context, s *session, id identity) (identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	return s.request(ctx, wire.TypeAuthenticate, wire.Authenticate{Token: token}, nil)
+	show := func(token string) error {
+		if token == "" {
+			return fmt.Errorf("authenticate: no token was given: %w", ErrRefused)
+		}
+		return s.request(ctx, wire.TypeAuthenticate, wire.Authenticate{Token: token}, nil)
+	}
+	err := show(token(id, a.cfg.Token))
+	if a.fallsBack(ctx, id, err) {
+		id = identity{}
+		err = show(a.cfg.Token)
+	}
+	return id, err
 }
 
 // register presents the node and what is alive on it, and keeps the credential.
@@ -275,7 +293,7 @@ func (in *inbox) handle(ctx context.Context, e wire.Envelope) {
 			in.first <- c
 		}
 	case wire.TypePing:
-		err = in.session.send(ctx, wire.TypePong, struct{}{}, 0)
+		err = in.session.send(ctx, wire.TypePong, struct{}{})
 	case wire.TypeRunsSet:
 		err = in.set(ctx, e)
 	case wire.TypeRunsDelta:
@@ -306,7 +324,7 @@ func (in *inbox) set(ctx context.Context, e wire.Envelope) error {
 	}
 	in.seq, in.synced = e.Seq, true
 	in.agent.worker.want(ctx, change{complete: true, put: set.Runs})
-	return in.session.send(ctx, wire.TypeRunsAck, wire.RunsAck{Seq: e.Seq}, 0)
+	return in.session.send(ctx, wire.TypeRunsAck, wire.RunsAck{Seq: e.Seq})
 }
 
 func (in *inbox) delta(ctx context.Context, e wire.Envelope) error {
@@ -322,11 +340,11 @@ func (in *inbox) delta(ctx context.Context, e wire.Envelope) error {
 	}
 	in.seq = e.Seq
 	in.agent.worker.want(ctx, change{put: d.Put, remove: d.Remove})
-	return in.session.send(ctx, wire.TypeRunsAck, wire.RunsAck{Seq: e.Seq}, 0)
+	return in.session.send(ctx, wire.TypeRunsAck, wire.RunsAck{Seq: e.Seq})
 }
 
 // resync asks for a complete set; increments are ignored until it comes.
 func (in *inbox) resync(ctx context.Context, cause error) error {
 	in.synced = false
-	return errors.Join(cause, in.session.send(ctx, wire.TypeRunsResync, struct{}{}, 0))
+	return errors.Join(cause, in.session.send(ctx, wire.TypeRunsResync, struct{}{}))
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -128,8 +129,7 @@ func (r *ring) seek(o wire.LogsOpen) (uint64, int) {
 	defer r.mu.Unlock()
 	previous := r.newest - 1
 	start, left := len(r.lines), o.Tail
-	for i := len(r.lines) - 1; i >= 0; i-- {
-		l := r.lines[i]
+	for i, l := range slices.Backward(r.lines) {
 		if o.Previous && l.Attempt != previous {
 			continue
 		}

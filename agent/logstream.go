@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxStreams    = 64      // per connection
+	maxStreams    = 64       // per connection
 	maxChunkBytes = 64 << 10 // of text; stays below a frame however much JSON escapes
 	maxChunkLines = 512
 )
@@ -26,7 +26,7 @@ func (in *inbox) openLogs(ctx context.Context, e wire.Envelope) error {
 		cancel()
 		return in.session.send(ctx, wire.TypeLogsEnd, wire.LogsEnd{
 			StreamID: o.StreamID, Code: string(fault.RateLimited), Message: "the node serves too many log readers",
-		}, 0)
+		})
 	}
 	in.wg.Go(func() {
 		defer in.forgetStream(o.StreamID)
@@ -87,7 +87,7 @@ func (in *inbox) stream(ctx context.Context, o wire.LogsOpen) {
 		return // the reader or the session has gone: nobody to tell
 	}
 	// Fails only with the session, which ends everything anyway.
-	_ = in.session.send(ctx, wire.TypeLogsEnd, end, 0)
+	_ = in.session.send(ctx, wire.TypeLogsEnd, end)
 }
 
 func (in *inbox) copyLines(ctx context.Context, r *ring, o wire.LogsOpen) error {
@@ -103,7 +103,7 @@ func (in *inbox) copyLines(ctx context.Context, r *ring, o wire.LogsOpen) error 
 			lines = append([]api.LogLine{{Time: got.at, Stream: "log", Dropped: got.dropped}}, lines...)
 		}
 		if len(lines) > 0 {
-			if err := in.session.send(ctx, wire.TypeLogsChunk, wire.LogsChunk{StreamID: o.StreamID, Lines: lines}, 0); err != nil {
+			if err := in.session.send(ctx, wire.TypeLogsChunk, wire.LogsChunk{StreamID: o.StreamID, Lines: lines}); err != nil {
 				return err
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,7 +115,7 @@ func (p *pod) pause(ctx context.Context, d time.Duration) bool {
 // abandon confirms the stop of a pod whose attempt could never be written down.
 func (p *pod) abandon(ctx context.Context, key api.RunKey) {
 	if p.stopped() && p.order.final {
-		p.reportEnd(ctx, key, api.Termination{Reason: orDefault(p.order.reason, api.ReasonStopped)}, true, 0)
+		p.reportEnd(ctx, key, api.Termination{Reason: orStopped(p.order.reason)}, true, 0)
 	}
 }
 
@@ -136,7 +137,7 @@ func (p *pod) isFinal(t api.Termination) bool {
 
 func (p *pod) reportEnd(ctx context.Context, key api.RunKey, t api.Termination, final bool, delay time.Duration) {
 	p.state.Store(nil)
-	t.Attempt = key.Attempt
+	t.Attempt, t.Message = key.Attempt, storable(t.Message)
 	if t.FinishedAt.IsZero() {
 		t.FinishedAt = time.Now().UTC()
 	}
@@ -149,7 +150,7 @@ func (p *pod) reportEnd(ctx context.Context, key api.RunKey, t api.Termination, 
 	}
 	switch {
 	case p.stopped() && p.order.final:
-		rep.Reason = orDefault(p.order.reason, api.ReasonStopped)
+		rep.Reason = orStopped(p.order.reason)
 	case !final && !p.stopped():
 		rep.Reason = api.ReasonCrashLoopBackOff
 		rep.Message = fmt.Sprintf("ended with %s, starts again in %s", t.Reason, delay)
@@ -176,7 +177,7 @@ func (p *pod) attempt(ctx context.Context, key api.RunKey, first time.Time) api.
 		Key: key, NodeID: p.agent.NodeID(), Spec: as.Pod,
 		Bundle: func(ctx context.Context) (wire.BundleURLAck, error) { return p.agent.bundleURL(ctx, p.ref) },
 		Output: func(l api.LogLine) {
-			l.Attempt = key.Attempt
+			l.Attempt, l.Line = key.Attempt, storable(l.Line)
 			p.ring.append(l)
 		},
 	})
@@ -190,10 +191,9 @@ func (p *pod) attempt(ctx context.Context, key api.RunKey, first time.Time) api.
 	steps := drive(stepCtx, api.Run{RunKey: key, NodeID: p.agent.NodeID(), PackID: as.Pod.PackID, Status: api.RunAssigned}, c)
 	deadline, stopTimer := deadlineOf(as.Pod, first)
 	defer stopTimer()
-	run := api.Run{Status: api.RunAssigned}
 	for {
 		select {
-		case run = <-steps:
+		case run := <-steps:
 			if run.Termination != nil {
 				return *run.Termination
 			}
@@ -256,7 +256,7 @@ func (p *pod) shutdown(
 	if t.Reason != "" && t.Reason != api.ReasonStopped {
 		return t // it had ended by itself before it heard of the stop
 	}
-	t.Reason = orDefault(o.reason, api.ReasonStopped)
+	t.Reason = orStopped(o.reason)
 	if o.message != "" && t.Message != "" {
 		t.Message = o.message + "; " + t.Message
 	} else if o.message != "" {
@@ -271,6 +271,11 @@ func (p *pod) remove(ctx context.Context, c executor.Controller) {
 	if err := c.Remove(ctx); err != nil {
 		p.log.ErrorContext(ctx, "a run could not be cleaned up", slog.Any("error", err))
 	}
+}
+
+// storable takes out what Postgres cannot keep in text.
+func storable(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
 }
 
 // deadlineOf gives a channel that fires at the pod's deadline, counted from its

@@ -3,12 +3,14 @@ package agent
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
@@ -100,7 +102,11 @@ func (r *reporter) send(ctx context.Context, s *session, batch []pendingReport) 
 		out.Reports[i] = p.report
 	}
 	var ack wire.RunReportsAck
-	if err := s.request(ctx, wire.TypeRunReport, out, &ack); err != nil {
+	err := s.request(ctx, wire.TypeRunReport, out, &ack)
+	if f, ok := errors.AsType[*fault.Error](err); ok && f.Code == fault.Validation {
+		return r.sift(ctx, s, batch, f)
+	}
+	if err != nil {
 		r.log.WarnContext(ctx, "reports were not taken, they are kept", slog.Int("reports", len(batch)), slog.Any("error", err))
 		return false
 	}
@@ -119,6 +125,25 @@ func (r *reporter) send(ctx context.Context, s *session, batch []pendingReport) 
 		}
 	}
 	return r.settle(batch, answered)
+}
+
+// sift finds the report for which the server refuses a whole batch: it can never be
+// taken, so it counts as refused.
+func (r *reporter) sift(ctx context.Context, s *session, batch []pendingReport, why *fault.Error) bool {
+	if len(batch) > 1 {
+		all := true
+		for _, p := range batch {
+			all = r.send(ctx, s, []pendingReport{p}) && all
+		}
+		return all
+	}
+	key := batch[0].report.RunKey
+	r.log.ErrorContext(ctx, "the server cannot read a report, it is lost", slog.String("pod", key.PodID),
+		slog.Int("attempt", key.Attempt), slog.Any("error", why))
+	if batch[0].report.Status == api.RunExited {
+		r.acked(ctx, key)
+	}
+	return r.settle(batch, map[api.RunKey]bool{key: true})
 }
 
 func (r *reporter) settle(batch []pendingReport, answered map[api.RunKey]bool) bool {

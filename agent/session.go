@@ -78,8 +78,8 @@ func (s *session) end() {
 }
 
 // send writes one frame that expects no answer.
-func (s *session) send(ctx context.Context, typ string, payload any, seq uint64) error {
-	return s.write(ctx, wire.Envelope{Type: typ, Seq: seq}, payload)
+func (s *session) send(ctx context.Context, typ string, payload any) error {
+	return s.write(ctx, wire.Envelope{Type: typ}, payload)
 }
 
 // request writes one frame and waits for its answer. An ":error" answer becomes a

@@ -277,7 +277,7 @@ func (w *worker) confirm(ctx context.Context, ref wire.PodRef, a wire.Assignment
 	} else {
 		now := time.Now().UTC()
 		key := api.RunKey{PodID: ref.PodID, Incarnation: ref.Incarnation, Attempt: max(attempt, a.LastAttempt, 1)}
-		reason := orDefault(a.StopReason, api.ReasonStopped)
+		reason := orStopped(a.StopReason)
 		last = &wire.RunReport{
 			RunKey: key, Status: api.RunExited, Reason: reason, Final: true, At: now,
 			Termination: &api.Termination{Reason: reason, Attempt: key.Attempt, FinishedAt: now},
@@ -295,9 +295,10 @@ func validID(id string) bool {
 	return id != "" && len(id) <= 64 && strings.Trim(id, allowed) == ""
 }
 
-func orDefault(s, d string) string {
-	if s == "" {
-		return d
+// orStopped fills in the reason of a stop for which none was given.
+func orStopped(reason string) string {
+	if reason == "" {
+		return api.ReasonStopped
 	}
-	return s
+	return reason
 }

@@ -41,7 +41,7 @@ type Executor interface {
 // failed before.
 //
 // Every method ends soon after its context does. Failures of the run itself (not of
-// the context) are a *Failure.
+// the context) are a *RunError.
 type Controller interface {
 	// Prepare fetches what the run needs. It is idempotent.
 	Prepare(ctx context.Context) error
@@ -60,11 +60,11 @@ type Controller interface {
 	Remove(ctx context.Context) error
 }
 
-// Failure is a run's own failure, as opposed to the executor's.
-type Failure struct {
+// RunError is a run's own failure, as opposed to the executor's.
+type RunError struct {
 	Reason  string // one of api's reasons
 	Message string
 }
 
 // Error tells reason and message.
-func (f *Failure) Error() string { return f.Reason + ": " + f.Message }
+func (f *RunError) Error() string { return f.Reason + ": " + f.Message }

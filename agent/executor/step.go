@@ -51,7 +51,7 @@ func fail(ctx context.Context, run api.Run, err error) (api.Run, error) {
 		return run, fmt.Errorf("step from %s: %w", run.Status, context.Cause(ctx))
 	}
 	t := api.Termination{Reason: api.ReasonError, Message: err.Error()}
-	if f, ok := errors.AsType[*Failure](err); ok {
+	if f, ok := errors.AsType[*RunError](err); ok {
 		t.Reason, t.Message = f.Reason, f.Message
 	}
 	run.Status, run.Termination = api.RunExited, &t

@@ -18,6 +18,7 @@ var serving = `module.exports = async ({ ready }) => { ready(); await new Promis
 //` + strings.Repeat("x", 10<<10)
 
 func benchmarkStart(b *testing.B, pool int, change ...func(*executor.Task)) {
+	b.Helper()
 	r := newRig(b, nodejs.Options{WarmPool: pool})
 	warmUp, _, err := r.launch(b, serving, change...)
 	if err != nil {
@@ -67,6 +68,7 @@ func BenchmarkStartWithoutPool(b *testing.B) {
 }
 
 func benchmarkBurst(b *testing.B, change ...func(*executor.Task)) {
+	b.Helper()
 	r := newRig(b, nodejs.Options{WarmPool: 2})
 	for b.Loop() {
 		runs := make([]executor.Controller, 50)

@@ -67,7 +67,7 @@ func newBundles(work context.Context, dir string, o Options) *bundles {
 // get gives the file of a bundle, fetched at most once however many ask.
 func (b *bundles) get(ctx context.Context, spec wire.PodSpec, where locate) (string, error) {
 	if len(spec.BundleSHA256) != 2*sha256.Size || !isHex(spec.BundleSHA256) {
-		return "", &executor.Failure{Reason: api.ReasonBundleUnavailable, Message: "the bundle has no valid digest"}
+		return "", &executor.RunError{Reason: api.ReasonBundleUnavailable, Message: "the bundle has no valid digest"}
 	}
 	ext := ".cjs"
 	if spec.Format == api.FormatESM {
@@ -84,7 +84,7 @@ func (b *bundles) get(ctx context.Context, spec wire.PodSpec, where locate) (str
 	if f == nil {
 		f = &flight{done: make(chan struct{})}
 		b.flights[path] = f
-		go b.fly(f, path, spec, where)
+		go b.fly(context.WithoutCancel(ctx), f, path, spec, where)
 	}
 	b.mu.Unlock()
 	select {
@@ -100,9 +100,10 @@ func isHex(s string) bool {
 	return err == nil
 }
 
-func (b *bundles) fly(f *flight, path string, spec wire.PodSpec, where locate) {
-	ctx, cancel := context.WithTimeout(b.work, fetchTimeout)
+func (b *bundles) fly(ctx context.Context, f *flight, path string, spec wire.PodSpec, where locate) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
+	defer context.AfterFunc(b.work, cancel)()
 	if sameDigest(path, spec.BundleSHA256) == nil {
 		f.err = nil
 	} else {
@@ -134,7 +135,7 @@ func (b *bundles) fetch(ctx context.Context, path string, spec wire.PodSpec, whe
 		}
 		b.log.WarnContext(ctx, "a bundle could not be fetched", slog.String("digest", spec.BundleSHA256), slog.Any("error", err))
 	}
-	return &executor.Failure{Reason: api.ReasonBundleUnavailable, Message: err.Error()}
+	return &executor.RunError{Reason: api.ReasonBundleUnavailable, Message: err.Error()}
 }
 
 func (b *bundles) fetchOnce(ctx context.Context, path string, spec wire.PodSpec, where locate) error {

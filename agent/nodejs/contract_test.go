@@ -87,7 +87,7 @@ func TestBundles(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nodejs.Options{})
 			_, _, err := r.launch(t, source, tc.change(r))
-			f, ok := errors.AsType[*executor.Failure](err)
+			f, ok := errors.AsType[*executor.RunError](err)
 			if !ok || f.Reason != api.ReasonBundleUnavailable || !strings.Contains(f.Message, tc.message) {
 				t.Errorf("got %v, want BundleUnavailable with %q", err, tc.message)
 			}
@@ -143,7 +143,7 @@ func TestWrongTag(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nodejs.Options{})
 	_, err := r.Controller(executor.Task{Spec: wire.PodSpec{RuntimeTag: api.TagBrowser}})
-	if f, ok := errors.AsType[*executor.Failure](err); !ok || f.Reason != api.ReasonPackLoadError {
+	if f, ok := errors.AsType[*executor.RunError](err); !ok || f.Reason != api.ReasonPackLoadError {
 		t.Errorf("got %v", err)
 	}
 }

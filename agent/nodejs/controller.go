@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -160,10 +161,7 @@ func (c *controller) placeShared(ctx context.Context, heap int) (*host, error) {
 
 func (c *controller) startOrder(file string) order {
 	s := c.task.Spec
-	env := map[string]string{}
-	for k, v := range s.Env {
-		env[k] = v
-	}
+	env := orEmpty(maps.Clone(s.Env))
 	env["STARK_POD_ID"], env["STARK_PACK_ID"], env["STARK_PACK_VERSION"] = c.task.Key.PodID, s.PackID, s.PackVersion
 	env["STARK_NAMESPACE"], env["STARK_NODE_ID"] = s.Namespace, c.task.NodeID
 	return order{

@@ -175,7 +175,7 @@ func (e *Executor) Capabilities() api.Capabilities {
 // Controller implements executor.Executor.
 func (e *Executor) Controller(t executor.Task) (executor.Controller, error) {
 	if !t.Spec.RuntimeTag.Fits(api.RuntimeNode) {
-		return nil, &executor.Failure{Reason: api.ReasonPackLoadError, Message: "the pack does not run on Node.js"}
+		return nil, &executor.RunError{Reason: api.ReasonPackLoadError, Message: "the pack does not run on Node.js"}
 	}
 	return newController(e, t), nil
 }

@@ -36,8 +36,8 @@ type shelf struct {
 	bundles map[string]string
 }
 
-func newShelf(t testing.TB) *shelf {
-	t.Helper()
+func newShelf(tb testing.TB) *shelf {
+	tb.Helper()
 	s := &shelf{bundles: map[string]string{}}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.hits.Add(1)
@@ -50,7 +50,7 @@ func newShelf(t testing.TB) *shelf {
 		}
 		_, _ = fmt.Fprint(w, body)
 	}))
-	t.Cleanup(srv.Close)
+	tb.Cleanup(srv.Close)
 	s.url = srv.URL
 	return s
 }
@@ -71,30 +71,30 @@ type rig struct {
 	next  atomic.Int64
 }
 
-func newRig(t testing.TB, o nodejs.Options) *rig {
-	t.Helper()
-	o.StateDir = t.TempDir()
+func newRig(tb testing.TB, o nodejs.Options) *rig {
+	tb.Helper()
+	o.StateDir = tb.TempDir()
 	if testing.Verbose() {
 		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	e, err := nodejs.New(t.Context(), o)
+	e, err := nodejs.New(tb.Context(), o)
 	if err != nil {
-		t.Fatalf("new executor: %v", err)
+		tb.Fatalf("new executor: %v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := e.Close(ctx); err != nil {
-			t.Errorf("close: %v", err)
+			tb.Errorf("close: %v", err)
 		}
 		if left := processes(o.StateDir); left != "" {
-			t.Errorf("processes are left:\n%s", left)
+			tb.Errorf("processes are left:\n%s", left)
 		}
 		if dirs, err := os.ReadDir(filepath.Join(o.StateDir, "pods")); err != nil || len(dirs) > 0 {
-			t.Errorf("folders of pods are left: %v %v", dirs, err)
+			tb.Errorf("folders of pods are left: %v %v", dirs, err)
 		}
 	})
-	return &rig{Executor: e, shelf: newShelf(t), dir: o.StateDir}
+	return &rig{Executor: e, shelf: newShelf(tb), dir: o.StateDir}
 }
 
 // processes lists those whose command line names the folder, zombies included.
@@ -131,20 +131,20 @@ func (r *rig) task(source string, lines *executortest.Lines, change ...func(*exe
 }
 
 // launch prepares and starts a run; its end is the test's business.
-func (r *rig) launch(t testing.TB, source string, change ...func(*executor.Task)) (executor.Controller, *executortest.Lines, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
+func (r *rig) launch(tb testing.TB, source string, change ...func(*executor.Task)) (executor.Controller, *executortest.Lines, error) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	tb.Cleanup(cancel)
 	lines := &executortest.Lines{}
 	c, err := r.Controller(r.task(source, lines, change...))
 	if err != nil {
-		t.Fatalf("controller: %v", err)
+		tb.Fatalf("controller: %v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := c.Remove(ctx); err != nil {
-			t.Errorf("remove: %v", err)
+			tb.Errorf("remove: %v", err)
 		}
 	})
 	if err := c.Prepare(ctx); err != nil {
@@ -153,13 +153,13 @@ func (r *rig) launch(t testing.TB, source string, change ...func(*executor.Task)
 	return c, lines, c.Start(ctx)
 }
 
-func end(t testing.TB, c executor.Controller) api.Termination {
-	t.Helper()
+func end(tb testing.TB, c executor.Controller) api.Termination {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	got, err := c.Wait(ctx)
 	if err != nil {
-		t.Fatalf("wait: %v", err)
+		tb.Fatalf("wait: %v", err)
 	}
 	return got
 }

@@ -114,7 +114,7 @@ func begin(t *testing.T, h Harness, b Behaviour) (context.Context, executor.Cont
 		t.Fatalf("controller: %v", err)
 	}
 	t.Cleanup(func() {
-		clean, cancel := context.WithTimeout(context.Background(), patience)
+		clean, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 		defer cancel()
 		if err := c.Remove(clean); err != nil {
 			t.Errorf("remove: %v", err)
