@@ -1,0 +1,192 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stark-orchestrator/stark/agent/executor"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+// nowhere is a server that cannot be reached.
+type nowhere struct {
+	err error
+	mu  sync.Mutex
+	at  []time.Time
+}
+
+func (n *nowhere) Dial(context.Context, string, string) (Conn, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.at = append(n.at, time.Now())
+	return nil, n.err
+}
+
+type memory struct{}
+
+func (memory) Get(context.Context, string) ([]byte, error)    { return nil, nil }
+func (memory) Put(context.Context, string, []byte) error      { return nil }
+func (memory) Delete(context.Context, string) error           { return nil }
+func (memory) Keys(context.Context, string) ([]string, error) { return nil, nil }
+
+type noExecutor struct{}
+
+func (noExecutor) Controller(executor.Task) (executor.Controller, error) {
+	return nil, errors.New("there is no runtime")
+}
+func (noExecutor) Capabilities() api.Capabilities { return api.Capabilities{} }
+
+func dialsWithin(t *testing.T, err error, d time.Duration) []time.Time {
+	t.Helper()
+	n := &nowhere{err: err}
+	a, newErr := New(Config{URL: "http://x", Name: "n", Executor: noExecutor{}, State: memory{}, Dialer: n})
+	if newErr != nil {
+		t.Fatal(newErr)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	if err := a.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return n.at
+}
+
+// The agent tries for ever: fast at first, then every 15 to 30 seconds.
+func TestReconnectBackoff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		at := dialsWithin(t, errors.New("no route"), time.Hour)
+		if first := at[1].Sub(at[0]); first > 100*time.Millisecond {
+			t.Errorf("the first retry came after %s", first)
+		}
+		for i := len(at) - 1; i > len(at)-20; i-- {
+			if gap := at[i].Sub(at[i-1]); gap < 15*time.Second || gap > 30*time.Second {
+				t.Errorf("a late retry came after %s", gap)
+			}
+		}
+		if n := len(at); n < 120 || n > 260 {
+			t.Errorf("%d attempts in an hour", n)
+		}
+	})
+}
+
+func TestRefusedTokenIsRetriedSlowly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		at := dialsWithin(t, fmt.Errorf("dial: %w", ErrRefused), time.Hour)
+		if gap := at[1].Sub(at[0]); gap < 15*time.Second {
+			t.Errorf("the first retry came after %s", gap)
+		}
+	})
+}
+
+func TestRingDropsAndMarks(t *testing.T) {
+	t.Parallel()
+	r := newRing(1, 10*(lineOverhead+10))
+	at, _ := r.seek(wire.LogsOpen{Tail: -1})
+	for i := range 25 {
+		r.append(api.LogLine{Line: fmt.Sprintf("line %05d", i), Attempt: 1 + i/20})
+	}
+	got := r.read(at, 4, 1<<20)
+	if got.dropped != 15 || len(got.lines) != 4 || got.lines[0].Line != "line 00015" || !got.more {
+		t.Errorf("read %+v", got)
+	}
+	rest := r.read(got.next, 100, 1<<20)
+	if rest.dropped != 0 || len(rest.lines) != 6 || rest.more {
+		t.Errorf("the rest: %+v", rest)
+	}
+	r.append(api.LogLine{Line: "more", Attempt: 2})
+	select {
+	case <-rest.changed:
+	default:
+		t.Error("the reader was not woken")
+	}
+	if got := r.tail(2, 16); got != "line 00024\nmore\n" {
+		t.Errorf("tail %q", got)
+	}
+}
+
+func TestRingSeek(t *testing.T) {
+	t.Parallel()
+	r := newRing(1, 1<<20)
+	start := time.Unix(1000, 0)
+	for i := range 6 {
+		r.append(api.LogLine{Line: fmt.Sprint(i), Attempt: 1 + i/3, Time: start.Add(time.Duration(i) * time.Second)})
+	}
+	for name, tc := range map[string]struct {
+		open wire.LogsOpen
+		want string
+	}{
+		"all":      {wire.LogsOpen{Tail: -1}, "012345"},
+		"tail":     {wire.LogsOpen{Tail: 2}, "45"},
+		"none":     {wire.LogsOpen{Tail: 0}, ""},
+		"since":    {wire.LogsOpen{Tail: -1, Since: new(start.Add(4 * time.Second))}, "45"},
+		"previous": {wire.LogsOpen{Tail: 2, Previous: true}, "12"},
+	} {
+		at, attempt := r.seek(tc.open)
+		lines := r.read(at, 100, 1<<20).lines
+		if tc.open.Previous {
+			lines = onlyAttempt(lines, attempt)
+		}
+		var got strings.Builder
+		for _, l := range lines {
+			got.WriteString(l.Line)
+		}
+		if got.String() != tc.want {
+			t.Errorf("%s: got %q, want %q", name, got.String(), tc.want)
+		}
+	}
+}
+
+func TestLogbookLetsGoOfOldPods(t *testing.T) {
+	t.Parallel()
+	b := newLogbook(1 << 10)
+	for i := range maxEndedRings + 10 {
+		ref := wire.PodRef{PodID: fmt.Sprint(i), Incarnation: 1}
+		b.close(ref, b.open(ref))
+	}
+	if b.find("0") != nil || b.find(fmt.Sprint(maxEndedRings)) == nil {
+		t.Error("the wrong output was let go")
+	}
+	older := b.open(wire.PodRef{PodID: "x", Incarnation: 2})
+	b.open(wire.PodRef{PodID: "x", Incarnation: 1})
+	if b.find("x") != older {
+		t.Error("an older incarnation took the newer one's place")
+	}
+}
+
+func TestEveryCaseHasAnAction(t *testing.T) {
+	t.Parallel()
+	for _, w := range []wanted{wantNothing, wantRun, wantStop} {
+		for _, is := range []actual{isAbsent, isAlive, isStopping, isEnded} {
+			if _, ok := actions[w][is]; !ok {
+				t.Errorf("nothing is said of wanted %d, actual %d", w, is)
+			}
+		}
+	}
+}
+
+func TestCrashLoopBackoffIsCapped(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, err := New(Config{URL: "http://x", Name: "n", Executor: noExecutor{}, State: memory{}, Dialer: &nowhere{err: errors.New("no route")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		p := newPod(a, wire.PodRef{PodID: "p", Incarnation: 1}, wire.Assignment{PodID: "p", Incarnation: 1})
+		p.run(ctx)
+		// 1, 2, 4 ... 256 s are nine waits and some 8.5 minutes; then every 5 minutes.
+		if _, n := a.ledger.last(p.ref); n < 18 || n > 21 {
+			t.Errorf("%d attempts in an hour", n)
+		}
+	})
+}
