@@ -57,9 +57,10 @@ func Run(ctx context.Context, d Deps) error {
 	})
 }
 
-// sweep looks for silent nodes once a second. While nobody led, or the database
-// was away, no lease was renewed and every node looks silent: therefore a new
-// term, and the end of every failure, gives them one heartbeat timeout to be heard.
+// sweep looks for silent nodes once a second. While the database was away no lease
+// could be renewed and every node looks silent: therefore the end of a failure
+// gives them one heartbeat timeout to be heard. (A new term does so too; that is in
+// the statement, which counts silence from the term's beginning.)
 func (d Deps) sweep(ctx context.Context) error {
 	select {
 	case <-d.Store.Synced():
@@ -67,7 +68,7 @@ func (d Deps) sweep(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	grace := func() time.Time { return time.Now().Add(node.TimeoutsOf(d.Store.Config()).Heartbeat) }
-	from := grace()
+	var from time.Time
 	return every(ctx, sweepEvery, func(ctx context.Context) {
 		if d.Store.Stale() {
 			from = grace()

@@ -1,0 +1,41 @@
+// Command stark-server runs the control plane as its environment says. It is what
+// `stark server start` runs, for images that need nothing else.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/stark-orchestrator/stark/server"
+	"github.com/stark-orchestrator/stark/shared/logging"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stderr)
+	stop()
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "stark-server:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q: the environment configures the server", args[0])
+	}
+	cfg, err := server.LoadConfig(getenv)
+	if err != nil {
+		return err
+	}
+	s, err := server.New(cfg, logging.New(stderr, cfg.LogLevel, "server"))
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
+}

@@ -1,0 +1,52 @@
+package server
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/stark-orchestrator/stark/server/dispatch"
+	"github.com/stark-orchestrator/stark/server/postgres"
+	"github.com/stark-orchestrator/stark/server/storage"
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+// dispatchDB is the database as the dispatcher declares it.
+type dispatchDB struct{ *postgres.DB }
+
+// RegisterNode implements dispatch.Nodes.
+func (d dispatchDB) RegisterNode(ctx context.Context, r dispatch.Registrar, req api.RegisterNodeRequest, m dispatch.Meta) (dispatch.Registration, error) {
+	reg, err := d.DB.RegisterNode(ctx, postgres.Registrar(r), req, postgres.RegisterMeta(m))
+	return dispatch.Registration(reg), err
+}
+
+// upkeep is the database as the leader's loops declare it.
+type upkeep struct{ db *postgres.DB }
+
+// Sweep implements control.Upkeep.
+func (u upkeep) Sweep(ctx context.Context) (int, error) {
+	r, err := u.db.SweepNodes(ctx)
+	return len(r.Suspect) + len(r.Unhealthy) + len(r.Offline) + len(r.PodsUnknown) + len(r.PodsMoved) + len(r.PodsEnded), err
+}
+
+// Compact implements control.Upkeep.
+func (u upkeep) Compact(ctx context.Context) error {
+	_, err := u.db.Compact(ctx)
+	return err
+}
+
+// signer makes addresses of bundles as agents reach them, which need not be as the
+// server reaches them.
+type signer struct {
+	bundles      *storage.Client
+	inner, outer string
+}
+
+// SignedURL implements dispatch.Signer.
+func (s signer) SignedURL(ctx context.Context, path string, ttl time.Duration) (string, time.Time, error) {
+	address, expires, err := s.bundles.SignedURL(ctx, path, ttl)
+	if rest, ok := strings.CutPrefix(address, s.inner); ok {
+		address = s.outer + rest
+	}
+	return address, expires, err
+}

@@ -1,0 +1,239 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stark-orchestrator/stark/core/store"
+	"github.com/stark-orchestrator/stark/server/control"
+	"github.com/stark-orchestrator/stark/server/dispatch"
+	"github.com/stark-orchestrator/stark/server/gotrue"
+	"github.com/stark-orchestrator/stark/server/postgres"
+	"github.com/stark-orchestrator/stark/server/rest"
+	"github.com/stark-orchestrator/stark/server/rest/auth"
+	"github.com/stark-orchestrator/stark/server/storage"
+	"github.com/stark-orchestrator/stark/shared/fault"
+)
+
+const (
+	headerTimeout  = 10 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 64 << 10
+)
+
+// Server is one control-plane process. Any number of them may run over one database.
+type Server struct {
+	config Config
+	log    *slog.Logger
+	ready  chan struct{}
+	url    atomic.Pointer[string]
+	why    atomic.Pointer[string] // why it takes no traffic; nil when it does
+
+	starting *string // the first value of why
+
+	// made by Run
+	db         *postgres.DB
+	store      *store.Store
+	dispatcher *dispatch.Dispatcher
+	http       *http.Server
+}
+
+// New checks what can be checked without the network. Run does the rest.
+func New(cfg Config, log *slog.Logger) (*Server, error) {
+	if log == nil {
+		return nil, errors.New("the server needs a logger")
+	}
+	if cfg.SupabaseURL == "" || cfg.DatabaseURL == "" {
+		return nil, errors.New("the server needs the URLs of Supabase and of its database")
+	}
+	if cfg.SetupCode == "" {
+		cfg.SetupCode = rand.Text()
+	}
+	s := &Server{config: cfg, log: log, ready: make(chan struct{}), store: store.New()}
+	s.starting = new("the server is starting")
+	s.why.Store(s.starting)
+	return s, nil
+}
+
+func (s *Server) notReady(why string) { s.why.Store(&why) }
+
+// URL is where the server listens; "" until Ready.
+func (s *Server) URL() string {
+	if u := s.url.Load(); u != nil {
+		return *u
+	}
+	return ""
+}
+
+// Ready is closed when the server listens and has read the database.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Run serves until ctx ends, whose end is no error, or until a part fails. It
+// stops in order: no new traffic, sockets closed as going away, requests drained,
+// the leader's lease given back, the database let go.
+func (s *Server) Run(ctx context.Context) error {
+	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.config.Address())
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", s.config.Address(), err)
+	}
+	defer func() { _ = listener.Close() }() // the http server has closed it in most cases
+	if err := s.assemble(base); err != nil {
+		return err
+	}
+	defer s.db.Close()
+	s.url.Store(new("http://" + listener.Addr().String()))
+	return s.serve(ctx, base, cancel, listener)
+}
+
+// assemble makes the parts and starts none of them.
+func (s *Server) assemble(base context.Context) error {
+	c := s.config
+	var err error
+	s.db, err = postgres.Open(base, postgres.Config{
+		URL: c.DatabaseURL, ListenURL: c.ListenDatabaseURL, PoolSize: int32(c.DatabasePoolSize), //nolint:gosec // bounded by LoadConfig
+		Logger: s.log, OnStale: s.store.SetStale,
+	})
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	handler, err := s.handler(base)
+	if err != nil {
+		s.db.Close()
+		return err
+	}
+	s.http = &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		BaseContext: func(net.Listener) context.Context { return base },
+		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	return nil
+}
+
+func (s *Server) handler(base context.Context) (http.Handler, error) {
+	c := s.config
+	verifier, err := auth.New(base, auth.Config{
+		JWKSURL: c.SupabaseURL + "/auth/v1/.well-known/jwks.json", Issuer: c.JWTIssuer,
+		Audience: c.JWTAudience, Secret: c.JWTSecret, Logger: s.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("verify tokens: %w", err)
+	}
+	identity, err := gotrue.New(c.SupabaseURL, c.AnonKey, c.ServiceKey)
+	if err != nil {
+		return nil, fmt.Errorf("reach Supabase Auth: %w", err)
+	}
+	bundles, err := storage.New(c.SupabaseURL, c.AnonKey, c.ServiceKey)
+	if err != nil {
+		return nil, fmt.Errorf("reach Supabase Storage: %w", err)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.dispatcher = dispatch.New(dispatch.Deps{
+		DB: dispatchDB{s.db}, Store: s.store, Verifier: verifier, Metrics: registry, Logger: s.log,
+		Signer: signer{bundles: bundles, inner: c.SupabaseURL, outer: c.SupabasePublicURL},
+		Config: dispatch.Config{
+			HeartbeatInterval: c.HeartbeatInterval, BundleURLTTL: c.BundleURLTTL, Origins: c.CORSOrigins,
+		},
+	})
+	return rest.New(rest.Deps{
+		DB: s.db, Auth: identity, Bundles: bundles, Verifier: verifier, Store: s.store, Logger: s.log,
+		WS: s.dispatcher, Logs: s.dispatcher, Metrics: registry, Ready: s.whyNot,
+		Config: rest.Config{
+			CORSOrigins: c.CORSOrigins, TrustedProxies: c.TrustedProxies,
+			APIRate: rest.Rate(c.APIRate), AuthRate: rest.Rate(c.AuthRate),
+			SetupCode: c.SetupCode, RequestTimeout: c.RequestTimeout, BundleURLTTL: c.BundleURLTTL,
+		},
+	}), nil
+}
+
+// whyNot tells why the server takes no traffic now.
+func (s *Server) whyNot() error {
+	if why := s.why.Load(); why != nil {
+		return fault.New(fault.Unavailable, "%s", *why)
+	}
+	return nil
+}
+
+// serve starts the parts, waits for the end, and stops them in order.
+func (s *Server) serve(ctx, base context.Context, cancelBase context.CancelCauseFunc, listener net.Listener) error {
+	lead, abdicate := context.WithCancel(base)
+	defer abdicate()
+	parts, failed := errgroup.WithContext(base) // the feed, the dispatcher and the socket
+	leader := make(chan error, 1)
+	parts.Go(func() error { return s.db.Feed(base, s.store.Apply) })
+	parts.Go(func() error { return s.dispatcher.Run(base) })
+	parts.Go(func() error { return s.http.Serve(listener) })
+	parts.Go(func() error { return s.greet(base) })
+	go func() {
+		leader <- control.Run(lead, control.Deps{
+			Leader: s.db, Binder: s.db, Upkeep: upkeep{s.db}, Store: s.store, Logger: s.log,
+		})
+	}()
+	s.log.InfoContext(ctx, "listening", slog.String("url", s.URL()), slog.Any("config", s.config))
+	select {
+	case <-ctx.Done():
+	case <-failed.Done():
+	}
+	s.notReady("the server is stopping")
+	s.stopTraffic(base)
+	abdicate()
+	<-leader
+	cancelBase(errStopped)
+	err := parts.Wait()
+	s.log.InfoContext(ctx, "stopped")
+	if ctx.Err() != nil || errors.Is(err, errStopped) || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// errStopped is why the parts end when the server is stopped.
+var errStopped = errors.New("the server was stopped")
+
+// stopTraffic closes the listener, then the sockets, whose nodes may have readers
+// of logs among the requests, and then waits for the requests under way.
+func (s *Server) stopTraffic(base context.Context) {
+	ctx, cancel := context.WithTimeout(base, s.config.ShutdownGrace)
+	defer cancel()
+	drained := make(chan error, 1)
+	go func() { drained <- s.http.Shutdown(ctx) }()
+	if err := s.dispatcher.Shutdown(ctx); err != nil {
+		s.log.WarnContext(ctx, "some connections did not end in time", slog.Any("error", err))
+	}
+	if err := <-drained; err != nil {
+		s.log.WarnContext(ctx, "some requests did not end in time", slog.Any("error", err))
+		_ = s.http.Close()
+	}
+}
+
+// greet waits for the read model, and tells who sets up a new cluster from another
+// machine which code to show.
+func (s *Server) greet(ctx context.Context) error {
+	select {
+	case <-s.store.Synced():
+	case <-ctx.Done():
+		return nil
+	}
+	s.why.CompareAndSwap(s.starting, nil) // unless the server is stopping already
+	close(s.ready)
+	if s.config.Loopback() {
+		return nil
+	}
+	if status, err := s.db.SetupStatus(ctx); err == nil && status.NeedsSetup {
+		s.log.InfoContext(ctx, "there is no admin yet: run `stark auth setup` with this code", slog.String("setup_code", s.config.SetupCode))
+	}
+	return nil
+}
