@@ -93,7 +93,7 @@ func (r Resources) input() *ResourceInput {
 
 func (c *checker) namespaceBody(labels, annotations map[string]string, quota *ResourceQuota, limits *LimitRange) {
 	c.labels("labels", labels)
-	c.annotations("annotations", annotations)
+	c.annotations(annotations)
 	if quota != nil {
 		const at = "resourceQuota.hard"
 		bounded(c, at+".pods", quota.Hard.Pods, maxPods)

@@ -20,7 +20,7 @@ func (r *RegisterNodeRequest) Validate() error {
 	c.capabilities("capabilities", r.Capabilities)
 	c.capacity("allocatable", r.Allocatable)
 	c.labels("labels", r.Labels)
-	c.annotations("annotations", r.Annotations)
+	c.annotations(r.Annotations)
 	c.taints("taints", r.Taints)
 	c.namespaces("namespaces", r.Namespaces)
 	return c.err()
@@ -30,7 +30,7 @@ func (r *RegisterNodeRequest) Validate() error {
 func (r *UpdateNodeRequest) Validate() error {
 	var c checker
 	c.labels("labels", r.Labels)
-	c.annotations("annotations", r.Annotations)
+	c.annotations(r.Annotations)
 	if r.Taints != nil {
 		c.taints("taints", *r.Taints)
 	}

@@ -25,7 +25,7 @@ func (r *CreatePodRequest) Validate() error {
 		c.namespaceName("namespace", r.Namespace)
 	}
 	c.labels("labels", r.Labels)
-	c.annotations("annotations", r.Annotations)
+	c.annotations(r.Annotations)
 	if r.PriorityClassName != "" {
 		c.namespaceName("priorityClassName", r.PriorityClassName)
 	}

@@ -154,8 +154,8 @@ func (c *checker) labels(path string, m map[string]string) {
 	}
 }
 
-func (c *checker) annotations(path string, m map[string]string) {
-	const maxAnnotationBytes = 256 << 10
+func (c *checker) annotations(m map[string]string) {
+	const path, maxAnnotationBytes = "annotations", 256 << 10
 	c.entries(path, len(m), maxLabels)
 	size := 0
 	for k, v := range m {

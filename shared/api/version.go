@@ -129,7 +129,7 @@ func comparePrerelease(a, b []string) int {
 	}
 	for i := range min(len(a), len(b)) {
 		numA, numB := number(a[i]), number(b[i])
-		c := 0
+		var c int
 		switch {
 		case numA && numB:
 			c = compareNumbers(a[i], b[i])

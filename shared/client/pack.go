@@ -57,8 +57,12 @@ func (c *Client) CreatePack(ctx context.Context, r api.CreatePackRequest, b Bund
 // packFields lists the form's fields in order; they come before the file.
 func packFields(r api.CreatePackRequest) ([][2]string, error) {
 	fields := [][2]string{
-		{"name", r.Name}, {"version", r.Version}, {"runtimeTag", string(r.RuntimeTag)},
-		{"visibility", string(r.Visibility)}, {"format", string(r.Format)}, {"description", r.Description},
+		{"name", r.Name},
+		{"version", r.Version},
+		{"runtimeTag", string(r.RuntimeTag)},
+		{"visibility", string(r.Visibility)},
+		{"format", string(r.Format)},
+		{"description", r.Description},
 	}
 	if len(r.Metadata) > 0 {
 		data, err := json.Marshal(r.Metadata)

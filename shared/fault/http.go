@@ -3,6 +3,7 @@ package fault
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"net/url"
 	"strconv"
@@ -48,13 +49,7 @@ func Status(code Code) int {
 }
 
 // Codes gives every known code and its HTTP status.
-func Codes() map[Code]int {
-	out := make(map[Code]int, len(statuses))
-	for code, status := range statuses {
-		out[code] = status
-	}
-	return out
-}
+func Codes() map[Code]int { return maps.Clone(statuses) }
 
 // Retryable reports whether the same request may succeed a little later.
 func Retryable(err error) bool {
