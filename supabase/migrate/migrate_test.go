@@ -180,3 +180,10 @@ func TestEnsureServerRoleWithoutTheRight(t *testing.T) {
 		t.Errorf("the error tells the secret: %v", err)
 	}
 }
+
+func TestDigestNamesTheContent(t *testing.T) {
+	t.Parallel()
+	if got := migrate.Digest(); len(got) != 64 || got != migrate.Digest() {
+		t.Errorf("Digest() = %q, then %q", got, migrate.Digest())
+	}
+}
