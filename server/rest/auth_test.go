@@ -120,7 +120,9 @@ func TestSetup(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	var admins, made, removed atomic.Int32
-	h.db.setupStatus = func() (api.SetupStatus, error) { return api.SetupStatus{NeedsSetup: admins.Load() == 0, UserCount: 3}, nil }
+	h.db.setupStatus = func() (api.SetupStatus, error) {
+		return api.SetupStatus{NeedsSetup: admins.Load() == 0, UserCount: 3}, nil
+	}
 	h.db.claimFirstAdmin = func(string) (bool, error) { return admins.Add(1) == 1, nil }
 	h.auth.createUser = func(u gotrue.NewUser) (api.User, error) {
 		made.Add(1)

@@ -92,8 +92,14 @@ func TestUnknownRoutesAndMethods(t *testing.T) {
 	}
 	h.do(request{method: "GET", path: "/"}).fails(http.StatusNotFound, fault.NotFound)
 	for _, r := range [][2]string{
-		{"PUT", "/api/pods"}, {"DELETE", "/api/packs"}, {"POST", "/api/pods/" + someID}, {"PATCH", "/api/node-tokens"},
-		{"GET", "/auth/login"}, {"GET", "/auth/logout"}, {"POST", "/health"}, {"PUT", "/api/nodes/" + someID},
+		{"PUT", "/api/pods"},
+		{"DELETE", "/api/packs"},
+		{"POST", "/api/pods/" + someID},
+		{"PATCH", "/api/node-tokens"},
+		{"GET", "/auth/login"},
+		{"GET", "/auth/logout"},
+		{"POST", "/health"},
+		{"PUT", "/api/nodes/" + someID},
 	} {
 		got := h.do(request{method: r[0], path: r[1], token: "good-admin"})
 		got.fails(http.StatusMethodNotAllowed, fault.MethodNotAllowed)

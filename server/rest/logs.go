@@ -47,7 +47,7 @@ func (s *server) podLogs(c *gin.Context) {
 		ctx, cancel = context.WithTimeout(ctx, s.config.RequestTimeout)
 		defer cancel()
 	}
-	s.streamLogs(ctx, c, s.logsOf(ctx, pod, open))
+	s.streamLogs(c, s.logsOf(ctx, pod, open))
 }
 
 func logsOpen(c *gin.Context) (wire.LogsOpen, error) {
@@ -117,13 +117,13 @@ func lastOutput(pod api.Pod, tail int) iter.Seq2[wire.LogsChunk, error] {
 
 // streamLogs writes chunks as they come. The status waits for the first of them,
 // so that a node that refuses is told as an error.
-func (s *server) streamLogs(ctx context.Context, c *gin.Context, chunks iter.Seq2[wire.LogsChunk, error]) {
+func (s *server) streamLogs(c *gin.Context, chunks iter.Seq2[wire.LogsChunk, error]) {
 	rc := http.NewResponseController(c.Writer)
 	enc := json.NewEncoder(c.Writer)
 	started := false
 	for chunk, err := range chunks {
 		if err != nil {
-			s.endLogs(ctx, c, enc, started, err)
+			s.endLogs(c, enc, started, err)
 			return
 		}
 		if !started {
@@ -154,13 +154,13 @@ func logHeaders(c *gin.Context) {
 	c.Writer.WriteHeaderNow()
 }
 
-func (s *server) endLogs(ctx context.Context, c *gin.Context, enc *json.Encoder, started bool, err error) {
+func (s *server) endLogs(c *gin.Context, enc *json.Encoder, started bool, err error) {
 	switch {
 	case errors.Is(c.Request.Context().Err(), context.Canceled): // the reader has gone
 	case !started:
 		s.abort(c, err)
 	default:
-		if enc.Encode(logFailure{Error: s.fail(ctx, err).body.Error}) != nil {
+		if enc.Encode(logFailure{Error: s.fail(c.Request.Context(), err).body.Error}) != nil {
 			return
 		}
 	}

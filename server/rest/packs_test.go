@@ -113,8 +113,13 @@ func (h *harness) upload(contentType string, body io.Reader) reply {
 }
 
 var helloFields = [][2]string{
-	{"name", "hello"}, {"version", "1.0.0"}, {"runtimeTag", "isomorphic"}, {"visibility", "public"}, {"format", "esm"},
-	{"description", "says hello"}, {"metadata", `{"a":1}`},
+	{"name", "hello"},
+	{"version", "1.0.0"},
+	{"runtimeTag", "isomorphic"},
+	{"visibility", "public"},
+	{"format", "esm"},
+	{"description", "says hello"},
+	{"metadata", `{"a":1}`},
 }
 
 func TestUploadForm(t *testing.T) {

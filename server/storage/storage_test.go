@@ -95,9 +95,9 @@ func TestPut(t *testing.T) {
 		t.Errorf("without the user's token: %v", err)
 	}
 	for body, want := range map[string]fault.Code{
-		`{"statusCode":"409","error":"Duplicate","message":"x","code":"KeyAlreadyExists"}`:         fault.Conflict,
-		`{"statusCode":"403","error":"Unauthorized","message":"x","code":"AccessDenied"}`:          fault.Forbidden,
-		`{"statusCode":"413","error":"Payload too large","message":"x","code":"EntityTooLarge"}`:   fault.PayloadTooLarge,
+		`{"statusCode":"409","error":"Duplicate","message":"x","code":"KeyAlreadyExists"}`:        fault.Conflict,
+		`{"statusCode":"403","error":"Unauthorized","message":"x","code":"AccessDenied"}`:         fault.Forbidden,
+		`{"statusCode":"413","error":"Payload too large","message":"x","code":"EntityTooLarge"}`:  fault.PayloadTooLarge,
 		`{"statusCode":"415","error":"invalid_mime_type","message":"x","code":"InvalidMimeType"}`: fault.UnsupportedMediaType,
 	} {
 		s.reply(http.StatusBadRequest, body)

@@ -29,10 +29,10 @@ type callTransport struct {
 func (t *callTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	if t.ctx != nil {
-		merged, cancel := context.WithCancelCause(t.ctx())
-		stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-		defer stop()
-		defer cancel(nil)
+		merged, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil) // the answer has been read by then
+		call := t.ctx()
+		defer context.AfterFunc(call, func() { cancel(context.Cause(call)) })()
 		ctx = merged
 	}
 	req = req.Clone(ctx)
