@@ -1,0 +1,96 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/stark-orchestrator/stark/agent"
+	"github.com/stark-orchestrator/stark/agent/filestate"
+	"github.com/stark-orchestrator/stark/agent/nodejs"
+	"github.com/stark-orchestrator/stark/agent/wsconn"
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+// NodeOptions configure a Node.js node of this machine.
+type NodeOptions struct {
+	URL         string // of the server
+	Name        string
+	Token       string // join token or user's token; only needed for the first registration
+	StateDir    string
+	NodePath    string // default: node on PATH
+	WarmPool    int    // 0 switches it off
+	Labels      map[string]string
+	Taints      []api.Taint
+	Namespaces  []string
+	Allocatable *api.Capacity
+	Version     string
+	Leave       bool // take the node out of the cluster at the end
+	Logger      *slog.Logger
+}
+
+// Node is a Node.js node that runs in this process; its pods are processes of
+// their own.
+type Node struct {
+	agent *agent.Agent
+	exec  *nodejs.Executor
+	state *filestate.State
+}
+
+// executorStop bounds how long the hosts may take to end.
+const executorStop = 10 * time.Second
+
+// NewRuntime finds Node.js and begins to fill the warm pool. It needs no server,
+// so that `stark dev` does it while Postgres starts.
+func NewRuntime(ctx context.Context, o NodeOptions) (*nodejs.Executor, error) {
+	if err := os.MkdirAll(o.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the state folder: %w", err)
+	}
+	return nodejs.New(ctx, nodejs.Options{
+		NodePath: o.NodePath, StateDir: filepath.Join(o.StateDir, "runtime"), WarmPool: o.WarmPool, Logger: o.Logger,
+	})
+}
+
+// NewNode makes a node on a runtime; Run starts it. The node owns the runtime
+// from here on, also when NewNode fails.
+func NewNode(ctx context.Context, exec *nodejs.Executor, o NodeOptions) (*Node, error) {
+	state, err := filestate.Open(filepath.Join(o.StateDir, "state"))
+	if err != nil {
+		return nil, errors.Join(err, closeRuntime(ctx, exec))
+	}
+	a, err := agent.New(agent.Config{
+		URL: o.URL, Name: o.Name, Token: o.Token, RuntimeType: api.RuntimeNode,
+		Labels: o.Labels, Taints: o.Taints, Namespaces: o.Namespaces, Allocatable: o.Allocatable,
+		Version: o.Version, Leave: o.Leave,
+		Executor: exec, State: state, Dialer: wsconn.Dialer{}, Logger: o.Logger,
+	})
+	if err != nil {
+		return nil, errors.Join(err, closeRuntime(ctx, exec), state.Close())
+	}
+	return &Node{agent: a, exec: exec, state: state}, nil
+}
+
+// Run works until ctx ends, then stops all pods with their grace periods.
+func (n *Node) Run(ctx context.Context) error {
+	err := n.agent.Run(ctx)
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, closeRuntime(ctx, n.exec), n.state.Close())
+}
+
+// Registered is closed when the server has accepted the node for the first time.
+func (n *Node) Registered() <-chan struct{} { return n.agent.Registered() }
+
+// ID gives the node's id once it is registered.
+func (n *Node) ID() string { return n.agent.NodeID() }
+
+func closeRuntime(ctx context.Context, exec *nodejs.Executor) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executorStop)
+	defer cancel()
+	return exec.Close(ctx)
+}

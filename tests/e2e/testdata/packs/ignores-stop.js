@@ -1,0 +1,7 @@
+exports.default = async ({ ready, onStop }) => {
+  onStop(() => new Promise(() => {}));
+  console.log("will ignore stop");
+  ready();
+  setInterval(() => {}, 1000);
+  await new Promise(() => {});
+};

@@ -1,0 +1,1 @@
+exports.default = ({ ready }) => { console.log("about to loop"); ready(); for (;;); };
