@@ -11,7 +11,10 @@ package postgrestest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -40,10 +43,10 @@ var process shared
 
 // DB is one test's database and where to reach it.
 type DB struct {
-	Name     string
-	URL      string // as role postgres, over TCP
-	SocketID string // connection string of the superuser
-	PID      int    // of the postmaster, which other tests use too
+	Name      string
+	URL       string // as role postgres, over TCP
+	Superuser string // connection string of the superuser
+	PID       int    // of the postmaster, which other tests use too
 }
 
 // Main keeps the Postgres for a whole package and ends it after m; TestMain may
@@ -77,7 +80,7 @@ func New(t testing.TB) *DB {
 	admin(t, server, "create database "+name+" template postgres owner postgres")
 	t.Cleanup(func() { admin(t, server, "drop database if exists "+name+" with (force)") })
 	return &DB{
-		Name: name, URL: server.URL(name), SocketID: server.ConnString(bootstrap.Superuser, name), PID: server.PID(),
+		Name: name, URL: server.URL(name), Superuser: server.ConnString(bootstrap.Superuser, name), PID: server.PID(),
 	}
 }
 
@@ -98,7 +101,7 @@ func admin(t testing.TB, server *pg.Server, sql string) {
 
 // Options are those of every Postgres for tests; the key names what Prepare does.
 func Options() (pg.Options, error) {
-	key, err := supabase.MigrationsKey()
+	key, err := migrationsKey()
 	if err != nil {
 		return pg.Options{}, err
 	}
@@ -110,6 +113,23 @@ func Options() (pg.Options, error) {
 		},
 		Settings: map[string]string{"max_connections": "300"},
 	}, nil
+}
+
+// migrationsKey changes whenever a migration does.
+func migrationsKey() (string, error) {
+	sum := sha256.New()
+	err := fs.WalkDir(supabase.Migrations, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := supabase.Migrations.ReadFile(path)
+		fmt.Fprintf(sum, "%s %d\n%s", path, len(text), text)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("read the migrations: %w", err)
+	}
+	return "postgrestest-" + hex.EncodeToString(sum.Sum(nil)[:8]), nil
 }
 
 func (s *shared) acquire(ctx context.Context) (*pg.Server, error) {
