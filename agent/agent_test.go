@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -250,6 +251,40 @@ func TestRefusedToken(t *testing.T) {
 	// Nothing helps until the server accepts again: the agent goes on trying.
 	s.set(func() { s.tokens, s.accept = nil, func(string) bool { return len(s.tokens) > 4 } })
 	startNode(t, s, dir)
+}
+
+// A server that does not know the token of the handshake asks for one.
+func TestTokenAfterTheHandshake(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	dir := t.TempDir()
+	startNode(t, s, dir).stop()
+	s.set(func() {
+		s.lateAuth, s.tokens = true, nil
+		s.accept = func(string) bool { return true }
+	})
+	startNode(t, s, dir)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	want := []string{credential, "late " + credential, "late " + joinToken}
+	if !slices.Equal(s.tokens, want) {
+		t.Errorf("tokens %v, want %v", s.tokens, want)
+	}
+}
+
+// A report that the server cannot read does not hold up the others.
+func TestPoisonedReport(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.set(func() {
+		s.poison = "bad"
+		s.wanted = []wire.Assignment{assign("bad", executortest.Serves), assign("p1", executortest.Serves)}
+	})
+	startNode(t, s, t.TempDir())
+	s.awaitReport("p1", 1, api.RunRunning)
+	s.want(desireStop(assign("bad", executortest.Serves)), 0)
+	s.want(desireStop(assign("p1", executortest.Serves)), 0)
+	s.awaitReport("p1", 1, api.RunExited)
 }
 
 func TestSilentServer(t *testing.T) {

@@ -28,20 +28,21 @@ const (
 // connect keeps a session up until ctx ends; after stopped no new one is opened.
 func (a *Agent) connect(ctx context.Context, stopped <-chan struct{}, id identity) {
 	wait := time.Duration(0)
-	for ctx.Err() == nil {
+	for {
 		next, registered, err := a.serve(ctx, id)
 		id = next
 		wait = a.nextWait(ctx, wait, registered, err)
 		select {
 		case <-stopped:
-			<-ctx.Done()
 			return
 		default:
 		}
 		select {
 		case <-time.After(jitter(wait)):
 		case <-stopped:
+			return
 		case <-ctx.Done():
+			return
 		}
 	}
 }

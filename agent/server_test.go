@@ -44,8 +44,10 @@ type server struct {
 	logEnds    []wire.LogsEnd
 	conn       *websocket.Conn
 	seq        uint64
-	silent     bool // answers nothing any more
-	keepMum    bool // takes reports without an answer
+	silent     bool   // answers nothing any more
+	keepMum    bool   // takes reports without an answer
+	lateAuth   bool   // asks for the token after the handshake
+	poison     string // a pod whose reports cannot be read
 	accept     func(token string) bool
 	changed    chan struct{}
 }
@@ -79,7 +81,10 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.conn, s.seq = c, 0
 	s.mu.Unlock()
-	s.write(ctx, c, wire.Envelope{Type: wire.TypeConnected}, wire.Connected{ConnectionID: "c"})
+	s.mu.Lock()
+	late := s.lateAuth
+	s.mu.Unlock()
+	s.write(ctx, c, wire.Envelope{Type: wire.TypeConnected}, wire.Connected{ConnectionID: "c", RequiresAuth: late})
 	for {
 		_, frame, err := c.Read(ctx)
 		if err != nil {
@@ -104,7 +109,19 @@ func (s *server) handle(ctx context.Context, c *websocket.Conn, e wire.Envelope)
 	answer := func(payload any) {
 		s.write(ctx, c, wire.Envelope{Type: e.Type + wire.AckSuffix, CorrelationID: e.CorrelationID}, payload)
 	}
+	refuse := func(code string) {
+		s.write(ctx, c, wire.Envelope{Type: e.Type + wire.ErrorSuffix, CorrelationID: e.CorrelationID}, wire.Failure{Code: code, Message: "no"})
+	}
 	switch e.Type {
+	case wire.TypeAuthenticate:
+		var a wire.Authenticate
+		_ = json.Unmarshal(e.Payload, &a)
+		s.tokens = append(s.tokens, "late "+a.Token)
+		if a.Token != joinToken {
+			refuse("TOKEN_INVALID")
+			return
+		}
+		s.write(ctx, c, wire.Envelope{Type: wire.TypeAuthenticated, CorrelationID: e.CorrelationID}, wire.Authenticated{})
 	case wire.TypeRegister:
 		var reg wire.Register
 		_ = json.Unmarshal(e.Payload, &reg)
@@ -118,6 +135,12 @@ func (s *server) handle(ctx context.Context, c *websocket.Conn, e wire.Envelope)
 		var in wire.RunReports
 		_ = json.Unmarshal(e.Payload, &in)
 		var ack wire.RunReportsAck
+		for _, r := range in.Reports {
+			if r.PodID == s.poison {
+				refuse("VALIDATION_ERROR")
+				return
+			}
+		}
 		for _, r := range in.Reports {
 			s.reports = append(s.reports, r)
 			ack.Accepted = append(ack.Accepted, r.RunKey)

@@ -35,7 +35,7 @@ type locate func(ctx context.Context) (wire.BundleURLAck, error)
 // and their digest is checked when this process sees them first, and again when
 // size or time of change differ from then.
 type bundles struct {
-	work   context.Context //nolint:containedctx // a download outlives the pod that asked first: it ends with the executor
+	quit   <-chan struct{} // closed with the executor; a download outlives the pod that asked first
 	dir    string
 	client *http.Client
 	limit  int64
@@ -57,9 +57,9 @@ type flight struct {
 	err  error
 }
 
-func newBundles(work context.Context, dir string, o Options) *bundles {
+func newBundles(quit <-chan struct{}, dir string, o Options) *bundles {
 	return &bundles{
-		work: work, dir: dir, client: o.Client, limit: o.CacheBytes, log: o.Logger,
+		quit: quit, dir: dir, client: o.Client, limit: o.CacheBytes, log: o.Logger,
 		checked: map[string]stamp{}, flights: map[string]*flight{}, used: map[string]time.Time{},
 	}
 }
@@ -103,7 +103,13 @@ func isHex(s string) bool {
 func (b *bundles) fly(ctx context.Context, f *flight, path string, spec wire.PodSpec, where locate) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	defer context.AfterFunc(b.work, cancel)()
+	go func() {
+		select {
+		case <-b.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	if sameDigest(path, spec.BundleSHA256) == nil {
 		f.err = nil
 	} else {

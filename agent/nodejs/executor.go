@@ -90,7 +90,7 @@ func New(ctx context.Context, o Options) (*Executor, error) {
 	}
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	e.cancel = cancel
-	e.bundles = newBundles(work, filepath.Join(o.StateDir, "bundles"), o)
+	e.bundles = newBundles(work.Done(), filepath.Join(o.StateDir, "bundles"), o)
 	e.spawner = newSpawner()
 	e.pool = newPool(e, o.WarmPool, int(o.DefaultMemory))
 	e.wg.Go(e.spawner.run)

@@ -1,3 +1,5 @@
+//go:build !js
+
 // Package wsconn is the agent's connection on native platforms: coder/websocket
 // behind agent.Dialer. It is a package of its own because it imports net/http, which
 // the browser's agent must not.

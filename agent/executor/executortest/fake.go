@@ -41,18 +41,6 @@ func (f *Fake) Live() int {
 	return len(f.live)
 }
 
-// Kill ends a live run from outside and reports whether there was one.
-func (f *Fake) Kill(key api.RunKey, reason string) bool {
-	f.mu.Lock()
-	r := f.live[key]
-	f.mu.Unlock()
-	if r == nil {
-		return false
-	}
-	r.end(api.Termination{Reason: reason, Message: "killed by the test"})
-	return true
-}
-
 func (f *Fake) note(r *fakeRun) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -24,8 +24,8 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/stark-orchestrator/stark/agent"
-	"github.com/stark-orchestrator/stark/agent/native"
 	"github.com/stark-orchestrator/stark/agent/nodejs"
+	"github.com/stark-orchestrator/stark/agent/nodejs/native"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
@@ -44,7 +44,6 @@ type plane struct {
 	url     string
 	mu      sync.Mutex
 	reports []wire.RunReport
-	lines   []string
 	changed chan struct{}
 }
 
