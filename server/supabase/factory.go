@@ -72,8 +72,8 @@ var sharedTransport = sync.OnceValue(func() http.RoundTripper {
 	}
 })
 
-// Auth makes a supabase-go client whose Auth half speaks under ctx, with the
-// key of the service or the public one.
+// Auth makes a supabase-go client whose Auth half speaks with the key of the
+// service or the public one. It needs the HTTPClient of the call.
 func (f *Factory) Auth(service bool) (*supa.Client, error) {
 	client, err := supa.NewClient(f.base.String(), f.key(service), nil)
 	if err != nil {
@@ -87,7 +87,7 @@ func (f *Factory) Auth(service bool) (*supa.Client, error) {
 // gotrue-go logout knows none and would end every session of the user.
 func (f *Factory) HTTPClient(ctx context.Context, scope string) http.Client {
 	return http.Client{
-		Transport:     &callTransport{ctx: func() context.Context { return ctx }, next: f.plain, dialect: AuthFault, scope: scope},
+		Transport:     bind(ctx, &callTransport{next: f.plain, dialect: AuthFault, scope: scope}),
 		CheckRedirect: refuseRedirect,
 		Timeout:       f.timeout,
 	}

@@ -1,4 +1,4 @@
-package supabase_test
+package supabase
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stark-orchestrator/stark/server/supabase"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
@@ -42,7 +41,7 @@ func TestAuthFault(t *testing.T) {
 		{502, `<html>Bad Gateway</html>`, fault.Unavailable},
 		{404, `404 page not found`, fault.Unavailable},
 	} {
-		got := supabase.AuthFault(c.status, []byte(c.body))
+		got := AuthFault(c.status, []byte(c.body))
 		if got.Code != c.want {
 			t.Errorf("%d %s: got %s, want %s", c.status, c.body, got.Code, c.want)
 		}
@@ -74,7 +73,7 @@ func TestStorageFault(t *testing.T) {
 		{404, `{"statusCode":404,"error":"Not Found","message":"Route not found"}`, fault.Unavailable},
 		{504, ``, fault.Unavailable},
 	} {
-		if got := supabase.StorageFault(c.status, []byte(c.body)); got.Code != c.want {
+		if got := StorageFault(c.status, []byte(c.body)); got.Code != c.want {
 			t.Errorf("%d %s: got %s, want %s", c.status, c.body, got.Code, c.want)
 		}
 	}
@@ -82,7 +81,7 @@ func TestStorageFault(t *testing.T) {
 
 func TestNewFactoryRefuses(t *testing.T) {
 	t.Parallel()
-	for _, c := range []supabase.Config{
+	for _, c := range []Config{
 		{URL: "", AnonKey: "a", ServiceKey: "s"},
 		{URL: "ftp://host", AnonKey: "a", ServiceKey: "s"},
 		{URL: "http://user:pw@host", AnonKey: "a", ServiceKey: "s"},
@@ -90,7 +89,7 @@ func TestNewFactoryRefuses(t *testing.T) {
 		{URL: "http://host", ServiceKey: "s"},
 		{URL: "http://host", AnonKey: "a"},
 	} {
-		if _, err := supabase.NewFactory(c); err == nil || strings.Contains(err.Error(), "pw") {
+		if _, err := NewFactory(c); err == nil || strings.Contains(err.Error(), "pw") {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
@@ -98,21 +97,21 @@ func TestNewFactoryRefuses(t *testing.T) {
 
 func TestFault(t *testing.T) {
 	t.Parallel()
-	if err := supabase.Fault(nil, "x"); err != nil {
+	if err := Fault(nil, "x"); err != nil {
 		t.Error(err)
 	}
-	if err := supabase.Fault(context.Canceled, "x"); !errors.Is(err, context.Canceled) {
+	if err := Fault(context.Canceled, "x"); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	if err := supabase.Fault(context.DeadlineExceeded, "x"); fault.CodeOf(err) != fault.Unavailable {
+	if err := Fault(context.DeadlineExceeded, "x"); fault.CodeOf(err) != fault.Unavailable {
 		t.Errorf("too slow: %v", err)
 	}
-	err := supabase.Fault(errors.New(`response status code 200: {"access_token":"leak"}`), "sign in")
+	err := Fault(errors.New(`response status code 200: {"access_token":"leak"}`), "sign in")
 	if fault.CodeOf(err) != fault.Unavailable || strings.Contains(err.Error(), "leak") {
 		t.Errorf("an answer that is not understood: %v", err)
 	}
 	h := http.Header{}
-	f, ferr := supabase.NewFactory(supabase.Config{URL: "http://host/", AnonKey: "anon", ServiceKey: "service"})
+	f, ferr := NewFactory(Config{URL: "http://host/", AnonKey: "anon", ServiceKey: "service"})
 	if ferr != nil {
 		t.Fatal(ferr)
 	}

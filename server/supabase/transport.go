@@ -18,7 +18,6 @@ import (
 // the libraries let through an error unharmed, since each of them parses
 // failures into something poorer.
 type callTransport struct {
-	ctx     func() context.Context // nil: the request's own
 	next    http.RoundTripper
 	dialect func(status int, body []byte) *fault.Error
 	scope   string // query parameter for /logout
@@ -27,15 +26,7 @@ type callTransport struct {
 
 // RoundTrip sends one request. Answers of 300 and above come back as errors.
 func (t *callTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx := req.Context()
-	if t.ctx != nil {
-		merged, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil) // the answer has been read by then
-		call := t.ctx()
-		defer context.AfterFunc(call, func() { cancel(context.Cause(call)) })()
-		ctx = merged
-	}
-	req = req.Clone(ctx)
+	req = req.Clone(req.Context())
 	if t.scope != "" && strings.HasSuffix(req.URL.Path, "/logout") {
 		query := req.URL.Query()
 		query.Set("scope", t.scope)
@@ -50,6 +41,23 @@ func (t *callTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	return t.settle(resp)
 }
+
+// bind gives a RoundTripper whose requests end with ctx as well as with their
+// own context, which gotrue-go leaves empty.
+func bind(ctx context.Context, next http.RoundTripper) http.RoundTripper {
+	return roundTrip(func(req *http.Request) (*http.Response, error) { //nolint:contextcheck // ctx is the caller's; the request's own is joined to it below
+		merged, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil) // the answer has been read by then
+		own := req.Context()
+		defer context.AfterFunc(own, func() { cancel(context.Cause(own)) })() //nolint:contextcheck // see above
+		return next.RoundTrip(req.Clone(merged))
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+// RoundTrip calls the function.
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // settle reads a small answer whole, so that a library that forgets to close the
 // body leaks nothing and none can read without bound.
