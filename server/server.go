@@ -148,7 +148,7 @@ func (s *Server) handler(base context.Context) (http.Handler, error) {
 			HeartbeatInterval: c.HeartbeatInterval, BundleURLTTL: c.BundleURLTTL, Origins: c.CORSOrigins,
 		},
 	})
-	return rest.New(rest.Deps{
+	return rest.New(rest.Deps{ //nolint:contextcheck // what its handlers use is the context of the request
 		DB: s.db, Auth: identity, Bundles: bundles, Verifier: verifier, Store: s.store, Logger: s.log,
 		WS: s.dispatcher, Logs: s.dispatcher, Metrics: registry, Ready: s.whyNot,
 		Config: rest.Config{
@@ -190,7 +190,7 @@ func (s *Server) serve(ctx, base context.Context, cancelBase context.CancelCause
 	s.notReady("the server is stopping")
 	s.stopTraffic(base)
 	abdicate()
-	<-leader
+	_ = <-leader // its end is what we asked for
 	cancelBase(errStopped)
 	err := parts.Wait()
 	s.log.InfoContext(ctx, "stopped")

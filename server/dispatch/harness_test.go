@@ -288,9 +288,9 @@ func (p *peer) expectClose() websocket.StatusCode {
 }
 
 // agent registers a node and takes the first complete set.
-func (r *rig) agent(t *testing.T, token string, runs ...wire.RunState) (*peer, wire.RunsSet) {
+func (r *rig) agent(t *testing.T, runs ...wire.RunState) (*peer, wire.RunsSet) {
 	t.Helper()
-	p := r.dial(t, token)
+	p := r.dial(t, credential)
 	p.expect(wire.TypeConnected, nil)
 	p.send(wire.TypeRegister, "r", aRegister(runs...))
 	p.expect(wire.TypeRegister+wire.AckSuffix, nil)

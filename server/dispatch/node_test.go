@@ -85,7 +85,7 @@ func TestHeartbeatsRenewTheLease(t *testing.T) {
 	t.Parallel()
 	db := newFakeDB()
 	r := newRig(t, db, dispatch.Config{})
-	p, _ := r.agent(t, credential)
+	p, _ := r.agent(t)
 	if ids := receive(t, db.leases, "the lease of the registration"); len(ids) != 1 || ids[0] != "n1" {
 		t.Errorf("got %v, want n1", ids)
 	}
@@ -102,7 +102,7 @@ func TestLostSocketMakesTheNodeSuspectAtOnce(t *testing.T) {
 	t.Parallel()
 	db := newFakeDB()
 	r := newRig(t, db, dispatch.Config{})
-	p, _ := r.agent(t, credential)
+	p, _ := r.agent(t)
 	cut := time.Now()
 	_ = p.conn.CloseNow()
 	if got := receive(t, db.statuses, "suspect"); got != (statusCall{"n1", api.NodeSuspect}) {
@@ -117,7 +117,7 @@ func TestUnregisterMakesTheNodeOffline(t *testing.T) {
 	t.Parallel()
 	db := newFakeDB()
 	r := newRig(t, db, dispatch.Config{})
-	p, _ := r.agent(t, credential)
+	p, _ := r.agent(t)
 	p.send(wire.TypeUnregister, "u", struct{}{})
 	p.expect(wire.TypeUnregister+wire.AckSuffix, nil)
 	_ = p.conn.CloseNow()
@@ -132,8 +132,8 @@ func TestNewerConnectionDisplacesTheOlder(t *testing.T) {
 	t.Parallel()
 	db := newFakeDB()
 	r := newRig(t, db, dispatch.Config{})
-	older, _ := r.agent(t, credential)
-	newer, _ := r.agent(t, credential)
+	older, _ := r.agent(t)
+	newer, _ := r.agent(t)
 	older.expect(wire.TypeDisconnect, nil)
 	if code := older.expectClose(); code != websocket.StatusPolicyViolation {
 		t.Errorf("got %d, want 1008", code)
@@ -154,7 +154,7 @@ func TestInventoryIsReported(t *testing.T) {
 	db := newFakeDB()
 	r := newRig(t, db, dispatch.Config{})
 	key := api.RunKey{PodID: podID, Incarnation: 1, Attempt: 2}
-	r.agent(t, credential, wire.RunState{RunKey: key, Status: api.RunRunning})
+	r.agent(t, wire.RunState{RunKey: key, Status: api.RunRunning})
 	got := receive(t, db.reports, "the inventory")
 	if len(got) != 1 || got[0].RunKey != key || !got[0].Ready {
 		t.Errorf("got %+v, want %+v ready", got, key)
@@ -175,7 +175,7 @@ func put(pods ...api.Pod) store.Batch {
 func TestDeltasFollowThePod(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, newFakeDB(), dispatch.Config{})
-	p, _ := r.agent(t, credential)
+	p, _ := r.agent(t)
 	r.store.Apply(put(podOn("n1", api.PodScheduled)))
 	var d wire.RunsDelta
 	e := p.expect(wire.TypeRunsDelta, &d)
@@ -202,7 +202,7 @@ func TestDeltasFollowThePod(t *testing.T) {
 func TestPodThatMovesAwayIsRemoved(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, newFakeDB(), dispatch.Config{})
-	p, _ := r.agent(t, credential)
+	p, _ := r.agent(t)
 	r.store.Apply(put(podOn("n1", api.PodRunning)))
 	p.expect(wire.TypeRunsDelta, nil)
 	moved := podOn("n2", api.PodScheduled)
@@ -224,7 +224,7 @@ func TestDeletedPodIsRemoved(t *testing.T) {
 	pending := podOn("n1", api.PodPending)
 	pending.NodeID = nil
 	r.store.Apply(put(pending)) // the read model lags: it has not seen the pod on a node
-	p, set := r.agent(t, credential)
+	p, set := r.agent(t)
 	if len(set.Runs) != 1 {
 		t.Fatalf("got %+v, want one run", set)
 	}
@@ -242,7 +242,7 @@ func TestLaggingReadModelDoesNotUndoTheSet(t *testing.T) {
 		return []wire.Assignment{{PodID: podID, Incarnation: 2, Desire: wire.DesireStop}}, nil
 	}
 	r := newRig(t, db, dispatch.Config{})
-	p, _ := r.agent(t, credential)
+	p, _ := r.agent(t)
 	r.store.Apply(put(podOn("n1", api.PodRunning))) // incarnation 1
 	same := podOn("n1", api.PodRunning)
 	same.Incarnation = 2

@@ -114,14 +114,12 @@ func (s *session) leaveWith(ctx context.Context, g goodbye) {
 }
 
 // enqueue hands a frame to the writer without waiting; a full queue ends the session.
-func (s *session) enqueue(frame []byte) bool {
+func (s *session) enqueue(frame []byte) {
 	select {
 	case s.out <- frame:
-		return true
 	default:
 		s.d.metrics.slow.Inc()
 		s.end(closeSlow, "the connection reads too slowly")
-		return false
 	}
 }
 
@@ -167,13 +165,13 @@ func encode(typ, correlation string, seq uint64, payload any) ([]byte, error) {
 }
 
 // send queues one frame.
-func (s *session) send(typ, correlation string, payload any) bool {
+func (s *session) send(typ, correlation string, payload any) {
 	frame, err := encode(typ, correlation, 0, payload)
 	if err != nil {
 		s.log.Error("a frame could not be encoded", slog.String("type", typ), slog.Any("error", err))
-		return false
+		return
 	}
-	return s.enqueue(frame)
+	s.enqueue(frame)
 }
 
 func (s *session) ack(e wire.Envelope, payload any) {

@@ -28,7 +28,7 @@ func TestReportsAreAcknowledgedByKey(t *testing.T) {
 		}
 		return []api.RunKey{rs[0].RunKey}, []wire.Refusal{{Key: rs[1].RunKey, Code: string(fault.Stale)}}, nil
 	}
-	p, _ := newRig(t, db, dispatch.Config{}).agent(t, credential)
+	p, _ := newRig(t, db, dispatch.Config{}).agent(t)
 	p.send(wire.TypeRunReport, "r", wire.RunReports{Reports: []wire.RunReport{aReport(1, api.RunRunning), aReport(2, api.RunExited)}})
 	var ack wire.RunReportsAck
 	e := p.expect(wire.TypeRunReport+wire.AckSuffix, &ack)
@@ -49,7 +49,7 @@ func TestReportsGatherWhileACommitRuns(t *testing.T) {
 		}
 		return keys, nil, nil
 	}
-	p, _ := newRig(t, db, dispatch.Config{}).agent(t, credential)
+	p, _ := newRig(t, db, dispatch.Config{}).agent(t)
 	p.send(wire.TypeRunReport, "1", wire.RunReports{Reports: []wire.RunReport{aReport(1, api.RunStarting)}})
 	receive(t, db.reports, "the first commit")
 	for i := range 5 {
@@ -69,7 +69,7 @@ func TestReportsGatherWhileACommitRuns(t *testing.T) {
 func TestReportsThatCannotBe(t *testing.T) {
 	t.Parallel()
 	db := newFakeDB()
-	p, _ := newRig(t, db, dispatch.Config{}).agent(t, credential)
+	p, _ := newRig(t, db, dispatch.Config{}).agent(t)
 	long := aReport(1, api.RunExited)
 	long.Termination = &api.Termination{LastOutput: string(make([]byte, api.MaxLastOutput+1))}
 	for _, r := range []wire.RunReport{aReport(1, api.RunLost), aReport(-1, api.RunRunning), {}, long} {
@@ -86,7 +86,7 @@ func TestFailedReportsAreToldWithoutDetails(t *testing.T) {
 	db.report = func(string, []wire.RunReport) ([]api.RunKey, []wire.Refusal, error) {
 		return nil, nil, errors.New("password=secret")
 	}
-	p, _ := newRig(t, db, dispatch.Config{}).agent(t, credential)
+	p, _ := newRig(t, db, dispatch.Config{}).agent(t)
 	p.send(wire.TypeRunReport, "r", wire.RunReports{Reports: []wire.RunReport{aReport(1, api.RunRunning)}})
 	var f wire.Failure
 	p.expect(wire.TypeRunReport+wire.ErrorSuffix, &f)
@@ -98,7 +98,7 @@ func TestFailedReportsAreToldWithoutDetails(t *testing.T) {
 func TestBundleURL(t *testing.T) {
 	t.Parallel()
 	db := newFakeDB()
-	p, _ := newRig(t, db, dispatch.Config{}).agent(t, credential)
+	p, _ := newRig(t, db, dispatch.Config{}).agent(t)
 	p.send(wire.TypeBundleURL, "b", wire.BundleURL{PodID: podID, Incarnation: 1})
 	var b wire.BundleURLAck
 	p.expect(wire.TypeBundleURL+wire.AckSuffix, &b)
@@ -115,7 +115,7 @@ func TestBundleOfAnotherNodeIsRefused(t *testing.T) {
 	t.Parallel()
 	db := newFakeDB()
 	db.bundle = func(string, string) (api.Pack, error) { return api.Pack{}, fault.New(fault.Forbidden, "not yours") }
-	p, _ := newRig(t, db, dispatch.Config{}).agent(t, credential)
+	p, _ := newRig(t, db, dispatch.Config{}).agent(t)
 	p.send(wire.TypeBundleURL, "b", wire.BundleURL{PodID: podID, Incarnation: 1})
 	if code := p.expectFailure(wire.TypeBundleURL + wire.ErrorSuffix); code != string(fault.Forbidden) {
 		t.Errorf("got %s, want FORBIDDEN", code)
@@ -136,7 +136,7 @@ func logs(ctx context.Context, r *rig, o wire.LogsOpen) (lines []api.LogLine, er
 func TestLogsAreRelayed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, newFakeDB(), dispatch.Config{})
-	p, _ := r.agent(t, credential)
+	p, _ := r.agent(t)
 	type outcome struct {
 		lines []api.LogLine
 		err   error
@@ -171,7 +171,7 @@ func TestLogsAreRelayed(t *testing.T) {
 func TestLogsEndWithTheirReader(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, newFakeDB(), dispatch.Config{})
-	p, _ := r.agent(t, credential)
+	p, _ := r.agent(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	got := make(chan error, 1)
 	go func() {
