@@ -52,13 +52,8 @@ type cluster struct {
 // start brings up a cluster that ends with the test.
 func start(t *testing.T, serverEnv ...string) *cluster {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "stark-cluster-")
+	hc, err := harness.Start(t.Context(), harness.Options{Stark: stark, Dir: t.TempDir(), ServerEnv: serverEnv})
 	if err != nil {
-		t.Fatal(err)
-	}
-	hc, err := harness.Start(t.Context(), harness.Options{Stark: stark, Dir: dir, ServerEnv: serverEnv})
-	if err != nil {
-		_ = os.RemoveAll(dir)
 		t.Fatal(err)
 	}
 	c := &cluster{Cluster: hc, t: t}
@@ -74,7 +69,6 @@ func start(t *testing.T, serverEnv ...string) *cluster {
 		if t.Failed() {
 			t.Logf("server:\n%s", c.Server.Output())
 		}
-		_ = os.RemoveAll(dir)
 	})
 	c.rewatch()
 	return c

@@ -26,15 +26,11 @@ import (
 	"github.com/stark-orchestrator/stark/supabase/migrate"
 )
 
-// coverDirEnv names the folder where binaries built for coverage write their
-// counters; without it the binaries are built plain.
-const coverDirEnv = "STARK_E2E_COVERDIR"
-
 // Build builds the stark binary into dir and gives its path.
 func Build(ctx context.Context, dir string) (string, error) {
 	path := filepath.Join(dir, "stark")
 	args := []string{"build", "-o", path}
-	if os.Getenv(coverDirEnv) != "" {
+	if coverDir() != "" {
 		args = append(args, "-cover", "-covermode=atomic", "-coverpkg=github.com/stark-orchestrator/stark/...")
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, "github.com/stark-orchestrator/stark/cli/cmd/stark")...)

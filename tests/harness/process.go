@@ -65,7 +65,7 @@ func environment() []string {
 			env = append(env, kv)
 		}
 	}
-	if dir := os.Getenv(coverDirEnv); dir != "" {
+	if dir := coverDir(); dir != "" {
 		env = append(env, "GOCOVERDIR="+dir)
 	}
 	return env

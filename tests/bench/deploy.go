@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/client"
+	"github.com/stark-orchestrator/stark/tests/harness"
+)
+
+// program is a pack of about 10 KB that is ready at once and stays.
+var program = `exports.default = async ({ signal, ready }) => {
+  ready();
+  await new Promise((done) => signal.addEventListener("abort", done));
+};
+// ` + strings.Repeat("x", 10<<10) + "\n"
+
+// waitLimit bounds each wait for one pod.
+const waitLimit = 30 * time.Second
+
+// bed is a cluster with one node and a watch.
+type bed struct {
+	*harness.Cluster
+	watch *harness.Watcher
+	agent *harness.Process
+}
+
+func (b *bench) bed(ctx context.Context, name string, agentArgs ...string) (*bed, error) {
+	c, err := harness.Start(ctx, harness.Options{Stark: b.stark, Dir: filepath.Join(b.dir, name), Durable: true})
+	if err != nil {
+		return nil, err
+	}
+	d := &bed{Cluster: c}
+	if d.watch, err = harness.Watch(ctx, c.Client.WebSocketURL(), c.Session.AccessToken); err != nil {
+		return d, err
+	}
+	args := append([]string{"--pods", "100", "--cpu", "16", "--memory", "64Gi"}, agentArgs...)
+	if d.agent, err = c.Agent(ctx, "bench", args...); err != nil {
+		return d, err
+	}
+	return d, d.nodeIs(ctx, api.NodeOnline)
+}
+
+func (d *bed) close(ctx context.Context) {
+	if d == nil {
+		return
+	}
+	if d.watch != nil {
+		d.watch.Close()
+	}
+	_ = d.Close(ctx)
+}
+
+func (d *bed) nodeIs(ctx context.Context, status api.NodeStatus) error {
+	ctx, stop := context.WithTimeout(ctx, waitLimit)
+	defer stop()
+	_, err := d.watch.WaitNode(ctx, "bench", "to be "+string(status), func(n api.Node) bool { return n.Status == status })
+	return err
+}
+
+func (d *bed) register(ctx context.Context, version, code string) error {
+	_, err := d.Client.CreatePack(ctx, api.CreatePackRequest{Name: "bench", Version: version, RuntimeTag: api.TagUniversal}, client.Bundle{
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(code)), nil }, Size: int64(len(code)),
+	})
+	return err
+}
+
+// deploy gives the time from the request to the moment the watch saw the pod running.
+func (d *bed) deploy(ctx context.Context, version string) (string, time.Duration, error) {
+	begin := time.Now()
+	pod, err := d.Client.CreatePod(ctx, api.CreatePodRequest{PackName: "bench", PackVersion: version})
+	if err != nil {
+		return "", 0, err
+	}
+	if err := d.podIs(ctx, pod.ID, api.PodRunning); err != nil {
+		return "", 0, err
+	}
+	return pod.ID, d.watch.FirstSeen(pod.ID, string(api.PodRunning)).Sub(begin), nil
+}
+
+func (d *bed) podIs(ctx context.Context, id string, status api.PodStatus) error {
+	ctx, stop := context.WithTimeout(ctx, waitLimit)
+	defer stop()
+	_, err := d.watch.WaitPod(ctx, id, "to be "+string(status), func(p api.Pod) bool { return p.Status == status })
+	return err
+}
+
+// stop gives the time from the request to the moment the watch saw the pod ended.
+func (d *bed) stop(ctx context.Context, id string) (time.Duration, error) {
+	begin := time.Now()
+	if _, _, err := d.Client.StopPod(ctx, id); err != nil {
+		return 0, err
+	}
+	if err := d.podIs(ctx, id, api.PodStopped); err != nil {
+		return 0, err
+	}
+	return d.watch.FirstSeen(id, string(api.PodStopped)).Sub(begin), nil
+}
+
+// settle gives the node time to fill its warm pool again.
+func settle(ctx context.Context) {
+	select {
+	case <-time.After(250 * time.Millisecond):
+	case <-ctx.Done():
+	}
+}
+
+func (b *bench) deploys(ctx context.Context) error {
+	if !b.wants("deploy.running", "deploy.running.cold", "deploy.burst50", "deploy.burst50.shared", "stop", "node.lost") {
+		return nil
+	}
+	d, err := b.bed(ctx, "deploy")
+	defer d.close(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.register(ctx, "1.0.0", program); err != nil {
+		return err
+	}
+	if err := b.single(ctx, d); err != nil {
+		return err
+	}
+	if err := b.cold(ctx, d); err != nil {
+		return err
+	}
+	for _, isolation := range []api.Isolation{api.IsolationProcess, api.IsolationShared} {
+		if err := b.burst(ctx, d, isolation); err != nil {
+			return err
+		}
+	}
+	return b.lost(ctx, d)
+}
+
+func (b *bench) single(ctx context.Context, d *bed) error {
+	var starts, stops []time.Duration
+	for i := range b.samples + 5 {
+		settle(ctx)
+		id, took, err := d.deploy(ctx, "1.0.0")
+		if err != nil {
+			return err
+		}
+		gone, err := d.stop(ctx, id)
+		if err != nil {
+			return err
+		}
+		if i >= 5 { // the first ones warm caches up
+			starts, stops = append(starts, took), append(stops, gone)
+		}
+	}
+	b.latencies("deploy.running", "1 node, 10 KB bundle cached, warm pool of 2", starts)
+	b.latencies("stop", "1 node, pack without stop handler", stops)
+	return nil
+}
+
+func (b *bench) cold(ctx context.Context, d *bed) error {
+	var samples []time.Duration
+	for i := range max(b.samples/4, 5) {
+		version := fmt.Sprintf("2.0.%d", i)
+		if err := d.register(ctx, version, fmt.Sprintf("// %d\n%s", i, program)); err != nil {
+			return err
+		}
+		settle(ctx)
+		id, took, err := d.deploy(ctx, version)
+		if err != nil {
+			return err
+		}
+		samples = append(samples, took)
+		if _, err := d.stop(ctx, id); err != nil {
+			return err
+		}
+	}
+	b.latencies("deploy.running.cold", "1 node, 10 KB bundle not on the node, warm pool of 2", samples)
+	return nil
+}
+
+func (b *bench) burst(ctx context.Context, d *bed, isolation api.Isolation) error {
+	const pods = 50
+	var samples []time.Duration
+	for range 3 {
+		settle(ctx)
+		begin := time.Now()
+		ids := make(chan string, pods)
+		errs := make(chan error, pods)
+		for range pods {
+			go func() {
+				p, err := d.Client.CreatePod(ctx, api.CreatePodRequest{PackName: "bench", PackVersion: "1.0.0", Isolation: isolation})
+				ids <- p.ID
+				errs <- err
+			}()
+		}
+		var all []string
+		for range pods {
+			if err := <-errs; err != nil {
+				return err
+			}
+			all = append(all, <-ids)
+		}
+		var last time.Time
+		for _, id := range all {
+			if err := d.podIs(ctx, id, api.PodRunning); err != nil {
+				return err
+			}
+			if at := d.watch.FirstSeen(id, string(api.PodRunning)); at.After(last) {
+				last = at
+			}
+		}
+		samples = append(samples, last.Sub(begin))
+		for _, id := range all {
+			if _, _, err := d.Client.StopPod(ctx, id); err != nil {
+				return err
+			}
+		}
+		for _, id := range all {
+			if err := d.podIs(ctx, id, api.PodStopped); err != nil {
+				return err
+			}
+		}
+	}
+	key := "deploy.burst50"
+	if isolation == api.IsolationShared {
+		key += ".shared"
+	}
+	b.median(key, "50 pods at once on 1 node, isolation "+string(isolation), samples)
+	return nil
+}
+
+// lost cuts the agent's socket by killing it, and waits for the watch to see it.
+func (b *bench) lost(ctx context.Context, d *bed) error {
+	var samples []time.Duration
+	for range 10 {
+		w, err := harness.Watch(ctx, d.Client.WebSocketURL(), d.Session.AccessToken)
+		if err != nil {
+			return err
+		}
+		wait, stop := context.WithTimeout(ctx, waitLimit)
+		begin := time.Now()
+		d.agent.Kill()
+		n, err := w.WaitNode(wait, "bench", "to leave online", func(n api.Node) bool { return n.Status != api.NodeOnline })
+		seen := w.FirstSeen(n.ID, string(n.Status))
+		stop()
+		w.Close()
+		if err != nil {
+			return err
+		}
+		samples = append(samples, seen.Sub(begin))
+		if d.agent, err = d.Agent(ctx, "bench"); err != nil {
+			return err
+		}
+		if err := d.nodeIs(ctx, api.NodeOnline); err != nil {
+			return err
+		}
+	}
+	b.latencies("node.lost", "agent killed", samples)
+	return nil
+}
+
+func (b *bench) noPool(ctx context.Context) error {
+	if !b.wants("deploy.running.nopool") {
+		return nil
+	}
+	d, err := b.bed(ctx, "nopool", "--warm-pool", "0")
+	defer d.close(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.register(ctx, "1.0.0", program); err != nil {
+		return err
+	}
+	var samples []time.Duration
+	for range max(b.samples/2, 5) {
+		settle(ctx)
+		id, took, err := d.deploy(ctx, "1.0.0")
+		if err != nil {
+			return err
+		}
+		samples = append(samples, took)
+		if _, err := d.stop(ctx, id); err != nil {
+			return err
+		}
+	}
+	b.latencies("deploy.running.nopool", "1 node, 10 KB bundle cached, warm pool off", samples)
+	return nil
+}

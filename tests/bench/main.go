@@ -1,0 +1,152 @@
+// Command bench measures Stark as a user would meet it: the real binary, its
+// server and agents as processes, real Node.js workers, and a real Postgres with
+// durable commits, all on this machine's loopback. It prints a table and writes
+// tests/bench/out/latest.json.
+//
+// usage: bench [-n samples] [-only key,...] [-out file]
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/stark-orchestrator/stark/tests/harness"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// figure is one measured row. Value is the p50 of a latency, or the figure itself.
+type figure struct {
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+	P50   float64 `json:"p50,omitempty"`
+	P99   float64 `json:"p99,omitempty"`
+	Setup string  `json:"setup"`
+}
+
+// row is one measurement: its key and what it should reach.
+type row struct {
+	key    string
+	target string
+}
+
+// rows are in the order in which they are printed.
+var rows = []row{
+	{"deploy.running", "p50 <= 20 ms, p99 <= 60 ms"},
+	{"deploy.running.nopool", "p50 <= 90 ms, p99 <= 180 ms"},
+	{"deploy.running.cold", "p50 <= 50 ms"},
+	{"deploy.burst50", "<= 1800 ms"},
+	{"deploy.burst50.shared", "<= 1100 ms"},
+	{"stop", "p50 <= 30 ms"},
+	{"node.lost", "p99 <= 250 ms"},
+	{"dev.ready.first", "<= 8000 ms"},
+	{"dev.ready", "<= 3000 ms"},
+	{"server.ready", "<= 1000 ms"},
+}
+
+type bench struct {
+	samples int
+	only    []string
+	stark   string
+	dir     string
+	figures map[string]figure
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	b := &bench{figures: map[string]figure{}}
+	flags.IntVar(&b.samples, "n", 100, "samples of each latency")
+	only := flags.String("only", "", "keys to measure, separated by commas; all if empty")
+	file := flags.String("out", "tests/bench/out/latest.json", "where the figures are written")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *only != "" {
+		b.only = strings.Split(*only, ",")
+	}
+	var err error
+	if b.dir, err = os.MkdirTemp("", "stark-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	if b.stark, err = harness.Build(ctx, b.dir); err != nil {
+		return err
+	}
+	for _, measure := range []func(context.Context) error{b.deploys, b.noPool, b.dev, b.serverReady} {
+		if err := measure(ctx); err != nil {
+			return err
+		}
+	}
+	return b.write(out, *file)
+}
+
+// wants reports whether any of the keys is to be measured.
+func (b *bench) wants(keys ...string) bool {
+	return len(b.only) == 0 || slices.ContainsFunc(keys, func(k string) bool { return slices.Contains(b.only, k) })
+}
+
+// latencies records a row by its samples.
+func (b *bench) latencies(key, setup string, samples []time.Duration) {
+	slices.Sort(samples)
+	at := func(q float64) float64 {
+		i := min(int(q*float64(len(samples))), len(samples)-1)
+		return float64(samples[i].Microseconds()) / 1000
+	}
+	b.figures[key] = figure{
+		Value: at(0.5), Unit: "ms", P50: at(0.5), P99: at(0.99),
+		Setup: fmt.Sprintf("%s; %d samples", setup, len(samples)),
+	}
+}
+
+// median records a row that is measured a few times only.
+func (b *bench) median(key, setup string, samples []time.Duration) {
+	slices.Sort(samples)
+	b.figures[key] = figure{
+		Value: float64(samples[len(samples)/2].Microseconds()) / 1000, Unit: "ms",
+		Setup: fmt.Sprintf("%s; median of %d", setup, len(samples)),
+	}
+}
+
+func (b *bench) write(out io.Writer, file string) error {
+	tw := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "key\tp50\tp99\ttarget\tsetup")
+	for _, r := range rows {
+		f, ok := b.figures[r.key]
+		if !ok {
+			continue
+		}
+		p99 := "-"
+		if f.P99 > 0 {
+			p99 = fmt.Sprintf("%.1f %s", f.P99, f.Unit)
+		}
+		fmt.Fprintf(tw, "%s\t%.1f %s\t%s\t%s\t%s\n", r.key, f.Value, f.Unit, p99, r.target, f.Setup)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(b.figures, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(data, '\n'), 0o644)
+}

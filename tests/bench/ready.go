@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/tests/harness"
+)
+
+// dev measures `stark dev --once` from the start of the process to its end,
+// which comes with the first log line of the sample pack, less the time to stop:
+// the step "ready" carries the time to the first line itself.
+func (b *bench) dev(ctx context.Context) error {
+	if !b.wants("dev.ready", "dev.ready.first") {
+		return nil
+	}
+	dir := filepath.Join(b.dir, "dev")
+	var later []time.Duration
+	for i := range 6 {
+		took, err := b.devOnce(ctx, dir)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			b.median("dev.ready.first", "stark dev, empty state folder, template of the database cached", []time.Duration{took})
+			continue
+		}
+		later = append(later, took)
+	}
+	b.median("dev.ready", "stark dev, second start", later)
+	return nil
+}
+
+func (b *bench) devOnce(ctx context.Context, dir string) (time.Duration, error) {
+	first := &firstReady{begin: time.Now()}
+	p, err := harness.Launch(harness.Spec{
+		Name: "dev", Path: b.stark, Dir: b.dir, Out: first,
+		Args: []string{"dev", "--json", "--once", "--dir", dir, "--port", "0", "--supabase-port", "0"},
+		Env:  []string{"STARK_HOME=" + filepath.Join(b.dir, "home")},
+	})
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		_ = p.Stop(waitLimit)
+		return 0, ctx.Err()
+	}
+	if first.took == 0 {
+		return 0, fmt.Errorf("stark dev never said that it was ready:\n%s", p.Output())
+	}
+	return first.took, nil
+}
+
+// serverReady measures the start of a server on a full database.
+func (b *bench) serverReady(ctx context.Context) error {
+	if !b.wants("server.ready") {
+		return nil
+	}
+	dir := filepath.Join(b.dir, "server")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	c, err := harness.Start(ctx, harness.Options{Stark: b.stark, Dir: dir, Durable: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close(ctx) }()
+	if err := fill(ctx, c.Stack.DBURL, c.Session.User.ID); err != nil {
+		return err
+	}
+	var samples []time.Duration
+	for range 5 {
+		if err := c.Server.Stop(waitLimit); err != nil {
+			return err
+		}
+		begin := time.Now()
+		if err := c.StartServer(ctx); err != nil {
+			return err
+		}
+		samples = append(samples, time.Since(begin))
+	}
+	b.median("server.ready", "process start to /ready, 1,000 nodes and 10,000 pods in the database", samples)
+	return nil
+}
+
+// fill writes 1,000 nodes and 10,000 ended pods straight into the tables.
+func fill(ctx context.Context, dbURL, owner string) error {
+	conn, err := pgx.Connect(ctx, dbURL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	for _, sql := range []string{
+		`insert into public.packs (id, name, version, runtime_tag, owner_id, status, bundle_sha256, bundle_size)
+		 values ('00000000-0000-4000-8000-000000000001', 'filler', '1.0.0', 'node', '` + owner + `', 'ready', repeat('a', 64), 1)`,
+		`insert into public.nodes (name, runtime_type, status, registered_by, shared, allocatable)
+		 select 'n' || i, 'node', 'offline', '` + owner + `', true, '{"cpu":4000,"memory":8192,"storage":10240,"pods":50}'
+		 from generate_series(1, 1000) i`,
+		`insert into public.pods (pack_id, created_by, status)
+		 select '00000000-0000-4000-8000-000000000001', '` + owner + `', 'pending' from generate_series(1, 10000)`,
+	} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("fill the database: %w", err)
+		}
+	}
+	return nil
+}
