@@ -105,7 +105,7 @@ func (s *Stack) start(ctx context.Context, o Options) error {
 	// Postgres takes the lock of the folder, so it comes before anything that writes there.
 	s.Postgres, err = pg.Start(ctx, pg.Options{
 		Dir: o.Dir, Port: o.DBPort, ExactPort: o.ExactPorts, Durable: o.Durable,
-		Prepare: o.Prepare, Key: o.TemplateKey, Logger: o.Logger,
+		Prepare: o.Prepare, Key: o.TemplateKey, Logger: o.Logger, Restart: true,
 	})
 	if err != nil {
 		return err
@@ -244,7 +244,8 @@ func (s *Stack) serve(ctx context.Context, listener net.Listener, handler http.H
 	})
 }
 
-// Done is closed when Postgres has ended, by Close or by itself.
+// Done is closed when Postgres has ended for good: by Close, or by itself so often that it was not started
+// again. A Postgres that is killed once comes back on the same port.
 func (s *Stack) Done() <-chan struct{} { return s.Postgres.Done() }
 
 // Close ends requests, services and Postgres, and gives the folder free. Requests under way may finish

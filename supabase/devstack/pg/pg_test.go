@@ -1,3 +1,5 @@
+//go:build unix
+
 package pg
 
 import (
@@ -52,8 +54,8 @@ func query(t *testing.T, s *Server, sql string) string {
 	return value
 }
 
-// keep writes the row that later starts look for.
-func keep(t *testing.T, s *Server) {
+// keepRow writes the row that later starts look for.
+func keepRow(t *testing.T, s *Server) {
 	t.Helper()
 	conn, err := s.Connect(t.Context(), "postgres", "postgres")
 	if err != nil {
@@ -156,7 +158,7 @@ func TestDataAndLockOverRestarts(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: t.TempDir(), Durable: true}
 	first := start(t, o)
-	keep(t, first)
+	keepRow(t, first)
 	_, err := Start(t.Context(), o)
 	var locked *LockedError
 	if !errors.As(err, &locked) {
@@ -183,7 +185,7 @@ func TestKilledServerComesBack(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: t.TempDir()}
 	first := start(t, o)
-	keep(t, first)
+	keepRow(t, first)
 	if err := syscall.Kill(first.PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -195,6 +197,52 @@ func TestKilledServerComesBack(t *testing.T) {
 	}
 }
 
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{Restart: true})
+	keepRow(t, s)
+	for range 2 {
+		old := s.PID()
+		if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		for s.PID() == old {
+			if err := pause(ctx, 10*time.Millisecond); err != nil {
+				t.Fatal("the server does not come back")
+			}
+		}
+		if got := query(t, s, "select x::text from public.kept"); got != "42" {
+			t.Errorf("kept = %q, want 42", got)
+		}
+	}
+	stop(t, s)
+	waitGone(t, s)
+}
+
+func TestRestartGivesUp(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{Restart: true})
+	for range restartMost + 1 {
+		old := s.PID()
+		_ = syscall.Kill(old, syscall.SIGKILL)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		for s.PID() == old {
+			select {
+			case <-s.Done():
+				return
+			default:
+			}
+			if err := pause(ctx, 10*time.Millisecond); err != nil {
+				t.Fatal("the server neither comes back nor gives up")
+			}
+		}
+	}
+	waitGone(t, s)
+}
+
 // TestKilledParent plays both parts: started anew with a folder in its environment it starts a server there
 // and waits to be killed.
 func TestKilledParent(t *testing.T) {
@@ -204,7 +252,7 @@ func TestKilledParent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		keep(t, s)
+		keepRow(t, s)
 		fmt.Fprintln(os.Stdout, "ready")
 		<-s.Done()
 		return
@@ -252,7 +300,7 @@ func TestAClosedFolderGetsItsDataElsewhere(t *testing.T) {
 	if err != nil || strings.TrimSpace(string(recorded)) != home {
 		t.Errorf("recorded %q, %v; want %s", recorded, err, home)
 	}
-	keep(t, first)
+	keepRow(t, first)
 	stop(t, first)
 	if got := query(t, start(t, o), "select x::text from public.kept"); got != "42" {
 		t.Errorf("kept = %q, want 42", got)
