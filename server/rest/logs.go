@@ -35,7 +35,9 @@ func (s *server) podLogs(c *gin.Context) {
 	var pod api.Pod
 	if err == nil {
 		lookup, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
-		pod, err = s.DB.GetPod(lookup, callerFrom(ctx).Identity, open.PodID)
+		var one onePod
+		one, err = s.getPod(lookup, callerFrom(ctx), &IDInput{ID: open.PodID})
+		pod = one.Pod
 		cancel()
 	}
 	if err != nil {

@@ -116,6 +116,9 @@ func (s *server) listNodes(ctx context.Context, who caller, in *listNodesInput) 
 	}
 	page, err := s.DB.ListNodes(ctx, who.Identity, q)
 	if err != nil {
+		page, err = remembered(s, who, err, func() (api.Page[api.Node], error) { return s.recallNodes(who, q) })
+	}
+	if err != nil {
 		return nodeList{}, err
 	}
 	for i := range page.Items {
@@ -129,7 +132,11 @@ func (s *server) getNode(ctx context.Context, who caller, in *IDInput) (oneNode,
 	if err != nil {
 		return oneNode{}, err
 	}
-	return s.nodeAnswer(s.DB.GetNode(ctx, who.Identity, id))
+	node, err := s.DB.GetNode(ctx, who.Identity, id)
+	if err != nil {
+		node, err = remembered(s, who, err, func() (api.Node, error) { return find(s.Store.Nodes, id, seesNode(who)) })
+	}
+	return s.nodeAnswer(node, err)
 }
 
 func (s *server) getNodeByName(ctx context.Context, who caller, in *nodeNameInput) (oneNode, error) {

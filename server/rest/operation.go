@@ -46,6 +46,7 @@ type operation struct {
 
 type output[T any] struct {
 	Status int
+	Stale  string `header:"X-Stark-Stale" doc:"true when the database is away and this is what the server remembers"`
 	Body   Envelope[T]
 }
 
@@ -56,11 +57,16 @@ func register[I, T any](s *server, o operation, h func(context.Context, caller, 
 		o.status = http.StatusOK
 	}
 	huma.Register(s.api, s.describe(o), func(ctx context.Context, in *I) (*output[T], error) {
-		data, err := h(ctx, callerFrom(ctx), in)
+		who := callerFrom(ctx)
+		data, err := h(ctx, who, in)
 		if err != nil {
 			return nil, s.fail(ctx, err)
 		}
-		return &output[T]{Status: o.status, Body: Envelope[T]{Success: true, Data: data}}, nil
+		out := &output[T]{Status: o.status, Body: Envelope[T]{Success: true, Data: data}}
+		if who.stale != nil && *who.stale {
+			out.Stale = "true"
+		}
+		return out, nil
 	})
 }
 

@@ -82,6 +82,9 @@ func (s *server) listPacks(ctx context.Context, who caller, in *listPacksInput) 
 	}
 	page, err := s.DB.ListPacks(ctx, who.Identity, q)
 	if err != nil {
+		page, err = remembered(s, who, err, func() (api.Page[api.Pack], error) { return s.recallPacks(who, q) })
+	}
+	if err != nil {
 		return packList{}, err
 	}
 	for i := range page.Items {
@@ -95,7 +98,11 @@ func (s *server) getPack(ctx context.Context, who caller, in *IDInput) (onePack,
 	if err != nil {
 		return onePack{}, err
 	}
-	return packAnswer(s.DB.GetPack(ctx, who.Identity, id))
+	pack, err := s.DB.GetPack(ctx, who.Identity, id)
+	if err != nil {
+		pack, err = remembered(s, who, err, func() (api.Pack, error) { return find(s.Store.Packs, id, seesPack(who)) })
+	}
+	return packAnswer(pack, err)
 }
 
 func (s *server) packVersions(ctx context.Context, who caller, in *packNameInput) (packVersions, error) {

@@ -117,6 +117,9 @@ func (s *server) listPods(ctx context.Context, who caller, in *listPodsInput) (p
 	}
 	page, err := s.DB.ListPods(ctx, who.Identity, q)
 	if err != nil {
+		page, err = remembered(s, who, err, func() (api.Page[api.Pod], error) { return s.recallPods(who, q) })
+	}
+	if err != nil {
 		return podList{}, err
 	}
 	for i := range page.Items {
@@ -130,7 +133,11 @@ func (s *server) getPod(ctx context.Context, who caller, in *IDInput) (onePod, e
 	if err != nil {
 		return onePod{}, err
 	}
-	return podAnswer(s.DB.GetPod(ctx, who.Identity, id))
+	pod, err := s.DB.GetPod(ctx, who.Identity, id)
+	if err != nil {
+		pod, err = remembered(s, who, err, func() (api.Pod, error) { return find(s.Store.Pods, id, s.seesPod(who)) })
+	}
+	return podAnswer(pod, err)
 }
 
 func (s *server) getPodStatus(ctx context.Context, who caller, in *IDInput) (onePodStatus, error) {

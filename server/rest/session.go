@@ -22,6 +22,7 @@ type session struct {
 type caller struct {
 	access.Identity
 	token string // for calls on the user's behalf; never logged
+	stale *bool  // set by handlers that answer from the read model
 }
 
 type callerKey struct{}
@@ -90,7 +91,7 @@ func (s *server) callerOf(c *gin.Context) (caller, error) {
 		return caller{}, fault.New(fault.UserNotFound, "the user of this token does not exist any more")
 	}
 	sess.identity.Roles = roles
-	return caller{Identity: sess.identity, token: sess.token}, nil
+	return caller{Identity: sess.identity, token: sess.token, stale: new(bool)}, nil
 }
 
 // permit says no with what would be needed.
