@@ -27,8 +27,8 @@ const closeTimeout = 10 * time.Second
 // Executor and, when nil, Allocatable are filled in here.
 type Config struct {
 	agent.Config
-	StateDir string // identity, bundles and folders of pods
-	Node     nodejs.Options
+	StateDir string         // identity, bundles and folders of pods
+	Node     nodejs.Options // its StateDir is set here; WarmPool is off unless it is given
 }
 
 // Agent is an agent with everything that belongs to it.

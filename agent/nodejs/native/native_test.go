@@ -91,7 +91,7 @@ func (p *plane) serve(w http.ResponseWriter, r *http.Request) {
 			}}})
 			say(wire.Envelope{Type: wire.TypeLogsOpen}, wire.LogsOpen{StreamID: "s", PodID: "p1", Tail: -1, Follow: true})
 		case wire.TypeBundleURL:
-			say(ack, wire.BundleURLAck{URL: p.url + "/bundle"})
+			say(ack, wire.BundleURLAck{URL: "http://" + r.Host + "/bundle"})
 		case wire.TypeHeartbeat:
 			say(ack, wire.HeartbeatAck{})
 		case wire.TypeRunReport:
