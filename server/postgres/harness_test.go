@@ -67,15 +67,16 @@ func value[T any](t testing.TB, w *world, sql string, args ...any) T {
 	return v
 }
 
-// user makes an account with a role beside viewer.
-func (w *world) user(t testing.TB, role api.Role) access.Identity {
+// user makes an account with roles beside viewer.
+func (w *world) user(t testing.TB, roles ...api.Role) access.Identity {
 	t.Helper()
 	id := api.NewID()
 	w.exec(t, `insert into auth.users (id, email, raw_user_meta_data) values ($1, $2, '{"display_name":"Somebody"}')`, id, id+"@example.com")
-	if role != api.RoleViewer {
-		w.exec(t, "insert into public.user_roles (user_id, role) values ($1, $2::text::public.stark_role)", id, string(role))
+	for _, role := range roles {
+		w.exec(t, `insert into public.user_roles (user_id, role) values ($1, $2::text::public.stark_role)
+			on conflict do nothing`, id, string(role))
 	}
-	return access.Identity{UserID: id, Email: id + "@example.com", Roles: []api.Role{api.RoleViewer, role}}
+	return access.Identity{UserID: id, Email: id + "@example.com", Roles: append([]api.Role{api.RoleViewer}, roles...)}
 }
 
 // pack makes a ready pack.

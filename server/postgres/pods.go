@@ -48,6 +48,9 @@ func (db *DB) ListPods(ctx context.Context, id access.Identity, q api.PodQuery) 
 	})
 }
 
+// endedSQL lists the terminal statuses.
+const endedSQL = "('succeeded', 'stopped', 'failed', 'evicted')"
+
 // StopPod is DELETE: a live pod is asked to stop, an ended one is purged.
 // Asking again changes nothing.
 func (db *DB) StopPod(ctx context.Context, id access.Identity, podID string) (pod api.Pod, purged bool, err error) {
@@ -59,9 +62,9 @@ func (db *DB) StopPod(ctx context.Context, id access.Identity, podID string) (po
 	err = db.writeAs(ctx, "stop pod", id, func(b *pgx.Batch) {
 		b.Queue("select exists (select from public.pods where id = $1)", podID).Query(one(&seen, scanBool))
 		// First the purge: what the second statement ends at once must stay readable.
-		b.Queue("delete from public.pods p where p.id = $1 and stark.is_terminal(p.status) returning "+podColumns, podID).
+		b.Queue("delete from public.pods p where p.id = $1 and p.status in "+endedSQL+" returning "+podColumns, podID).
 			Query(all(&deleted, scanPod))
-		b.Queue("update public.pods p set stop_requested_at = now() where p.id = $1 and not stark.is_terminal(p.status) returning "+podColumns, podID).
+		b.Queue("update public.pods p set stop_requested_at = now() where p.id = $1 and p.status not in "+endedSQL+" returning "+podColumns, podID).
 			Query(all(&stopped, scanPod))
 	})
 	switch {
