@@ -69,7 +69,7 @@ func CheckQuota(n api.Namespace, r api.Resources) error {
 
 // ApplyLimitRange fills in what a pod leaves open: from the namespace's limit
 // range, then from the cluster's configuration. A limit alone also sets the
-// request, and a request never exceeds a limit that was only defaulted. It fails
+// request, and a limit that was only defaulted is raised to the request. It fails
 // with VALIDATION_ERROR where a figure lies outside the range or a request is
 // above its own limit.
 func ApplyLimitRange(lr *api.LimitRange, c api.ClusterConfig, requests, limits *api.ResourceInput) (api.Resources, api.Resources, error) {
