@@ -96,13 +96,14 @@ func jitter(d time.Duration) time.Duration {
 func (a *Agent) serve(ctx context.Context, id identity) (_ identity, registered bool, _ error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	kept := id // a refusal may pass: the credential is given up only for a new one
 	s, connected, over, err := a.open(ctx, token(id, a.cfg.Token))
 	if a.fallsBack(ctx, id, err) {
 		id = identity{}
 		s, connected, over, err = a.open(ctx, a.cfg.Token)
 	}
 	if err != nil {
-		return id, false, err
+		return kept, false, err
 	}
 	defer func() {
 		a.link.set(nil)
@@ -112,12 +113,12 @@ func (a *Agent) serve(ctx context.Context, id identity) (_ identity, registered 
 	}()
 	if connected.RequiresAuth {
 		if id, err = a.authenticate(ctx, s, id); err != nil {
-			return id, false, err
+			return kept, false, err
 		}
 	}
 	interval, id, err := a.register(ctx, s, id)
 	if err != nil {
-		return id, false, err
+		return kept, false, err
 	}
 	a.link.set(s)
 	a.registeredOnce.Do(func() { close(a.registered) })
