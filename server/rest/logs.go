@@ -145,6 +145,7 @@ func (s *server) streamLogs(c *gin.Context, chunks iter.Seq2[wire.LogsChunk, err
 		}
 	}
 	if !started {
+		s.writeWithin(c, writeTimeout)
 		logHeaders(c)
 	}
 }
@@ -157,6 +158,7 @@ func logHeaders(c *gin.Context) {
 }
 
 func (s *server) endLogs(c *gin.Context, enc *json.Encoder, started bool, err error) {
+	s.writeWithin(c, writeTimeout)
 	switch {
 	case errors.Is(c.Request.Context().Err(), context.Canceled): // the reader has gone
 	case !started:

@@ -30,6 +30,8 @@ func (s *server) correlate(c *gin.Context) {
 	}
 	c.Header(headerCorrelation, id)
 	c.Request = c.Request.WithContext(logging.WithCorrelationID(c.Request.Context(), id))
+	// A write deadline outlives its request on a kept connection: each sets its own.
+	s.writeWithin(c, s.config.RequestTimeout)
 	c.Next()
 }
 
@@ -125,12 +127,20 @@ func (s *server) media(c *gin.Context) {
 func (s *server) deadline(c *gin.Context, d time.Duration) context.CancelFunc {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), d)
 	c.Request = c.Request.WithContext(ctx)
-	rc := http.NewResponseController(c.Writer)
-	const slack = 10 * time.Second // the answer to a request that ran out of time
-	if err := errors.Join(rc.SetReadDeadline(time.Now().Add(d)), rc.SetWriteDeadline(time.Now().Add(d+slack))); err != nil {
+	if err := http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(d)); err != nil {
 		s.log.DebugContext(ctx, "connection takes no deadline", slog.Any("error", err))
 	}
+	s.writeWithin(c, d)
 	return cancel
+}
+
+// writeWithin bounds the time in which an answer may leave, with something to
+// spare for the answer to a request that ran out of time.
+func (s *server) writeWithin(c *gin.Context, d time.Duration) {
+	const slack = 10 * time.Second
+	if err := http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(d + slack)); err != nil {
+		s.log.DebugContext(c.Request.Context(), "connection takes no deadline", slog.Any("error", err))
+	}
 }
 
 // intParam reads a whole number of a plain gin handler's query.
