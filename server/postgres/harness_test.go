@@ -171,6 +171,7 @@ func until(t testing.TB, s *store.Store, what string, holds func() bool) {
 	defer cancel()
 	pods, nodes, others := s.Pods.Notify(ctx), s.Nodes.Notify(ctx), s.Namespaces.Notify(ctx)
 	users, members := s.Users.Notify(ctx), s.Members.Notify(ctx)
+	classes, configs := s.PriorityClasses.Notify(ctx), s.Configs.Notify(ctx)
 	for !holds() {
 		select {
 		case <-pods:
@@ -178,6 +179,8 @@ func until(t testing.TB, s *store.Store, what string, holds func() bool) {
 		case <-others:
 		case <-users:
 		case <-members:
+		case <-classes:
+		case <-configs:
 		case <-ctx.Done():
 			t.Fatalf("waited in vain: %s", what)
 		}

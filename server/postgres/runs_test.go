@@ -223,3 +223,7 @@ func TestBindRefusesWhatCameTooLate(t *testing.T) {
 }
 
 var _ scheduler.Binder = (*postgres.DB)(nil)
+
+func runningReport(b *bound) wire.RunReport {
+	return wire.RunReport{RunKey: b.key(1), Status: api.RunRunning, Ready: true}
+}
