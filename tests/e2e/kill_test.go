@@ -8,8 +8,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 // running starts pods and waits until they run.
@@ -94,25 +96,38 @@ func TestAKilledPostgresLosesNothing(t *testing.T) {
 	if err := syscall.Kill(c.Stack.Postgres.PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithTimeout(t.Context(), patience)
-	defer stop()
-	if err := c.Stack.Close(ctx); err != nil {
-		t.Logf("close the stack after its Postgres was killed: %v", err)
-	}
-	if err := c.RestartStack(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.WaitReady(ctx); err != nil {
-		t.Fatal(err)
-	}
-	c.rewatch()
+	// The stack starts Postgres again; until then writes are refused as a whole.
+	late := c.podAsSoonAsPossible("steady")
 	for _, p := range pods {
 		after := c.waitStatus(p.ID, api.PodRunning)
 		if after.Restarts != 0 || c.attempts(p.ID) != 1 {
 			t.Errorf("pod %s was started again: %d restarts", p.ID, after.Restarts)
 		}
 	}
-	c.waitStatus(c.pod("steady").ID, api.PodRunning)
+	c.waitStatus(late.ID, api.PodRunning)
+}
+
+// podAsSoonAsPossible asks for a pod until the database is back.
+func (c *cluster) podAsSoonAsPossible(name string) api.Pod {
+	c.t.Helper()
+	ctx, stop := context.WithTimeout(c.t.Context(), patience)
+	defer stop()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		p, err := c.Client.CreatePod(ctx, api.CreatePodRequest{PackName: name})
+		if err == nil {
+			return p
+		}
+		if !fault.Retryable(err) {
+			c.t.Fatalf("while Postgres is away: %v, want an error that may be retried", err)
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			c.t.Fatalf("the database did not come back: %v", err)
+		}
+	}
 }
 
 func TestAKilledHostIsThatPodsOwnFailure(t *testing.T) {

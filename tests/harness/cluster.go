@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -63,23 +62,22 @@ type Cluster struct {
 	Client  *client.Client // signed in as the admin
 	Session api.Session
 
-	stackOptions devstack.Options
-	serverEnv    []string
-	agents       []*Process
+	serverEnv []string
+	agents    []*Process
 }
 
 // Start brings up the stack and a server, and makes the first admin.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
 	c := &Cluster{Stark: o.Stark, Dir: o.Dir}
-	c.stackOptions = devstack.Options{
+	var err error
+	c.Stack, err = devstack.Start(ctx, devstack.Options{
 		Dir:         filepath.Join(o.Dir, "stack"),
 		Logger:      slog.New(slog.DiscardHandler),
 		Prepare:     prepare,
 		TemplateKey: migrate.Digest(),
 		Durable:     o.Durable,
-	}
-	var err error
-	if c.Stack, err = devstack.Start(ctx, c.stackOptions); err != nil {
+	})
+	if err != nil {
 		return nil, fmt.Errorf("start the stack: %w", err)
 	}
 	port, err := freePort(ctx)
@@ -183,16 +181,6 @@ func (c *Cluster) User(ctx context.Context, email string, roles ...api.Role) (*c
 	return cl, session, err
 }
 
-// RestartStack starts the stack again on its data, after it was ended.
-func (c *Cluster) RestartStack(ctx context.Context) error {
-	o := c.stackOptions
-	o.ExactPorts = true
-	o.Port, o.DBPort = portOf(c.Stack.URL), portOf(c.Stack.DBURL)
-	var err error
-	c.Stack, err = devstack.Start(ctx, o)
-	return err
-}
-
 // env gives a process of this cluster a state folder of its own.
 func (c *Cluster) env(more ...string) []string {
 	return append([]string{"STARK_HOME=" + filepath.Join(c.Dir, "home"), "NO_COLOR=1"}, more...)
@@ -258,13 +246,4 @@ func freePort(ctx context.Context) (int, error) {
 	}
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
-func portOf(address string) int {
-	u, err := url.Parse(address)
-	if err != nil {
-		return 0
-	}
-	port, _ := strconv.Atoi(u.Port())
-	return port
 }
