@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/stark-orchestrator/stark/agent"
 	"github.com/stark-orchestrator/stark/agent/filestate"
 	"github.com/stark-orchestrator/stark/agent/nodejs"
+	"github.com/stark-orchestrator/stark/agent/nodejs/native"
 	"github.com/stark-orchestrator/stark/agent/wsconn"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
@@ -27,7 +29,7 @@ type NodeOptions struct {
 	Labels      map[string]string
 	Taints      []api.Taint
 	Namespaces  []string
-	Allocatable *api.Capacity
+	Allocatable api.Capacity // figures that are 0 are taken from this machine
 	Version     string
 	Leave       bool // take the node out of the cluster at the end
 	Logger      *slog.Logger
@@ -64,7 +66,7 @@ func NewNode(ctx context.Context, exec *nodejs.Executor, o NodeOptions) (*Node, 
 	}
 	a, err := agent.New(agent.Config{
 		URL: o.URL, Name: o.Name, Token: o.Token, RuntimeType: api.RuntimeNode,
-		Labels: o.Labels, Taints: o.Taints, Namespaces: o.Namespaces, Allocatable: o.Allocatable,
+		Labels: o.Labels, Taints: o.Taints, Namespaces: o.Namespaces, Allocatable: new(capacity(o.Allocatable)),
 		Version: o.Version, Leave: o.Leave,
 		Executor: exec, State: state, Dialer: wsconn.Dialer{}, Logger: o.Logger,
 	})
@@ -72,6 +74,17 @@ func NewNode(ctx context.Context, exec *nodejs.Executor, o NodeOptions) (*Node, 
 		return nil, errors.Join(err, closeRuntime(ctx, exec), state.Close())
 	}
 	return &Node{agent: a, exec: exec, state: state}, nil
+}
+
+// capacity offers what the machine has where nothing else was asked for.
+func capacity(wished api.Capacity) api.Capacity {
+	own := native.Capacity()
+	return api.Capacity{
+		CPU:     cmp.Or(wished.CPU, own.CPU),
+		Memory:  cmp.Or(wished.Memory, own.Memory),
+		Storage: cmp.Or(wished.Storage, own.Storage),
+		Pods:    cmp.Or(wished.Pods, own.Pods),
+	}
 }
 
 // Run works until ctx ends, then stops all pods with their grace periods.
