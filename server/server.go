@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -172,16 +173,17 @@ func (s *Server) serve(ctx, base context.Context, cancelBase context.CancelCause
 	lead, abdicate := context.WithCancel(base)
 	defer abdicate()
 	parts, failed := errgroup.WithContext(base) // the feed, the dispatcher and the socket
-	leader := make(chan error, 1)
+	var loops sync.WaitGroup // the leader's
 	parts.Go(func() error { return s.db.Feed(base, s.store.Apply) })
 	parts.Go(func() error { return s.dispatcher.Run(base) })
 	parts.Go(func() error { return s.http.Serve(listener) })
 	parts.Go(func() error { return s.greet(base) })
-	go func() {
-		leader <- control.Run(lead, control.Deps{
+	loops.Go(func() {
+		err := control.Run(lead, control.Deps{
 			Leader: s.db, Binder: s.db, Upkeep: upkeep{s.db}, Store: s.store, Logger: s.log,
 		})
-	}()
+		s.log.DebugContext(base, "the leader's loops have ended", slog.Any("error", err))
+	})
 	s.log.InfoContext(ctx, "listening", slog.String("url", s.URL()), slog.Any("config", s.config))
 	select {
 	case <-ctx.Done():
@@ -190,7 +192,7 @@ func (s *Server) serve(ctx, base context.Context, cancelBase context.CancelCause
 	s.notReady("the server is stopping")
 	s.stopTraffic(base)
 	abdicate()
-	_ = <-leader // its end is what we asked for
+	loops.Wait()
 	cancelBase(errStopped)
 	err := parts.Wait()
 	s.log.InfoContext(ctx, "stopped")

@@ -171,16 +171,12 @@ func await[T any](s *socket, typ string, ok func(T) bool) T {
 	}
 }
 
-func awaitPod(s *socket, status api.PodStatus) api.Pod {
+func awaitPod(s *socket, status api.PodStatus) {
 	s.t.Helper()
-	var p api.Pod
 	await(s, wire.TypeEvent, func(e wire.Event) bool {
-		if err := json.Unmarshal(e.Object, &p); err != nil {
-			s.t.Fatal(err)
-		}
-		return p.Status == status
+		var p api.Pod
+		return json.Unmarshal(e.Object, &p) == nil && p.Status == status
 	})
-	return p
 }
 
 const bundle = `module.exports.default = async () => {}`
