@@ -173,7 +173,7 @@ func (s *Server) serve(ctx, base context.Context, cancelBase context.CancelCause
 	lead, abdicate := context.WithCancel(base)
 	defer abdicate()
 	parts, failed := errgroup.WithContext(base) // the feed, the dispatcher and the socket
-	var loops sync.WaitGroup // the leader's
+	var loops sync.WaitGroup                    // the leader's
 	parts.Go(func() error { return s.db.Feed(base, s.store.Apply) })
 	parts.Go(func() error { return s.dispatcher.Run(base) })
 	parts.Go(func() error { return s.http.Serve(listener) })
