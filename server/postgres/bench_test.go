@@ -12,18 +12,19 @@ import (
 )
 
 // benchWorld has room for many pods.
-func benchWorld(b *testing.B) (*world, func() api.CreatePodRequest, func(context.Context) (api.Pod, error)) {
+func benchWorld(b *testing.B) (*world, func(context.Context) (api.Pod, error)) {
 	b.Helper()
 	w := newWorld(b)
 	w.exec(b, "update public.cluster_config set max_total_pods = 100000000")
 	ann := w.user(b, api.RoleOperator, api.RoleDeveloper)
 	k := w.pack(b, ann, "hello", "1.0.0")
-	request := func() api.CreatePodRequest { return api.CreatePodRequest{PackID: k.ID} }
-	return w, request, func(ctx context.Context) (api.Pod, error) { return w.CreatePod(ctx, ann, request()) }
+	return w, func(ctx context.Context) (api.Pod, error) {
+		return w.CreatePod(ctx, ann, api.CreatePodRequest{PackID: k.ID})
+	}
 }
 
 func BenchmarkCreatePod(b *testing.B) {
-	_, _, create := benchWorld(b)
+	_, create := benchWorld(b)
 	b.SetParallelism(32)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -37,7 +38,7 @@ func BenchmarkCreatePod(b *testing.B) {
 
 func BenchmarkBind1000(b *testing.B) {
 	const pods = 1000
-	w, _, create := benchWorld(b)
+	w, create := benchWorld(b)
 	ann := w.user(b, api.RoleOperator)
 	n := w.node(b, ann, "n1").Node
 	p, err := create(b.Context())
@@ -76,7 +77,7 @@ func BenchmarkBind1000(b *testing.B) {
 // BenchmarkFeedLag measures from before a commit of another server to its row in
 // the read model.
 func BenchmarkFeedLag(b *testing.B) {
-	w, _, create := benchWorld(b)
+	w, create := benchWorld(b)
 	s := feed(b, open(b, postgres.Config{URL: w.at.URL}))
 	events := s.Pods.Notify(b.Context())
 	var worst atomic.Int64

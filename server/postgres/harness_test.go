@@ -25,102 +25,102 @@ type world struct {
 	conn *pgx.Conn // as the superuser, for setting things up and looking at them
 }
 
-func newWorld(t testing.TB) *world {
-	t.Helper()
-	at := postgrestest.New(t)
-	return &world{DB: open(t, postgres.Config{URL: at.URL}), at: at, conn: connect(t, at.Superuser)}
+func newWorld(tb testing.TB) *world {
+	tb.Helper()
+	at := postgrestest.New(tb)
+	return &world{DB: open(tb, postgres.Config{URL: at.URL}), at: at, conn: connect(tb, at.Superuser)}
 }
 
-func open(t testing.TB, c postgres.Config) *postgres.DB {
-	t.Helper()
-	db, err := postgres.Open(t.Context(), c)
+func open(tb testing.TB, c postgres.Config) *postgres.DB {
+	tb.Helper()
+	db, err := postgres.Open(tb.Context(), c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(db.Close)
+	tb.Cleanup(db.Close)
 	return db
 }
 
-func connect(t testing.TB, address string) *pgx.Conn {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), address)
+func connect(tb testing.TB, address string) *pgx.Conn {
+	tb.Helper()
+	conn, err := pgx.Connect(tb.Context(), address)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	tb.Cleanup(func() { _ = conn.Close(context.WithoutCancel(tb.Context())) })
 	return conn
 }
 
-func (w *world) exec(t testing.TB, sql string, args ...any) {
-	t.Helper()
-	if _, err := w.conn.Exec(t.Context(), sql, args...); err != nil {
-		t.Fatalf("%s: %v", sql, err)
+func (w *world) exec(tb testing.TB, sql string, args ...any) {
+	tb.Helper()
+	if _, err := w.conn.Exec(tb.Context(), sql, args...); err != nil {
+		tb.Fatalf("%s: %v", sql, err)
 	}
 }
 
-func value[T any](t testing.TB, w *world, sql string, args ...any) T {
-	t.Helper()
+func value[T any](tb testing.TB, w *world, sql string, args ...any) T {
+	tb.Helper()
 	var v T
-	if err := w.conn.QueryRow(t.Context(), sql, args...).Scan(&v); err != nil {
-		t.Fatalf("%s: %v", sql, err)
+	if err := w.conn.QueryRow(tb.Context(), sql, args...).Scan(&v); err != nil {
+		tb.Fatalf("%s: %v", sql, err)
 	}
 	return v
 }
 
 // user makes an account with roles beside viewer.
-func (w *world) user(t testing.TB, roles ...api.Role) access.Identity {
-	t.Helper()
+func (w *world) user(tb testing.TB, roles ...api.Role) access.Identity {
+	tb.Helper()
 	id := api.NewID()
-	w.exec(t, `insert into auth.users (id, email, raw_user_meta_data) values ($1, $2, '{"display_name":"Somebody"}')`, id, id+"@example.com")
+	w.exec(tb, `insert into auth.users (id, email, raw_user_meta_data) values ($1, $2, '{"display_name":"Somebody"}')`, id, id+"@example.com")
 	for _, role := range roles {
-		w.exec(t, `insert into public.user_roles (user_id, role) values ($1, $2::text::public.stark_role)
+		w.exec(tb, `insert into public.user_roles (user_id, role) values ($1, $2::text::public.stark_role)
 			on conflict do nothing`, id, string(role))
 	}
 	return access.Identity{UserID: id, Email: id + "@example.com", Roles: append([]api.Role{api.RoleViewer}, roles...)}
 }
 
 // pack makes a ready pack.
-func (w *world) pack(t testing.TB, owner access.Identity, name, version string) api.Pack {
-	t.Helper()
-	k := must(w.CreatePack(t.Context(), owner, api.Pack{Name: name, Version: version, RuntimeTag: api.TagNode}))(t)
-	return must(w.CompletePack(t.Context(), owner, k.ID, sha, 10))(t)
+func (w *world) pack(tb testing.TB, owner access.Identity, name, version string) api.Pack {
+	tb.Helper()
+	k := must(w.CreatePack(tb.Context(), owner, api.Pack{Name: name, Version: version, RuntimeTag: api.TagNode}))(tb)
+	return must(w.CompletePack(tb.Context(), owner, k.ID, sha, 10))(tb)
 }
 
 const sha = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-func (w *world) pod(t testing.TB, owner access.Identity, packID string) api.Pod {
-	t.Helper()
-	return must(w.CreatePod(t.Context(), owner, api.CreatePodRequest{PackID: packID}))(t)
+func (w *world) pod(tb testing.TB, owner access.Identity, packID string) api.Pod {
+	tb.Helper()
+	return must(w.CreatePod(tb.Context(), owner, api.CreatePodRequest{PackID: packID}))(tb)
 }
 
 // node registers a node with a session of the same name.
-func (w *world) node(t testing.TB, owner access.Identity, name string) postgres.Registration {
-	t.Helper()
-	return must(w.RegisterNode(t.Context(), postgres.Registrar{UserID: owner.UserID, Shared: true},
-		api.RegisterNodeRequest{Name: name, RuntimeType: api.RuntimeNode}, postgres.RegisterMeta{Session: name}))(t)
+func (w *world) node(tb testing.TB, owner access.Identity, name string) postgres.Registration {
+	tb.Helper()
+	return must(w.RegisterNode(tb.Context(), postgres.Registrar{UserID: owner.UserID, Shared: true},
+		api.RegisterNodeRequest{Name: name, RuntimeType: api.RuntimeNode}, postgres.RegisterMeta{Session: name}))(tb)
 }
 
 func must[T any](v T, err error) func(testing.TB) T {
-	return func(t testing.TB) T {
-		t.Helper()
+	return func(tb testing.TB) T {
+		tb.Helper()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return v
 	}
 }
 
-func wantCode(t testing.TB, err error, want fault.Code) {
-	t.Helper()
+func wantCode(tb testing.TB, err error, want fault.Code) {
+	tb.Helper()
 	if got := fault.CodeOf(err); got != want {
-		t.Errorf("got %q (%v), want %q", got, err, want)
+		tb.Errorf("got %q (%v), want %q", got, err, want)
 	}
 }
 
 // lead runs fn as the leader.
-func (w *world) lead(t testing.TB, fn func(ctx context.Context)) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+func (w *world) lead(tb testing.TB, fn func(ctx context.Context)) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	ran := false
 	_ = w.Lead(ctx, func(ctx context.Context) error {
@@ -130,44 +130,44 @@ func (w *world) lead(t testing.TB, fn func(ctx context.Context)) {
 		return nil
 	})
 	if !ran {
-		t.Fatal("never led")
+		tb.Fatal("never led")
 	}
 }
 
 // bind puts a pod on a node.
-func (w *world) bind(t testing.TB, p api.Pod, nodeID string) {
-	t.Helper()
-	w.lead(t, func(ctx context.Context) {
+func (w *world) bind(tb testing.TB, p api.Pod, nodeID string) {
+	tb.Helper()
+	w.lead(tb, func(ctx context.Context) {
 		stale, err := w.Bind(ctx, []scheduler.Decision{{PodID: p.ID, Incarnation: p.Incarnation, NodeID: nodeID}})
 		if err != nil || len(stale) > 0 {
-			t.Errorf("bind: %v, stale %v", err, stale)
+			tb.Errorf("bind: %v, stale %v", err, stale)
 		}
 	})
 }
 
 // feed runs a Feed into a store until the test ends.
-func feed(t testing.TB, db *postgres.DB) *store.Store {
-	t.Helper()
+func feed(tb testing.TB, db *postgres.DB) *store.Store {
+	tb.Helper()
 	s := store.New()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(tb.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		_ = db.Feed(ctx, s.Apply)
 	}()
-	t.Cleanup(func() { cancel(); <-done })
+	tb.Cleanup(func() { cancel(); <-done })
 	select {
 	case <-s.Synced():
 	case <-time.After(patience):
-		t.Fatal("the feed gave nothing")
+		tb.Fatal("the feed gave nothing")
 	}
 	return s
 }
 
 // until waits until the condition holds of the pods of a store.
-func until(t testing.TB, s *store.Store, what string, holds func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+func until(tb testing.TB, s *store.Store, what string, holds func() bool) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	pods, nodes, others := s.Pods.Notify(ctx), s.Nodes.Notify(ctx), s.Namespaces.Notify(ctx)
 	users, members := s.Users.Notify(ctx), s.Members.Notify(ctx)
@@ -182,7 +182,7 @@ func until(t testing.TB, s *store.Store, what string, holds func() bool) {
 		case <-classes:
 		case <-configs:
 		case <-ctx.Done():
-			t.Fatalf("waited in vain: %s", what)
+			tb.Fatalf("waited in vain: %s", what)
 		}
 	}
 }

@@ -65,37 +65,37 @@ func Main(ctx context.Context, m *testing.M) int {
 }
 
 // New clones the migrated template for a test and drops it at the end.
-func New(t testing.TB) *DB {
-	t.Helper()
-	server, err := process.acquire(t.Context())
+func New(tb testing.TB) *DB {
+	tb.Helper()
+	server, err := process.acquire(tb.Context())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := process.release(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
+	tb.Cleanup(func() {
+		if err := process.release(context.WithoutCancel(tb.Context())); err != nil {
+			tb.Error(err)
 		}
 	})
 	name := fmt.Sprintf("test_%d", process.names.Add(1))
-	admin(t, server, "create database "+name+" template postgres owner postgres")
-	t.Cleanup(func() { admin(t, server, "drop database if exists "+name+" with (force)") })
+	admin(tb, server, "create database "+name+" template postgres owner postgres")
+	tb.Cleanup(func() { admin(tb, server, "drop database if exists "+name+" with (force)") })
 	return &DB{
 		Name: name, URL: server.URL(name), Superuser: server.ConnString(bootstrap.Superuser, name), PID: server.PID(),
 	}
 }
 
 // admin runs a statement as superuser, from a database that nobody clones.
-func admin(t testing.TB, server *pg.Server, sql string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
+func admin(tb testing.TB, server *pg.Server, sql string) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), limit)
 	defer cancel()
 	conn, err := server.Connect(ctx, bootstrap.Superuser, "template1")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	if _, err := conn.Exec(ctx, sql); err != nil {
-		t.Fatalf("%s: %v", sql, err)
+		tb.Fatalf("%s: %v", sql, err)
 	}
 }
 
