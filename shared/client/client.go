@@ -1,6 +1,7 @@
 // Package client speaks Stark's REST API with Go types. It owns paths, tokens
-// and the way failures come back: every error is, or wraps, a *fault.Error. It
-// refuses to decide anything about the cluster.
+// and the way failures come back: what the server or the network fails with is a
+// *fault.Error, and a cancelled context stays context.Canceled. It refuses to
+// decide anything about the cluster.
 package client
 
 import (
