@@ -70,9 +70,9 @@ type Cluster struct {
 
 	o      Options
 	stack  *devstack.Stack
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	failed chan error // the first part that ended by itself
+	server part
+	node   part
+	failed chan error // parts that ended by themselves
 
 	reporting sync.Mutex
 }
@@ -86,9 +86,8 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if o.Report == nil {
 		o.Report = func(Step) {}
 	}
-	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c := &Cluster{o: o, cancel: cancel, failed: make(chan error, 8)}
-	if err := c.start(ctx, work); err != nil {
+	c := &Cluster{o: o, failed: make(chan error, 2)}
+	if err := c.start(ctx); err != nil {
 		closing, stop := context.WithTimeout(context.WithoutCancel(ctx), 40*time.Second)
 		defer stop()
 		return nil, errors.Join(err, c.Close(closing))
@@ -98,12 +97,12 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 
 // start runs what does not depend on each other at the same time: the hosts of
 // Node.js warm up while Postgres starts.
-func (c *Cluster) start(ctx, work context.Context) error {
+func (c *Cluster) start(ctx context.Context) error {
 	runtime := c.warmRuntime(ctx)
 	if err := c.startSupabase(ctx); err != nil {
 		return errors.Join(err, c.discard(ctx, runtime))
 	}
-	if err := c.startServer(ctx, work); err != nil {
+	if err := c.startServer(ctx); err != nil {
 		return errors.Join(err, c.discard(ctx, runtime))
 	}
 	if err := c.signIn(ctx); err != nil {
@@ -112,7 +111,7 @@ func (c *Cluster) start(ctx, work context.Context) error {
 	if c.o.NoNode {
 		return nil
 	}
-	return c.startNode(ctx, work, runtime)
+	return c.startNode(ctx, runtime)
 }
 
 type warmed struct {
@@ -207,7 +206,7 @@ func (c *Cluster) migrate(ctx context.Context) error {
 	return nil
 }
 
-func (c *Cluster) startServer(ctx, work context.Context) error {
+func (c *Cluster) startServer(ctx context.Context) error {
 	begin := time.Now()
 	port, err := freePort(ctx, c.o.Port)
 	if err != nil {
@@ -229,7 +228,7 @@ func (c *Cluster) startServer(ctx, work context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.spawn("server", func() error { return s.Run(work) })
+	c.spawn(ctx, &c.server, "server", s.Run)
 	select {
 	case <-s.Ready():
 	case err := <-c.failed:
@@ -246,7 +245,7 @@ func (c *Cluster) startServer(ctx, work context.Context) error {
 	return nil
 }
 
-func (c *Cluster) startNode(ctx, work context.Context, runtime <-chan warmed) error {
+func (c *Cluster) startNode(ctx context.Context, runtime <-chan warmed) error {
 	begin := time.Now()
 	w := <-runtime
 	if w.err != nil {
@@ -257,7 +256,7 @@ func (c *Cluster) startNode(ctx, work context.Context, runtime <-chan warmed) er
 		return err
 	}
 	c.Node = node
-	c.spawn("node", func() error { return node.Run(work) })
+	c.spawn(ctx, &c.node, "node", node.Run)
 	select {
 	case <-node.Registered():
 	case err := <-c.failed:
@@ -269,14 +268,30 @@ func (c *Cluster) startNode(ctx, work context.Context, runtime <-chan warmed) er
 	return nil
 }
 
-// spawn runs a part until the cluster is closed; one that ends before is told
-// through Failed.
-func (c *Cluster) spawn(name string, run func() error) {
-	c.wg.Go(func() {
-		if err := run(); err != nil {
+// part is a piece of the cluster that runs until it is told to stop.
+type part struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// spawn runs a part until stop; one that ends before is told through Failed.
+func (c *Cluster) spawn(ctx context.Context, p *part, name string, run func(context.Context) error) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	p.cancel, p.done = cancel, make(chan struct{})
+	go func() {
+		defer close(p.done)
+		if err := run(work); err != nil {
 			c.failed <- fmt.Errorf("%s: %w", name, err)
 		}
-	})
+	}()
+}
+
+// stop ends a part and waits for it; one that never ran is fine.
+func (p *part) stop() {
+	if p.cancel != nil {
+		p.cancel()
+		<-p.done
+	}
 }
 
 // Failed gives the error of the first part that ended by itself.
@@ -288,10 +303,11 @@ func (c *Cluster) report(name, message string, begin time.Time, fields map[strin
 	c.o.Report(Step{Name: name, Message: message, Took: time.Since(begin), Fields: fields})
 }
 
-// Close stops pods, node, server and the embedded Supabase, in this order.
+// Close stops pods, node, server and the embedded Supabase, in this order, so
+// that the node can still tell how its pods ended.
 func (c *Cluster) Close(ctx context.Context) error {
-	c.cancel()
-	c.wg.Wait()
+	c.node.stop()
+	c.server.stop()
 	var errs []error
 	for len(c.failed) > 0 {
 		errs = append(errs, <-c.failed)

@@ -70,7 +70,7 @@ func TestClusterRunsAPackAndKeepsItsStateOverARestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if line := firstLine(t, c, pod.ID); line != "hello from here" {
+	if line := firstLine(t, c, pod.ID); line != "INFO hello from here" {
 		t.Errorf("first line %q", line)
 	}
 	node := c.Node.ID()
@@ -80,7 +80,7 @@ func TestClusterRunsAPackAndKeepsItsStateOverARestart(t *testing.T) {
 	if c.FirstStart || c.Node.ID() != node {
 		t.Errorf("first start %v, node %s; want the state of before with node %s", c.FirstStart, c.Node.ID(), node)
 	}
-	if line := firstLine(t, c, pod.ID); line != "hello from here" {
+	if line := firstLine(t, c, pod.ID); line != "INFO hello from here" {
 		t.Errorf("first line after the restart %q", line)
 	}
 }

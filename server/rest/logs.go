@@ -77,9 +77,16 @@ func logsOpen(c *gin.Context) (wire.LogsOpen, error) {
 	return open, nil
 }
 
-// logsOf asks the node. Where no node can say, what the last run left behind in
-// the database stands in.
 func (s *server) logsOf(ctx context.Context, pod api.Pod, open wire.LogsOpen) iter.Seq2[wire.LogsChunk, error] {
+	if open.Follow && s.Logs != nil {
+		return s.followLogs(ctx, pod, open)
+	}
+	return s.keptLogs(ctx, pod, open)
+}
+
+// keptLogs asks the node. Where no node can say, what the last run left behind in
+// the database stands in.
+func (s *server) keptLogs(ctx context.Context, pod api.Pod, open wire.LogsOpen) iter.Seq2[wire.LogsChunk, error] {
 	if pod.NodeID == nil || s.Logs == nil {
 		return lastOutput(pod, open.Tail)
 	}
