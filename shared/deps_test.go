@@ -23,7 +23,7 @@ func TestTheTabStaysSmall(t *testing.T) {
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	for _, pkg := range strings.Fields(string(out)) {
+	for pkg := range strings.FieldsSeq(string(out)) {
 		if slices.Contains(forbidden, pkg) {
 			t.Errorf("api, wire, fault or logging imports %s for js/wasm", pkg)
 		}
