@@ -2,6 +2,8 @@ package postgres_test
 
 import (
 	"context"
+	"net/url"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/stark-orchestrator/stark/server/postgres/postgrestest"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/supabase/migrate"
 )
 
 const patience = 15 * time.Second // for what must happen
@@ -28,7 +31,31 @@ type world struct {
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
 	at := postgrestest.New(tb)
-	return &world{DB: open(tb, postgres.Config{URL: at.URL}), at: at, conn: connect(tb, at.Superuser)}
+	conn := connect(tb, at.Superuser)
+	at.URL = serverLogin(tb, conn, at.URL)
+	return &world{DB: open(tb, postgres.Config{URL: at.URL}), at: at, conn: conn}
+}
+
+// roles are shared by all databases of the test server, and Postgres refuses two
+// changes of one at once.
+var changingRoles sync.Mutex
+
+// serverLogin makes the login with which servers should run, so that every test
+// shows that it has rights enough.
+func serverLogin(tb testing.TB, conn *pgx.Conn, address string) string {
+	tb.Helper()
+	changingRoles.Lock()
+	defer changingRoles.Unlock()
+	const password = "of-the-test-server"
+	if err := migrate.EnsureServerRole(tb.Context(), conn, password); err != nil {
+		tb.Fatal(err)
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	u.User = url.UserPassword(migrate.ServerRole, password)
+	return u.String()
 }
 
 func open(tb testing.TB, c postgres.Config) *postgres.DB {

@@ -76,10 +76,7 @@ func (db *DB) Lead(ctx context.Context, fn func(ctx context.Context) error) erro
 // waits for the statements of the old leader that hold it for key share; they
 // have committed before the new epoch exists.
 const campaignSQL = `
-	with made as (
-		insert into stark.leader_lease (name, holder, epoch, expires_at)
-		values (@name, '', 0, '-infinity') on conflict (name) do nothing),
-	old as (
+	with old as (
 		select name from stark.leader_lease where name = @name and expires_at <= clock_timestamp() for update)
 	update stark.leader_lease l
 	set holder = @holder, epoch = nextval('stark.leader_epoch'), expires_at = clock_timestamp() + @ttl::text::interval

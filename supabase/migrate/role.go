@@ -50,6 +50,9 @@ func EnsureServerRole(ctx context.Context, conn *pgx.Conn, password string) erro
 		for _, sql := range []string{
 			verb + ` role ` + ServerRole + ` with login noinherit password '` + verifier + `'`,
 			`grant authenticated, service_role to ` + ServerRole,
+			// Postgres looks names up when a statement is prepared, before the
+			// transaction takes a role: this lets it find them, and do nothing.
+			`grant usage on schema stark to ` + ServerRole,
 		} {
 			if _, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
 				return err

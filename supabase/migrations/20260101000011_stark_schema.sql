@@ -31,6 +31,9 @@ create table stark.leader_lease (
   epoch bigint not null,
   expires_at timestamptz not null
 );
+-- The row is there from the start, so that the first server need not make it
+-- and come back to win it.
+insert into stark.leader_lease (name, holder, epoch, expires_at) values ('leader', '', 0, '-infinity');
 create sequence stark.leader_epoch;
 
 create table stark.node_credentials (
