@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/stark-orchestrator/stark/shared/logging"
+)
+
+// stepError is a step of `dev` that failed.
+type stepError struct {
+	step string
+	err  error
+}
+
+func (e stepError) Error() string { return e.step + ": " + e.err.Error() }
+func (e stepError) Unwrap() error { return e.err }
+
+// devOutput writes the steps, as lines for people or as JSON.
+type devOutput struct {
+	stdout, stderr io.Writer
+	json, color    bool
+	quiet          atomic.Bool // at the end, parts that lose each other are no news
+
+	mu sync.Mutex // steps, log lines and warnings come from several goroutines
+}
+
+func newDevOutput(a *app, asJSON bool) *devOutput {
+	return &devOutput{stdout: a.stdout, stderr: a.stderr, json: asJSON, color: a.color(a.stdout)}
+}
+
+func (o *devOutput) write(w io.Writer, text string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, _ = io.WriteString(w, text) // nobody is left to tell
+}
+
+// say writes a line for people only.
+func (o *devOutput) say(format string, args ...any) {
+	if !o.json {
+		o.write(o.stdout, fmt.Sprintf(format+"\n", args...))
+	}
+}
+
+func (o *devOutput) object(step string, ok bool, fields map[string]any) {
+	all := map[string]any{}
+	maps.Copy(all, fields)
+	all["step"], all["ok"] = step, ok
+	if data, err := json.Marshal(all); err == nil {
+		o.write(o.stdout, string(data)+"\n")
+	}
+}
+
+// messageWidth is where the times stand, where the message leaves room.
+const messageWidth = 70
+
+func (o *devOutput) step(name, message string, took time.Duration, fields map[string]any) {
+	if o.json {
+		all := map[string]any{"message": message, "ms": took.Milliseconds()}
+		maps.Copy(all, fields)
+		o.object(name, true, all)
+		return
+	}
+	mark := "[ok]"
+	if o.color {
+		mark = paint(green, mark)
+	}
+	o.say("  %s %-10s %-*s %7s", mark, name, messageWidth, clean(message), seconds(took))
+}
+
+func (o *devOutput) fail(e stepError) {
+	o.object(e.step, false, map[string]any{"error": message(e.err)})
+}
+
+func (o *devOutput) ready(took time.Duration, fields map[string]any) {
+	if o.json {
+		all := maps.Clone(fields)
+		all["ms"] = took.Milliseconds()
+		o.object("ready", true, all)
+		return
+	}
+	o.say("\n  ready in %s", seconds(took))
+}
+
+// problem tells of something that went wrong without ending anything.
+func (o *devOutput) problem(step string, err error) {
+	if o.json {
+		o.object(step, false, map[string]any{"error": message(err)})
+		return
+	}
+	mark := "[!!]"
+	if o.color {
+		mark = paint(red, mark)
+	}
+	text := strings.ReplaceAll(strings.TrimSpace(message(err)), "\n", "\n       ")
+	o.say("  %s %-10s %s", mark, step, text)
+}
+
+// maxDevLog is the size at which the log of `dev` starts anew, in bytes.
+const maxDevLog = 20 << 20
+
+// openLog sends all records to dev.log, and warnings to the screen in short.
+func (d *dev) openLog(dir string) (*slog.Logger, func(), error) {
+	level, err := d.app.logLevel()
+	if err != nil {
+		return nil, nil, err
+	}
+	path := filepath.Join(dir, "dev.log")
+	if info, err := os.Stat(path); err == nil && info.Size() > maxDevLog {
+		if err := os.Rename(path, path+".1"); err != nil {
+			return nil, nil, err
+		}
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	records := logging.New(file, level, "dev").Handler()
+	log := slog.New(slog.NewMultiHandler(records, notice{out: d.out}))
+	return log, func() { _ = file.Close() }, nil // the last record is written
+}
+
+// notice shows warnings and errors in one short line.
+type notice struct {
+	out  *devOutput
+	part string
+}
+
+// Enabled reports whether a record is worth the screen.
+func (n notice) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && !n.out.quiet.Load()
+}
+
+// Handle writes the message and the error behind it.
+func (n notice) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		if a = logging.Redact(nil, a); a.Key == "error" || a.Key == "err" {
+			text += ": " + a.Value.String()
+		}
+		return true
+	})
+	n.out.write(n.out.stderr, fmt.Sprintf("  %s: %s: %s\n", strings.ToLower(r.Level.String()), n.part, clean(text)))
+	return nil
+}
+
+// WithAttrs remembers which part speaks.
+func (n notice) WithAttrs(attrs []slog.Attr) slog.Handler {
+	for _, a := range attrs {
+		if a.Key == "part" {
+			n.part = a.Value.String()
+		}
+	}
+	return n
+}
+
+// WithGroup changes nothing: groups are not shown.
+func (n notice) WithGroup(string) slog.Handler { return n }

@@ -1,0 +1,229 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/client"
+)
+
+// devLabel marks the pods that `stark dev` has made, so that a later start finds them.
+const devLabel = "stark-dev"
+
+// rollout keeps one pod of the newest version running.
+type rollout struct {
+	dev     *dev
+	current api.Pod
+
+	followers sync.WaitGroup
+}
+
+// The bounds of waiting for a pod.
+const (
+	readyTimeout = 60 * time.Second
+	logRetry     = 500 * time.Millisecond
+)
+
+func (r *rollout) wait() { r.followers.Wait() }
+
+// first registers the pack, unless it is, and runs it, unless it does.
+func (r *rollout) first(ctx context.Context) error {
+	begin := time.Now()
+	pack, err := r.dev.publish(ctx, r.dev.source.registration)
+	if err != nil {
+		return err
+	}
+	r.reportPack(pack, begin)
+	begin = time.Now()
+	old, err := r.live(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range old {
+		if p.PackID == pack.ID {
+			r.current = p
+		}
+	}
+	if r.current.ID == "" {
+		if r.current, err = r.create(ctx, pack); err != nil {
+			return err
+		}
+	}
+	if err := r.settle(ctx, begin); err != nil {
+		return err
+	}
+	for _, p := range old {
+		if p.ID != r.current.ID {
+			if _, _, err := r.dev.client.StopPod(ctx, p.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// settle waits until the first pod runs. A pod that fails is told, not fatal:
+// whoever edits it wants to see why and save again.
+func (r *rollout) settle(ctx context.Context, begin time.Time) error {
+	if r.dev.flags.noNode {
+		r.dev.out.step("pod", r.current.PackName+"  stored; there is no node to run it", time.Since(begin), map[string]any{"pod": r.current.ID})
+		return nil
+	}
+	p, err := r.running(ctx, r.current.ID)
+	if p.ID != "" {
+		r.current = p
+	}
+	if err != nil {
+		if r.dev.flags.once || r.dev.flags.folder == "" || ctx.Err() != nil {
+			return err
+		}
+		r.dev.out.problem("pod", err)
+		return nil
+	}
+	r.reportPod(begin)
+	return nil
+}
+
+func (r *rollout) reportPack(p api.Pack, begin time.Time) {
+	r.dev.out.step("pack", fmt.Sprintf("%s %s  %s  %s  sha256 %.12s", p.Name, p.Version, r.dev.source.runsOn, size(p.BundleSize), p.BundleSHA256),
+		time.Since(begin), map[string]any{"pack": p.Name, "version": p.Version, "packId": p.ID, "sha256": p.BundleSHA256})
+}
+
+func (r *rollout) reportPod(begin time.Time) {
+	p := r.current
+	r.dev.out.step("pod", fmt.Sprintf("%s %s  %s on %s", p.PackName, p.PackVersion, p.Status, nodeOf(p)), time.Since(begin),
+		map[string]any{"pod": p.ID, "status": p.Status, "node": nodeOf(p)})
+}
+
+// live lists the pods of this pack that earlier starts have left.
+func (r *rollout) live(ctx context.Context) ([]api.Pod, error) {
+	page, err := r.dev.client.ListPods(ctx, api.PodQuery{
+		PageQuery: api.PageQuery{PageSize: api.MaxPageSize}, PackName: r.dev.source.Name, LabelSelector: devLabel + "=true",
+	})
+	var out []api.Pod
+	for _, p := range page.Items {
+		if !p.Status.Terminal() && p.StopRequestedAt == nil {
+			out = append(out, p)
+		}
+	}
+	return out, err
+}
+
+func (r *rollout) create(ctx context.Context, pack api.Pack) (api.Pod, error) {
+	return r.dev.client.CreatePod(ctx, api.CreatePodRequest{
+		PackID: pack.ID, Labels: map[string]string{devLabel: "true"}, Env: r.dev.source.Env,
+	})
+}
+
+// running waits until a pod runs, has succeeded, or fails.
+func (r *rollout) running(ctx context.Context, id string) (api.Pod, error) {
+	p, err := waitPod(ctx, r.dev.client, id, readyTimeout, func(p api.Pod) bool {
+		return p.Status == api.PodRunning || p.Status.Terminal() || p.Reason == api.ReasonCrashLoopBackOff
+	})
+	switch {
+	case err != nil:
+		return p, err
+	case p.Status == api.PodRunning || p.Status == api.PodSucceeded:
+		return p, nil
+	}
+	text := fmt.Sprintf("%s %s is %s%s", p.PackName, p.PackVersion, podStatus(p), because(p))
+	if t := p.LastTermination; t != nil && t.LastOutput != "" {
+		text += "\n" + t.LastOutput
+	}
+	return p, errors.New(text)
+}
+
+// next rolls a new version out: the old pod goes when the new one runs.
+func (r *rollout) next(ctx context.Context, source devSource) error {
+	begin := time.Now()
+	r.dev.source = source
+	pack, err := r.dev.publish(ctx, source.registration)
+	if err != nil {
+		return err
+	}
+	r.reportPack(pack, begin)
+	pod, err := r.create(ctx, pack)
+	if err != nil {
+		return err
+	}
+	if !r.dev.flags.noNode {
+		started, err := r.running(ctx, pod.ID)
+		if err != nil {
+			if _, _, stopErr := r.dev.client.StopPod(context.WithoutCancel(ctx), pod.ID); stopErr != nil {
+				err = errors.Join(err, stopErr)
+			}
+			return fmt.Errorf("%w\n%s %s goes on", err, r.current.PackName, r.current.PackVersion)
+		}
+		pod = started
+	}
+	old := r.current
+	r.current = pod
+	r.reportPod(begin)
+	r.follow(ctx, pod)
+	if _, _, err := r.dev.client.StopPod(ctx, old.ID); err != nil {
+		return fmt.Errorf("stop the old pod: %w", err)
+	}
+	return nil
+}
+
+// follow writes the output of a pod to the screen until it has ended.
+func (r *rollout) follow(ctx context.Context, p api.Pod) {
+	if r.dev.flags.json {
+		return
+	}
+	r.followers.Go(func() {
+		o := client.LogOptions{Follow: true, Tail: new(-1)}
+		for {
+			for l, err := range r.dev.client.PodLogs(ctx, p.ID, o) {
+				if err != nil {
+					break
+				}
+				r.dev.out.say("  %s | %s", p.PackName, logText(l))
+				o.Since = new(l.Time.Add(time.Nanosecond))
+			}
+			if now, err := r.dev.client.GetPod(ctx, p.ID); err == nil && now.Status.Terminal() {
+				r.dev.out.say("  %s %s has ended: %s%s", p.PackName, p.PackVersion, podStatus(now), because(now))
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(logRetry):
+			}
+		}
+	})
+}
+
+// firstLine waits for the first line of a pod's output.
+func (d *dev) firstLine(ctx context.Context, id string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for {
+		var failed error
+		for l, err := range d.client.PodLogs(ctx, id, client.LogOptions{Follow: true, Tail: new(-1)}) {
+			if err != nil {
+				failed = err
+				break
+			}
+			if l.Dropped == 0 {
+				return l.Line, nil
+			}
+		}
+		p, err := d.client.GetPod(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		if failed == nil && p.Status.Terminal() {
+			return "", fmt.Errorf("the pod is %s%s, and has written nothing", podStatus(p), because(p))
+		}
+		select {
+		case <-ctx.Done():
+			return "", errors.Join(errors.New("no line of output has come back"), ctx.Err(), failed)
+		case <-time.After(logRetry):
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/cli/local"
+)
+
+// statusTimeout bounds `supabase status` and the look into its database.
+const statusTimeout = 30 * time.Second
+
+// findProject gives the project of `supabase status`, if its tables are Stark's.
+func (d *dev) findProject(ctx context.Context) (local.Project, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	begin := time.Now()
+	cmd := exec.CommandContext(ctx, "supabase", "status", "-o", "env")
+	out, err := cmd.Output()
+	if err != nil {
+		return local.Project{}, supabaseFailure(err)
+	}
+	p, err := parseProject(string(out))
+	if err != nil {
+		return p, err
+	}
+	conn, err := pgx.Connect(ctx, p.DBURL)
+	if err != nil {
+		return p, fmt.Errorf("connect to the project's database: %w", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // nothing was written
+	if err := refuseForeign(ctx, conn); err != nil {
+		return p, err
+	}
+	d.out.step("database", "the project of `supabase status`, "+p.URL, time.Since(begin), map[string]any{"supabaseUrl": p.URL, "dbUrl": p.DBURL})
+	return p, nil
+}
+
+func supabaseFailure(err error) error {
+	if errors.Is(err, exec.ErrNotFound) {
+		return withHint(errors.New("--supabase needs the Supabase CLI, which is not installed"), "without --supabase, `stark dev` brings its own")
+	}
+	text := err.Error()
+	if e, ok := errors.AsType[*exec.ExitError](err); ok && len(e.Stderr) > 0 {
+		text, _, _ = strings.Cut(strings.TrimSpace(string(e.Stderr)), "\n")
+	}
+	return withHint(fmt.Errorf("supabase status: %s", clean(text)), "run `supabase start` in the folder of the project first")
+}
+
+// parseProject reads the lines NAME="value" of `supabase status -o env`; newer
+// names win.
+func parseProject(out string) (local.Project, error) {
+	env := map[string]string{}
+	for l := range strings.Lines(out) {
+		name, value, ok := strings.Cut(strings.TrimSpace(l), "=")
+		if ok {
+			env[name] = strings.Trim(value, `"`)
+		}
+	}
+	first := func(names ...string) string {
+		for _, n := range names {
+			if env[n] != "" {
+				return env[n]
+			}
+		}
+		return ""
+	}
+	p := local.Project{
+		URL: first("API_URL"), DBURL: first("DB_URL"), JWTSecret: first("JWT_SECRET"),
+		AnonKey: first("ANON_KEY", "PUBLISHABLE_KEY"), ServiceRoleKey: first("SERVICE_ROLE_KEY", "SECRET_KEY"),
+	}
+	if p.URL == "" || p.DBURL == "" || p.AnonKey == "" || p.ServiceRoleKey == "" {
+		return p, withHint(errors.New("`supabase status` shows no running project"), "run `supabase start` first")
+	}
+	return p, nil
+}
+
+// ourTables are those that the migrations make in schema public.
+var ourTables = []string{
+	"cluster_config", "namespace_members", "namespaces", "nodes", "packs", "pod_history", "pod_runs", "pods",
+	"priority_classes", "user_roles", "users",
+}
+
+// refuseForeign fails when schema public has tables that are not Stark's: the
+// migrations must not be mixed into another application's.
+func refuseForeign(ctx context.Context, conn *pgx.Conn) error {
+	rows, err := conn.Query(ctx, `
+		select c.relname, exists (select from pg_namespace where nspname = 'stark')
+		from pg_class c
+		where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'f')
+		  and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')
+		order by 1`)
+	if err != nil {
+		return fmt.Errorf("look at the project's tables: %w", err)
+	}
+	type table struct {
+		Name string
+		Ours bool
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowToStructByPos[table])
+	if err != nil {
+		return fmt.Errorf("look at the project's tables: %w", err)
+	}
+	var foreign []string
+	for _, t := range tables {
+		if !t.Ours || !slices.Contains(ourTables, t.Name) {
+			foreign = append(foreign, t.Name)
+		}
+	}
+	if len(foreign) == 0 {
+		return nil
+	}
+	return withHint(fmt.Errorf("the project has tables that are not Stark's: %s", strings.Join(foreign, ", ")),
+		"use a project of its own for Stark, or leave --supabase out")
+}

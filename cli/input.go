@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/mattn/go-isatty"
+	"golang.org/x/term"
+)
+
+// input is stdin: read line by line, or asked for at a terminal.
+type input struct {
+	source io.Reader
+	lines  *bufio.Reader
+}
+
+func newInput(r io.Reader) *input { return &input{source: r, lines: bufio.NewReader(r)} }
+
+// terminal gives the file behind stdin when somebody sits before it.
+func (in *input) terminal() (*os.File, bool) {
+	f, ok := in.source.(*os.File)
+	return f, ok && term.IsTerminal(int(f.Fd()))
+}
+
+// maxLine bounds a line of stdin, in bytes.
+const maxLine = 64 << 10
+
+// line reads one line without its end.
+func (in *input) line() (string, error) {
+	var b strings.Builder
+	for {
+		c, err := in.lines.ReadByte()
+		if errors.Is(err, io.EOF) && b.Len() > 0 || c == '\n' {
+			return strings.TrimSuffix(b.String(), "\r"), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if b.Len() == maxLine {
+			return "", errors.New("the line is too long")
+		}
+		b.WriteByte(c)
+	}
+}
+
+// ask asks for a line at a terminal; flag names what to give where there is none.
+func (a *app) ask(question, flag string) (string, error) {
+	if _, ok := a.stdin.terminal(); !ok {
+		return "", usagef("%s is needed: there is no terminal to ask at", flag)
+	}
+	fmt.Fprintf(a.stderr, "%s: ", question)
+	answer, err := a.stdin.line()
+	return strings.TrimSpace(answer), err
+}
+
+// confirm asks whether to go on; without a terminal the flag must say so.
+func (a *app) confirm(question string) error {
+	answer, err := a.ask(question+" [y/N]", "--force")
+	if err != nil {
+		return err
+	}
+	if answer = strings.ToLower(answer); answer != "y" && answer != "yes" {
+		return errors.New("not confirmed: nothing was changed")
+	}
+	return nil
+}
+
+// secret says where a secret comes from: never from an argument, which every
+// process on the machine can read.
+type secret struct {
+	question string
+	env      string
+	stdin    bool   // the flag was given
+	flag     string // name of the flag
+	repeat   bool   // ask twice
+}
+
+func (a *app) secret(s secret) (string, error) {
+	if s.stdin {
+		v, err := a.stdin.line()
+		if err != nil {
+			return "", fmt.Errorf("read %s from stdin: %w", s.flag, err)
+		}
+		return v, nil
+	}
+	if v := a.getenv(s.env); v != "" {
+		return v, nil
+	}
+	f, ok := a.stdin.terminal()
+	if !ok {
+		return "", usagef("set %s or give --%s: there is no terminal to ask at", s.env, s.flag)
+	}
+	v, err := a.hidden(f, s.question)
+	if err != nil || !s.repeat {
+		return v, err
+	}
+	again, err := a.hidden(f, "The same again")
+	if err != nil {
+		return "", err
+	}
+	if v != again {
+		return "", errors.New("the two are not the same")
+	}
+	return v, nil
+}
+
+func (a *app) hidden(f *os.File, question string) (string, error) {
+	fmt.Fprintf(a.stderr, "%s: ", question)
+	data, err := term.ReadPassword(int(f.Fd()))
+	fmt.Fprintln(a.stderr)
+	return string(data), err
+}
+
+// atTerminal reports whether somebody looks at w.
+func atTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
+}
+
+// color reports whether w may be written in colours.
+func (a *app) color(w io.Writer) bool {
+	return !a.flagNoColor && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb" && atTerminal(w)
+}

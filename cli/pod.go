@@ -1,0 +1,193 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+func (a *app) podCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "pod", Aliases: []string{"pods"}, Short: "Run packs, and look at what runs",
+		Example: "  stark pod create hello --wait\n  stark pod list\n  stark pod logs -f <id>",
+	}
+	cmd.AddCommand(
+		a.podCreateCommand(), a.podListCommand(), a.podStatusCommand(), a.podLogsCommand(),
+		a.podStopCommand(), a.podHistoryCommand(), a.podExplainCommand(),
+	)
+	return cmd
+}
+
+func podView() view[api.Pod] {
+	return view[api.Pod]{
+		kind: "pod", id: func(p api.Pod) string { return p.ID }, empty: "no pods: run a pack with `stark pod create <pack>`",
+		columns: []column[api.Pod]{
+			{"ID", func(p api.Pod) string { return p.ID }},
+			{"PACK", func(p api.Pod) string { return p.PackName }},
+			{"VERSION", func(p api.Pod) string { return p.PackVersion }},
+			{statusColumn, podStatus},
+			{"RESTARTS", func(p api.Pod) string { return fmt.Sprint(p.Restarts) }},
+			{"NODE", nodeOf},
+			{"AGE", func(p api.Pod) string { return age(p.CreatedAt) }},
+		},
+	}
+}
+
+func podStatus(p api.Pod) string {
+	if p.Reason == "" {
+		return string(p.Status)
+	}
+	return fmt.Sprintf("%s (%s)", p.Status, p.Reason)
+}
+
+func nodeOf(p api.Pod) string {
+	if p.NodeName == "" && p.NodeID != nil {
+		return *p.NodeID
+	}
+	return p.NodeName
+}
+
+func (a *app) podListCommand() *cobra.Command {
+	var q api.PodQuery
+	var p paging
+	var status, node string
+	cmd := &cobra.Command{
+		Use: "list", Aliases: []string{"ls"}, Short: "List the pods that you see, newest first",
+		Example: "  stark pod list\n  stark pod list --status running --pack hello\n  stark pod list -l app=web -o name",
+		Args:    usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			q.Status = api.PodStatus(status)
+			if err := q.Validate(); err != nil {
+				return err
+			}
+			if node != "" {
+				n, err := findNode(cmd.Context(), c, node)
+				if err != nil {
+					return err
+				}
+				q.NodeID = n.ID
+			}
+			pods, total, err := collect(p, func(page api.PageQuery) (api.Page[api.Pod], error) {
+				q.PageQuery = page
+				return c.ListPods(cmd.Context(), q)
+			})
+			if err != nil {
+				return err
+			}
+			if err := printList(a, podView(), pods); err != nil {
+				return err
+			}
+			a.more(len(pods), 0, total, "--page")
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&q.Namespace, "namespace", "", "only pods of this namespace (default: all that you see)")
+	f.StringVarP(&status, "status", "s", "", "only pods in this status")
+	f.StringVarP(&node, "node", "n", "", "only pods on this node")
+	f.StringVar(&q.PackName, "pack", "", "only pods of this pack")
+	f.StringVarP(&q.LabelSelector, "label", "l", "", "label selector, such as app=web,tier!=test")
+	p.flags(cmd)
+	return cmd
+}
+
+func (a *app) podStatusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "status <id>", Aliases: []string{"info"}, Short: "Show everything about a pod, with its last lines of output",
+		Example: "  stark pod status 0199f3a2-7c1e-7d3a-9a52-3f1d2f7f0a11", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			p, err := c.GetPod(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			var verdict *api.Verdict
+			if p.Status == api.PodPending && a.format() == formatTable {
+				if verdict, err = c.ExplainPod(cmd.Context(), p.ID); err != nil {
+					return err
+				}
+			}
+			return printOne(a, podView(), p, func(w io.Writer) {
+				describePod(w, p)
+				describeTermination(w, p.LastTermination)
+				describeVerdict(w, verdict)
+			})
+		},
+	}
+}
+
+func describePod(w io.Writer, p api.Pod) {
+	line(w, "id", p.ID)
+	line(w, "pack", p.PackName+" "+p.PackVersion)
+	line(w, "status", podStatus(p))
+	line(w, "message", p.StatusMessage)
+	line(w, "node", nodeOf(p))
+	line(w, "namespace", p.Namespace)
+	line(w, "runtime", string(p.RuntimeTag))
+	line(w, "labels", pairs(p.Labels))
+	line(w, "requests", resourcesText(p.ResourceRequests))
+	line(w, "limits", resourcesText(p.ResourceLimits))
+	line(w, "restart policy", string(p.RestartPolicy))
+	line(w, "isolation", string(p.Isolation))
+	line(w, "grace period", fmt.Sprintf("%ds", p.TerminationGracePeriodSeconds))
+	if p.ActiveDeadlineSeconds != nil {
+		line(w, "deadline", fmt.Sprintf("%ds", *p.ActiveDeadlineSeconds))
+	}
+	line(w, "node selector", pairs(p.Scheduling.NodeSelector))
+	line(w, "wanted node", p.Scheduling.NodeName)
+	line(w, "priority", strings.TrimSpace(fmt.Sprintf("%d %s", p.Priority, p.PriorityClassName)))
+	line(w, "incarnation", fmt.Sprintf("%d, %d restarts", p.Incarnation, p.Restarts))
+	line(w, "created", at(&p.CreatedAt))
+	line(w, "scheduled", at(p.ScheduledAt))
+	line(w, "started", at(p.StartedAt))
+	line(w, "stop asked", at(p.StopRequestedAt))
+	line(w, "ended", at(p.StoppedAt))
+}
+
+func resourcesText(r api.Resources) string {
+	return fmt.Sprintf("cpu %s, memory %s", r.CPU, r.Memory)
+}
+
+func describeTermination(w io.Writer, t *api.Termination) {
+	if t == nil {
+		return
+	}
+	text := fmt.Sprintf("attempt %d: %s", t.Attempt, t.Reason)
+	if t.ExitCode != nil {
+		text += fmt.Sprintf(", exit code %d", *t.ExitCode)
+	}
+	if t.Signal != "" {
+		text += ", signal " + t.Signal
+	}
+	line(w, "last run", text+", "+at(&t.FinishedAt))
+	line(w, "because", t.Message)
+	line(w, "used", fmt.Sprintf("cpu %s, memory %d MiB", time.Duration(t.Usage.CPUMillis)*time.Millisecond, t.Usage.MemoryMiB))
+	if output := strings.TrimRight(t.LastOutput, "\n"); output != "" {
+		fmt.Fprintln(w, "last output:")
+		for l := range strings.SplitSeq(output, "\n") {
+			fmt.Fprintf(w, "  %s\n", clean(l))
+		}
+	}
+}
+
+func describeVerdict(w io.Writer, v *api.Verdict) {
+	if v == nil {
+		return
+	}
+	line(w, "waits", v.Reason+": "+v.Message)
+	for _, n := range v.Nodes {
+		fmt.Fprintf(w, "  %s\t%s: %s\n", n.NodeName, n.Filter, clean(n.Message))
+	}
+}

@@ -1,0 +1,230 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/client"
+)
+
+// podFlags is everything that `pod create` takes.
+type podFlags struct {
+	pack, version, namespace          string
+	labels, env, nodeSelector         []string
+	tolerations                       []string
+	cpu, memory, cpuLimit, memoryMax  string
+	restart, isolation, priorityClass string
+	node                              string
+	grace, deadline                   int
+	replicas                          int
+	wait                              bool
+	timeout                           time.Duration
+}
+
+func (a *app) podCreateCommand() *cobra.Command {
+	var p podFlags
+	cmd := &cobra.Command{
+		Use: "create [pack]", Aliases: []string{"run"}, Short: "Run a pack",
+		Long: `Run a pack: name, name@version, or the id of a pack version. Without --wait the
+command ends as soon as the wish is stored.
+
+Exit codes with --wait: 0 it runs or has succeeded, 1 it has failed, 2 the
+scheduler says that no node can take it, 3 the time is up.`,
+		Example: "  stark pod create hello --wait\n  stark pod create greeter@0.1.0 -l app=web --env NAME=World --memory 128Mi --memory-limit 256Mi",
+		Args:    usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				if p.pack != "" {
+					return usagef("the pack is given twice: %q and --pack %q", args[0], p.pack)
+				}
+				p.pack = args[0]
+			}
+			return a.createPods(cmd, &p)
+		},
+	}
+	p.flags(cmd)
+	return cmd
+}
+
+func (p *podFlags) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&p.pack, "pack", "", "the pack, when not given as argument")
+	f.StringVarP(&p.version, "ver", "V", "", "version of the pack (default: the latest)")
+	f.StringVar(&p.namespace, "namespace", "", "namespace (default: that of `stark config`, else default)")
+	f.StringArrayVarP(&p.labels, "label", "l", nil, "label key=value (repeatable)")
+	f.StringArrayVar(&p.env, "env", nil, "variable NAME=value for the pack (repeatable)")
+	f.StringVar(&p.cpu, "cpu", "", "CPU to reserve, such as 500m or 2")
+	f.StringVar(&p.memory, "memory", "", "memory to reserve, such as 128Mi")
+	f.StringVar(&p.cpuLimit, "cpu-limit", "", "CPU that it may use")
+	f.StringVar(&p.memoryMax, "memory-limit", "", "memory that it may use")
+	f.StringVar(&p.restart, "restart", "", "restart policy: Always, OnFailure or Never (default OnFailure)")
+	f.StringVar(&p.isolation, "isolation", "", "process, or shared with other pods of yours (default process)")
+	f.StringArrayVar(&p.nodeSelector, "node-selector", nil, "label key=value that the node must have (repeatable)")
+	f.StringArrayVar(&p.tolerations, "toleration", nil, "taint key[=value][:Effect] that the pod tolerates (repeatable)")
+	f.StringVar(&p.priorityClass, "priority-class", "", "name of a priority class")
+	f.StringVarP(&p.node, "node", "n", "", "run on this node only")
+	f.IntVar(&p.grace, "grace", 0, "seconds to stop in (default 30)")
+	f.IntVar(&p.deadline, "deadline", 0, "seconds after which it is ended")
+	f.IntVarP(&p.replicas, "replicas", "r", 1, "how many pods, 1 to 100")
+	f.BoolVar(&p.wait, "wait", false, "wait until it runs")
+	f.DurationVar(&p.timeout, "timeout", time.Minute, "how long to wait")
+}
+
+// request makes the body of the API call and refuses what cannot be meant.
+func (p *podFlags) request(cmd *cobra.Command, namespace string) (api.CreatePodRequest, error) {
+	r := api.CreatePodRequest{
+		Namespace: namespace, PriorityClassName: p.priorityClass,
+		RestartPolicy: api.RestartPolicy(p.restart), Isolation: api.Isolation(p.isolation),
+	}
+	name, version, both := strings.Cut(p.pack, "@")
+	switch {
+	case p.pack == "":
+		return r, usagef("which pack? Give its name")
+	case both && p.version != "":
+		return r, usagef("the version is given twice: %q and --ver %q", p.pack, p.version)
+	case api.ValidID(p.pack):
+		r.PackID = p.pack
+	default:
+		r.PackName, r.PackVersion = name, orDefault(p.version, version)
+	}
+	var errs [6]error
+	r.Labels, errs[0] = parsePairs("--label", p.labels)
+	r.Env, errs[1] = parsePairs("--env", p.env)
+	r.Tolerations, errs[2] = parseTolerations(p.tolerations)
+	r.ResourceRequests, errs[3] = parseResources("--cpu", p.cpu, "--memory", p.memory)
+	r.ResourceLimits, errs[4] = parseResources("--cpu-limit", p.cpuLimit, "--memory-limit", p.memoryMax)
+	selector, err := parsePairs("--node-selector", p.nodeSelector)
+	errs[5] = err
+	if err := errors.Join(errs[:]...); err != nil {
+		return r, err
+	}
+	if len(selector) > 0 || p.node != "" {
+		r.Scheduling = &api.Scheduling{NodeSelector: selector, NodeName: p.node}
+	}
+	if cmd.Flags().Changed("grace") {
+		r.TerminationGracePeriodSeconds = &p.grace
+	}
+	if cmd.Flags().Changed("deadline") {
+		r.ActiveDeadlineSeconds = &p.deadline
+	}
+	if p.replicas < 1 || p.replicas > 100 {
+		return r, usagef("--replicas %d: want 1 to 100", p.replicas)
+	}
+	return r, r.Validate()
+}
+
+func (a *app) createPods(cmd *cobra.Command, p *podFlags) error {
+	r, err := p.request(cmd, a.namespace(p.namespace))
+	if err != nil {
+		return err
+	}
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	pods := make([]api.Pod, 0, p.replicas)
+	for range p.replicas {
+		pod, err := c.CreatePod(ctx, r)
+		if err != nil {
+			if len(pods) > 0 {
+				err = fmt.Errorf("%d of %d pods are made: %w", len(pods), p.replicas, err)
+			}
+			return errors.Join(a.created(pods), err)
+		}
+		pods = append(pods, pod)
+	}
+	var waited error
+	if p.wait {
+		deadline := time.Now().Add(p.timeout)
+		for i := range pods {
+			pod, err := a.waitPlaced(ctx, c, pods[i].ID, time.Until(deadline))
+			if pod.ID != "" {
+				pods[i] = pod
+			}
+			if err != nil && waited == nil {
+				waited = err
+			}
+		}
+	}
+	if err := a.created(pods); err != nil {
+		return err
+	}
+	return waited
+}
+
+// created shows new pods: one as itself, several as a list.
+func (a *app) created(pods []api.Pod) error {
+	switch {
+	case len(pods) == 0:
+		return nil
+	case len(pods) > 1:
+		return printList(a, podView(), pods)
+	}
+	p := pods[0]
+	return printOne(a, podView(), p, func(w io.Writer) {
+		where := ""
+		if node := nodeOf(p); node != "" {
+			where = " on " + node
+		}
+		fmt.Fprintf(w, "pod %s (%s %s) is %s%s\n", p.ID, p.PackName, p.PackVersion, podStatus(p), where)
+	})
+}
+
+// unplacedGrace is how long a pod may be unschedulable before that is the answer:
+// a node that registers at this moment should still count.
+const unplacedGrace = 2 * time.Second
+
+// waitPlaced waits until a pod runs or has ended; a pod that no node can take is
+// told apart from one that takes long.
+func (a *app) waitPlaced(ctx context.Context, c *client.Client, id string, timeout time.Duration) (api.Pod, error) {
+	var refused error
+	var since time.Time
+	p, err := waitPod(ctx, c, id, timeout, func(p api.Pod) bool {
+		if p.Status != api.PodPending {
+			since = time.Time{}
+			return p.Status == api.PodRunning || p.Status.Terminal()
+		}
+		v, err := c.ExplainPod(ctx, id)
+		if err != nil || v == nil || v.Reason == api.ReasonWaitingForNode {
+			since = time.Time{}
+			return false
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if v.Reason == api.ReasonNeverFits || (v.Reason == api.ReasonUnschedulable && time.Since(since) >= unplacedGrace) {
+			refused = exitErr{exitNotPlaced, withHint(
+				fmt.Errorf("pod %s is stored, but has no node: %s: %s", id, v.Reason, v.Message), "see `stark pod explain %s`", id)}
+		}
+		return refused != nil
+	})
+	switch {
+	case refused != nil:
+		return p, refused
+	case err != nil:
+		return p, err
+	case p.Status == api.PodRunning || p.Status == api.PodSucceeded:
+		return p, nil
+	default:
+		return p, withHint(fmt.Errorf("pod %s is %s%s", id, podStatus(p), because(p)), "see `stark pod status %s`", id)
+	}
+}
+
+func because(p api.Pod) string {
+	switch {
+	case p.StatusMessage != "":
+		return ": " + p.StatusMessage
+	case p.LastTermination != nil && p.LastTermination.Message != "":
+		return ": " + p.LastTermination.Message
+	default:
+		return ""
+	}
+}

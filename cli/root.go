@@ -1,0 +1,150 @@
+// Package cli is the command line `stark`. It owns what users type and read:
+// flags, tables, prompts, exit codes, and the files in the user's folder. It
+// decides nothing about the cluster: it asks the server, and package local starts
+// what `stark dev` runs.
+package cli
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stark-orchestrator/stark/shared/client"
+)
+
+// Version is that of the program; the linker sets it.
+var Version = "dev"
+
+// DefaultAPIURL is where the server is looked for unless told otherwise.
+const DefaultAPIURL = "http://127.0.0.1:8480"
+
+// app is what all commands share.
+type app struct {
+	getenv func(string) string
+	stdin  *input
+	stdout io.Writer
+	stderr io.Writer
+
+	home     home
+	settings settings
+
+	// Flags of the root.
+	flagAPIURL  string
+	flagOutput  string
+	flagNoColor bool
+}
+
+// Run runs one command and gives the exit code of the process.
+func Run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{getenv: getenv, stdin: newInput(stdin), stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	return a.fail(ctx, cmd, err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "stark",
+		Short: "Run JavaScript packs on Node.js nodes, on a Supabase control plane",
+		Long: `stark runs JavaScript packs on Node.js nodes, with Kubernetes-like scheduling,
+on a Supabase control plane.
+
+Try it: "stark dev" starts everything on this machine.`,
+		Example: `  stark dev
+  stark pack init greeter
+  stark pod create greeter --wait`,
+		Version:           Version,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.prepare(cmd) },
+	}
+	root.SetVersionTemplate("stark {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	f := root.PersistentFlags()
+	f.StringVar(&a.flagAPIURL, "api-url", "", "address of the server (env STARK_API_URL, default "+DefaultAPIURL+")")
+	f.StringVarP(&a.flagOutput, "output", "o", "", "output format: table, json, yaml or name")
+	f.BoolVar(&a.flagNoColor, "no-color", false, "no colours (env NO_COLOR)")
+	root.AddCommand(
+		a.devCommand(), a.serverCommand(), a.authCommand(), a.packCommand(), a.nodeCommand(), a.podCommand(),
+		a.statusCommand(), a.configCommand(), a.versionCommand(),
+	)
+	return withGroups(root)
+}
+
+// withGroups makes commands that only hold others list these when called alone,
+// and refuse what they do not know; cobra would print the help and succeed.
+func withGroups(cmd *cobra.Command) *cobra.Command {
+	for _, c := range cmd.Commands() {
+		withGroups(c)
+	}
+	if cmd.Runnable() || !cmd.HasSubCommands() {
+		return cmd
+	}
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		err := usagef("unknown command %q for %q", args[0], cmd.CommandPath())
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			err = usagef("unknown command %q for %q: did you mean %s?", args[0], cmd.CommandPath(), strings.Join(near, " or "))
+		}
+		return err
+	}
+	return cmd
+}
+
+// prepare reads the user's settings and checks the global flags.
+func (a *app) prepare(*cobra.Command) error {
+	var err error
+	if a.home, err = findHome(a.getenv); err != nil {
+		return err
+	}
+	if a.settings, err = a.home.loadSettings(); err != nil {
+		return err
+	}
+	_, err = parseFormat(a.flagOutput, a.settings.Output)
+	return err
+}
+
+// apiURL gives the server's address: flag, environment, settings, default.
+func (a *app) apiURL() string {
+	for _, v := range []string{a.flagAPIURL, a.getenv("STARK_API_URL"), a.settings.APIURL} {
+		if v != "" {
+			return strings.TrimRight(v, "/")
+		}
+	}
+	return DefaultAPIURL
+}
+
+// client gives a client that is signed in as the user.
+func (a *app) client() (*client.Client, error) {
+	url := a.apiURL()
+	var token client.TokenSource = &session{store: a.home.credentials(), url: url}
+	if v := a.getenv("STARK_TOKEN"); v != "" {
+		token = client.StaticToken(v)
+	}
+	return client.New(client.Config{URL: url, Token: token, UserAgent: userAgent()})
+}
+
+// anonymous gives a client without a user.
+func (a *app) anonymous() (*client.Client, error) {
+	return client.New(client.Config{URL: a.apiURL(), UserAgent: userAgent()})
+}
+
+func userAgent() string { return "stark-cli/" + Version }
+
+// namespace gives the flag's value, or the user's default.
+func (a *app) namespace(flag string) string {
+	if flag != "" {
+		return flag
+	}
+	return a.settings.DefaultNamespace
+}
