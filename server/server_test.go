@@ -30,7 +30,7 @@ const patience = 20 * time.Second
 func startStack(t *testing.T) *devstack.Stack {
 	t.Helper()
 	stack, err := devstack.Start(t.Context(), devstack.Options{
-		Dir: t.TempDir(), TemplateKey: "server-test",
+		Dir: t.TempDir(), TemplateKey: migrate.Digest(),
 		Prepare: func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := migrate.Up(ctx, conn)
 			return err

@@ -1,6 +1,6 @@
 // Package postgres holds all SQL of the server and the only way to the database.
 //
-// There are two doors. AsUser enters as `authenticated` (or `anon`) with the
+// There are two doors. AsUser enters as `authenticated` with the
 // caller's verified claims, so that row level security decides; AsService enters
 // as `service_role` and is for the loops alone. Both are transactions, or
 // batches that are one implicit transaction: settings and statements leave in

@@ -74,9 +74,13 @@ func (db *DB) Lead(ctx context.Context, fn func(ctx context.Context) error) erro
 
 // campaignSQL takes a lease that has run out. It locks the row for update, so it
 // waits for the statements of the old leader that hold it for key share; they
-// have committed before the new epoch exists.
+// have committed before the new epoch exists. The migrations make the row; if
+// somebody removed it, it is made here and won at the next try.
 const campaignSQL = `
-	with old as (
+	with made as (
+		insert into stark.leader_lease (name, holder, epoch, expires_at)
+		values (@name, '', 0, '-infinity') on conflict (name) do nothing),
+	old as (
 		select name from stark.leader_lease where name = @name and expires_at <= clock_timestamp() for update)
 	update stark.leader_lease l
 	set holder = @holder, epoch = nextval('stark.leader_epoch'), expires_at = clock_timestamp() + @ttl::text::interval

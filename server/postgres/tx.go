@@ -18,7 +18,6 @@ import (
 const (
 	roleService       = "service_role"
 	roleAuthenticated = "authenticated"
-	roleAnon          = "anon"
 )
 
 // settingsSQL opens every transaction. Its settings end with the transaction.
@@ -39,13 +38,14 @@ type door struct {
 
 var service = door{role: roleService, claims: `{"role":"service_role"}`}
 
-// userDoor is the door of a signed-in user; nobody in particular enters as anon.
+// userDoor is the door of a signed-in user; nobody in particular may not enter: the
+// API has no data for people who have not signed in.
 func userDoor(id access.Identity) (door, error) {
 	switch {
 	case id.NodeID != "":
 		return door{}, fault.New(fault.Forbidden, "a node has no access to this")
 	case id.Anonymous || id.UserID == "":
-		return door{role: roleAnon, claims: `{"role":"anon"}`}, nil
+		return door{}, fault.New(fault.AuthenticationRequired, "sign in first")
 	case len(id.Claims) > 0:
 		return door{role: roleAuthenticated, claims: string(id.Claims)}, nil
 	}

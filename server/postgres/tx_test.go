@@ -42,7 +42,6 @@ func TestTheTwoDoors(t *testing.T) {
 	}{
 		{ann, "authenticated " + ann.UserID + " on"},
 		{withClaims, "authenticated " + ann.UserID + " on"},
-		{access.Identity{}, "anon  on"},
 	} {
 		var got string
 		if err := w.AsUser(t.Context(), c.id, func(tx postgres.Tx) error { return tx.Query(t.Context(), text(&got), who) }); err != nil || got != c.want {
@@ -54,6 +53,7 @@ func TestTheTwoDoors(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	wantCode(t, w.AsUser(t.Context(), access.Identity{NodeID: "n"}, nil), fault.Forbidden)
+	wantCode(t, w.AsUser(t.Context(), access.Identity{}, nil), fault.AuthenticationRequired)
 	if w.ServerRole() != migrate.ServerRole || w.ServerID() == "" {
 		t.Errorf("got %q and %q", w.ServerRole(), w.ServerID())
 	}

@@ -64,7 +64,7 @@ func TestListUsersUnderRLS(t *testing.T) {
 	} {
 		users, total, err := w.ListUsers(t.Context(), c.as, c.q)
 		if c.want < 0 {
-			wantCode(t, err, fault.Forbidden)
+			wantCode(t, err, fault.AuthenticationRequired)
 			continue
 		}
 		if err != nil || len(users) != c.want || total != c.want {

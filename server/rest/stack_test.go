@@ -40,7 +40,7 @@ type stack struct {
 func newStack(t *testing.T) *stack {
 	t.Helper()
 	ds, err := devstack.Start(t.Context(), devstack.Options{
-		Dir: t.TempDir(), TemplateKey: "rest-test",
+		Dir: t.TempDir(), TemplateKey: migrate.Digest(),
 		Prepare: func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := migrate.Up(ctx, conn)
 			return err

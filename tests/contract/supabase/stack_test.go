@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	starksupabase "github.com/stark-orchestrator/stark/supabase"
 	"github.com/stark-orchestrator/stark/supabase/devstack"
 	"github.com/stark-orchestrator/stark/supabase/migrate"
 )
@@ -53,7 +51,7 @@ func runAll(m *testing.M) (code int, err error) {
 	start, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	stack, err = devstack.Start(start, devstack.Options{
-		Dir: dir, Prepare: migrations, TemplateKey: templateKey(),
+		Dir: dir, Prepare: migrations, TemplateKey: migrate.Digest(),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	if err != nil {
@@ -69,24 +67,6 @@ func runAll(m *testing.M) (code int, err error) {
 func migrations(ctx context.Context, conn *pgx.Conn) error {
 	_, err := migrate.Up(ctx, conn)
 	return err
-}
-
-// templateKey changes with every migration.
-func templateKey() string {
-	var key strings.Builder
-	entries, err := starksupabase.Migrations.ReadDir("migrations")
-	if err != nil {
-		panic(err) // the folder is embedded
-	}
-	for _, e := range entries {
-		text, err := starksupabase.Migrations.ReadFile("migrations/" + e.Name())
-		if err != nil {
-			panic(err)
-		}
-		key.WriteString(e.Name())
-		key.Write(text)
-	}
-	return key.String()
 }
 
 func makeBucket(ctx context.Context) error {
