@@ -25,14 +25,22 @@ const bindSQL = "with " + leaseSQL + `,
 	settled as (delete from stark.verdicts v using bound where v.pod_id = bound.id)
 	select (select count(*) from lease), array(select id::text from bound)`
 
-// verdictSQL stores why pods have no node; the newest word replaces the last.
-const verdictSQL = "with " + leaseSQL + `
+// verdictSQL stores why pods have no node; the newest word replaces the last. The
+// pod's row says it too, for lists and watches, and is written only when the word
+// changes: the scheduler may look again as often as it likes.
+const verdictSQL = "with " + leaseSQL + `,
+	d as (
+		select p.id, d.reason, d.message, coalesce(d.nodes::jsonb, '[]') as nodes, d.plan_time
+		from unnest(@pods::text[]::uuid[], @incarnations::bigint[], @reasons::text[], @messages::text[], @refusals::text[], @times::timestamptz[])
+				as d (pod_id, incarnation, reason, message, nodes, plan_time)
+			join public.pods p on p.id = d.pod_id and p.incarnation = d.incarnation and p.status = 'pending', lease
+		order by p.id for no key update of p),
+	told as (
+		update public.pods p set reason = d.reason, status_message = left(d.message, 4096)
+		from d
+		where p.id = d.id and (p.reason, p.status_message) is distinct from (d.reason, left(d.message, 4096)))
 	insert into stark.verdicts as v (pod_id, reason, message, nodes, plan_time)
-	select p.id, d.reason, d.message, coalesce(d.nodes::jsonb, '[]'), d.plan_time
-	from unnest(@pods::text[]::uuid[], @incarnations::bigint[], @reasons::text[], @messages::text[], @refusals::text[], @times::timestamptz[])
-			as d (pod_id, incarnation, reason, message, nodes, plan_time)
-		join public.pods p on p.id = d.pod_id and p.incarnation = d.incarnation and p.status = 'pending', lease
-	order by p.id
+	select d.id, d.reason, d.message, d.nodes, d.plan_time from d
 	on conflict (pod_id) do update set reason = excluded.reason, message = excluded.message,
 		nodes = excluded.nodes, plan_time = excluded.plan_time
 	where (v.reason, v.message, v.nodes) is distinct from (excluded.reason, excluded.message, excluded.nodes)`

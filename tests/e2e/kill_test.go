@@ -93,10 +93,13 @@ func TestAKilledPostgresLosesNothing(t *testing.T) {
 	c := start(t)
 	c.node("worker")
 	pods := c.running(3)
-	if err := syscall.Kill(c.Stack.Postgres.PID(), syscall.SIGKILL); err != nil {
+	killed := c.Stack.Postgres.PID()
+	if err := syscall.Kill(killed, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	// The stack starts Postgres again; until then writes are refused as a whole.
+	c.until("Postgres to be started again", func() bool { return c.Stack.Postgres.PID() != killed })
+	// The stack has started Postgres again; until the server has found it, writes
+	// are refused as a whole.
 	late := c.podAsSoonAsPossible("steady")
 	for _, p := range pods {
 		after := c.waitStatus(p.ID, api.PodRunning)
@@ -126,6 +129,22 @@ func (c *cluster) podAsSoonAsPossible(name string) api.Pod {
 		case <-again.C:
 		case <-ctx.Done():
 			c.t.Fatalf("the database did not come back: %v", err)
+		}
+	}
+}
+
+// until looks again and again until something that no watch tells has happened.
+func (c *cluster) until(what string, ok func() bool) {
+	c.t.Helper()
+	ctx, stop := context.WithTimeout(c.t.Context(), patience)
+	defer stop()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for !ok() {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			c.t.Fatalf("waiting for %s: %v", what, ctx.Err())
 		}
 	}
 }

@@ -87,7 +87,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	c.URL = "http://127.0.0.1:" + strconv.Itoa(port)
 	c.serverEnv = append([]string{
 		"STARK_HOST=127.0.0.1", "STARK_PORT=" + strconv.Itoa(port),
-		"STARK_RATE_LIMIT_API=1000000/min", "STARK_RATE_LIMIT_AUTH=100000/min",
+		"STARK_RATE_LIMIT_API=off", "STARK_RATE_LIMIT_AUTH=off",
 		"SUPABASE_URL=" + c.Stack.URL, "SUPABASE_ANON_KEY=" + c.Stack.AnonKey,
 		"SUPABASE_SERVICE_ROLE_KEY=" + c.Stack.ServiceRoleKey, "SUPABASE_JWT_SECRET=" + c.Stack.JWTSecret,
 		"STARK_DATABASE_URL=" + c.Stack.DBURL,
