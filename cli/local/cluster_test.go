@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"os"
 	"testing"
 	"time"
 
@@ -53,14 +52,10 @@ func begin(t *testing.T, dir string) (c *Cluster, stop func()) {
 
 func TestClusterRunsAPackAndKeepsItsStateOverARestart(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "stark-local-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := t.TempDir()
 	c, stop := begin(t, dir)
 	code := []byte(`exports.default = async ({ log, signal, ready }) => { log.info("hello from here"); ready(); await new Promise((r) => signal.addEventListener("abort", r)); }`)
-	_, err = c.Client.CreatePack(t.Context(), api.CreatePackRequest{Name: "hello", Version: "1.0.0", RuntimeTag: api.TagUniversal}, client.Bundle{
+	_, err := c.Client.CreatePack(t.Context(), api.CreatePackRequest{Name: "hello", Version: "1.0.0", RuntimeTag: api.TagUniversal}, client.Bundle{
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(code)), nil }, Size: int64(len(code)),
 	})
 	if err != nil {
