@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // owner is the account that Postgres runs as. The zero value means our own.
@@ -76,7 +75,7 @@ func place(dir string) (string, error) {
 	}
 	removeOrphans(elsewhere)
 	home := filepath.Join(elsewhere, rand.Text()[:16])
-	// Recorded first: a folder that nobody points to may be removed by another start.
+	// Recorded first: a folder that its origin does not point to may be removed by another start.
 	if err := os.WriteFile(filepath.Join(dir, pointer), []byte(home+"\n"), 0o600); err != nil {
 		return "", err
 	}
@@ -112,7 +111,9 @@ func reachable(dir string, who owner) bool {
 	}
 }
 
-// removeOrphans clears away data whose state folder was deleted. Best effort: a failure costs disk space.
+// removeOrphans clears away data whose state folder was deleted, as far as that is certain: a folder of the
+// system's temporary folder, as tests use them, is gone for good, while any other may just have been moved.
+// Best effort: a failure costs disk space.
 func removeOrphans(root string) {
 	homes, err := filepath.Glob(filepath.Join(root, "*"))
 	if err != nil {
@@ -120,14 +121,11 @@ func removeOrphans(root string) {
 	}
 	for _, home := range homes {
 		from, err := os.ReadFile(filepath.Join(home, origin))
-		if err != nil {
-			info, statErr := os.Stat(home)
-			if statErr == nil && time.Since(info.ModTime()) > time.Hour {
-				_ = os.RemoveAll(home)
-			}
-			continue
+		dir := strings.TrimSpace(string(from))
+		if err != nil || !strings.HasPrefix(dir, os.TempDir()+string(filepath.Separator)) {
+			continue // also one that another start is just making
 		}
-		back, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(from)), pointer))
+		back, err := os.ReadFile(filepath.Join(dir, pointer))
 		if errors.Is(err, os.ErrNotExist) || err == nil && strings.TrimSpace(string(back)) != home {
 			_ = os.RemoveAll(home)
 		}

@@ -147,12 +147,13 @@ func TestOrphansAreRemoved(t *testing.T) {
 		return dir
 	}
 	kept, young := home("kept", state), home("young", "")
+	written, moved := home("written", "\n"), home("moved", "/home/somebody/project/.stark")
 	superseded, deleted := home("superseded", state), home("deleted", filepath.Join(state, "gone"))
 	if err := os.WriteFile(filepath.Join(state, pointer), []byte(kept+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	removeOrphans(root)
-	for dir, want := range map[string]bool{kept: true, young: true, superseded: false, deleted: false} {
+	for dir, want := range map[string]bool{kept: true, young: true, written: true, moved: true, superseded: false, deleted: false} {
 		if _, err := os.Stat(dir); (err == nil) != want {
 			t.Errorf("%s: there = %v, want %v", dir, err == nil, want)
 		}
