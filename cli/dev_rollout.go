@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -131,8 +132,8 @@ func (r *rollout) running(ctx context.Context, id string) (api.Pod, error) {
 		return p, nil
 	}
 	text := fmt.Sprintf("%s %s is %s%s", p.PackName, p.PackVersion, podStatus(p), because(p))
-	if t := p.LastTermination; t != nil && t.LastOutput != "" {
-		text += "\n" + t.LastOutput
+	if t := p.LastTermination; t != nil {
+		text = strings.TrimRight(strings.Join([]string{text, t.Message, t.LastOutput}, "\n"), "\n")
 	}
 	return p, errors.New(text)
 }

@@ -23,7 +23,8 @@ var helloSource []byte
 type devSource struct {
 	registration
 	runsOn string
-	inputs []string // files to watch
+	inputs []string         // files to watch
+	stamps map[string]stamp // of the inputs, as they were read
 }
 
 // loadSource bundles a folder, or gives the built-in pack.
@@ -35,11 +36,20 @@ func loadSource(folder string) (devSource, error) {
 			SHA256: hex.EncodeToString(sum[:]), Description: "The built-in pack of stark dev",
 		}}, runsOn: "runs on: node, browser"}, nil
 	}
+	begin := time.Now()
 	r, err := bundle.Bundle(folder)
 	if err != nil {
 		return devSource{}, err
 	}
-	return devSource{registration: registration{sidecar: sidecarOf(r), code: r.Code}, runsOn: runsOn(r), inputs: r.Inputs}, nil
+	read := stamps(r.Inputs)
+	for f, s := range read {
+		if s.changed.After(begin) { // perhaps saved after it was read: look again
+			read[f] = stamp{}
+		}
+	}
+	return devSource{
+		registration: registration{sidecar: sidecarOf(r), code: r.Code}, runsOn: runsOn(r), inputs: r.Inputs, stamps: read,
+	}, nil
 }
 
 // publish registers a bundle. Versions never change: one that is taken by other

@@ -11,8 +11,7 @@ import (
 func (r *rollout) watch(ctx context.Context) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	seen := stamps(r.dev.source.inputs)
-	built, settled := seen, true
+	seen, pending := r.dev.source.stamps, false
 	for {
 		select {
 		case <-tick.C:
@@ -20,21 +19,15 @@ func (r *rollout) watch(ctx context.Context) error {
 			return ctx.Err()
 		}
 		now := stamps(r.dev.source.inputs)
-		if !maps.Equal(now, seen) { // a save in progress: wait for a quiet moment
-			seen, settled = now, false
-			continue
-		}
-		if settled {
-			continue
-		}
-		settled = true
-		if maps.Equal(seen, built) {
-			continue
-		}
-		built = seen
-		if r.rebuild(ctx) {
-			seen = stamps(r.dev.source.inputs)
-			built = seen
+		switch {
+		case !maps.Equal(now, seen): // perhaps a save in progress: wait for a quiet moment
+			seen, pending = now, true
+		case pending:
+			pending = false
+			if r.rebuild(ctx) {
+				// As they were when they were read: what was saved since is new.
+				seen = r.dev.source.stamps
+			}
 		}
 	}
 }
@@ -47,7 +40,7 @@ func (r *rollout) rebuild(ctx context.Context) bool {
 		return false
 	}
 	if source.SHA256 == r.dev.source.SHA256 && source.Version == r.dev.source.Version {
-		r.dev.source.inputs = source.inputs
+		r.dev.source = source
 		return true
 	}
 	if err := r.next(ctx, source); err != nil && ctx.Err() == nil {

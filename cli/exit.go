@@ -41,14 +41,14 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// exitErr is an error with an exit code of its own.
-type exitErr struct {
+// exitCodeError is an error with an exit code of its own.
+type exitCodeError struct {
 	code int
 	err  error
 }
 
-func (e exitErr) Error() string { return e.err.Error() }
-func (e exitErr) Unwrap() error { return e.err }
+func (e exitCodeError) Error() string { return e.err.Error() }
+func (e exitCodeError) Unwrap() error { return e.err }
 
 // hinted is an error with the next step to take.
 type hinted struct {
@@ -94,7 +94,7 @@ func (a *app) fail(ctx context.Context, cmd *cobra.Command, err error) int {
 }
 
 func exitCode(err error) int {
-	if e, ok := errors.AsType[exitErr](err); ok {
+	if e, ok := errors.AsType[exitCodeError](err); ok {
 		return e.code
 	}
 	switch fault.CodeOf(err) {

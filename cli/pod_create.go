@@ -186,29 +186,36 @@ const unplacedGrace = 2 * time.Second
 // told apart from one that takes long.
 func (a *app) waitPlaced(ctx context.Context, c *client.Client, id string, timeout time.Duration) (api.Pod, error) {
 	var refused error
-	var since time.Time
+	var since time.Time // when the scheduler was first seen to refuse it
+	placement := func(v *api.Verdict) error {
+		return exitCodeError{exitNotPlaced, withHint(
+			fmt.Errorf("pod %s is stored, but has no node: %s: %s", id, v.Reason, v.Message), "see `stark pod explain %s`", id)}
+	}
+	var last *api.Verdict
 	p, err := waitPod(ctx, c, id, timeout, func(p api.Pod) bool {
 		if p.Status != api.PodPending {
-			since = time.Time{}
+			since, last = time.Time{}, nil
 			return p.Status == api.PodRunning || p.Status.Terminal()
 		}
 		v, err := c.ExplainPod(ctx, id)
 		if err != nil || v == nil || v.Reason == api.ReasonWaitingForNode {
-			since = time.Time{}
+			since, last = time.Time{}, nil
 			return false
 		}
+		last = v
 		if since.IsZero() {
 			since = time.Now()
 		}
 		if v.Reason == api.ReasonNeverFits || (v.Reason == api.ReasonUnschedulable && time.Since(since) >= unplacedGrace) {
-			refused = exitErr{exitNotPlaced, withHint(
-				fmt.Errorf("pod %s is stored, but has no node: %s: %s", id, v.Reason, v.Message), "see `stark pod explain %s`", id)}
+			refused = placement(v)
 		}
 		return refused != nil
 	})
 	switch {
 	case refused != nil:
 		return p, refused
+	case err != nil && last != nil && ctx.Err() == nil: // the time is up, and this is why
+		return p, placement(last)
 	case err != nil:
 		return p, err
 	case p.Status == api.PodRunning || p.Status == api.PodSucceeded:

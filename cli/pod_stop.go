@@ -99,7 +99,7 @@ func waitPod(ctx context.Context, c *client.Client, id string, timeout time.Dura
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			return p, exitErr{exitTimeout, fmt.Errorf("waited %s: the pod is %s", timeout, podStatus(p))}
+			return p, exitCodeError{exitTimeout, fmt.Errorf("waited %s: the pod is %s", timeout.Round(time.Millisecond), podStatus(p))}
 		case <-ctx.Done():
 			return p, ctx.Err()
 		}

@@ -202,7 +202,7 @@ const (
 // colored colours a status by its first word.
 func colored(status string) string {
 	word, _, _ := strings.Cut(status, " ")
-	code := ""
+	var code string
 	switch word {
 	case "running", "online", "ready", "succeeded", "up", "healthy", "active":
 		code = green

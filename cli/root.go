@@ -39,7 +39,7 @@ type app struct {
 // Run runs one command and gives the exit code of the process.
 func Run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{getenv: getenv, stdin: newInput(stdin), stdout: stdout, stderr: stderr}
-	root := a.root()
+	root := a.root() //nolint:contextcheck // cobra hands ctx to each command
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -86,6 +86,8 @@ func withGroups(cmd *cobra.Command) *cobra.Command {
 	if cmd.Runnable() || !cmd.HasSubCommands() {
 		return cmd
 	}
+	cmd.Use += " <command>"
+	cmd.DisableFlagsInUseLine = true
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.SuggestionsMinimumDistance = 2
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

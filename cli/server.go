@@ -110,7 +110,7 @@ func (a *app) logger(level slog.Level, component string) *slog.Logger {
 	if !atTerminal(a.stderr) {
 		return logging.New(a.stderr, level, component)
 	}
-	return slog.New(tint.NewHandler(a.stderr, &tint.Options{
+	return slog.New(tint.NewTextHandler(a.stderr, &tint.Options{
 		Level: level, TimeFormat: time.TimeOnly, NoColor: !a.color(a.stderr), ReplaceAttr: logging.Redact,
 	}))
 }

@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+// logUntil runs a command until its log has a line with the text, and gives the
+// whole log and the exit code.
+func logUntil(t *testing.T, env map[string]string, text string, args ...string) (log string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	read, write := io.Pipe()
+	exit := make(chan int, 1)
+	go func() {
+		code := Run(ctx, args, func(k string) string { return env[k] }, strings.NewReader(""), io.Discard, write)
+		_ = write.Close()
+		exit <- code
+	}()
+	var all strings.Builder
+	found := false
+	scan := bufio.NewScanner(read)
+	scan.Buffer(nil, 1<<20)
+	for scan.Scan() {
+		all.WriteString(scan.Text() + "\n")
+		if strings.Contains(scan.Text(), text) {
+			found = true
+			cancel()
+		}
+	}
+	if !found {
+		t.Errorf("%v: no %q in the log:\n%s", args, text, all.String())
+	}
+	return all.String(), <-exit
+}
+
+func TestServerStart(t *testing.T) {
+	t.Parallel()
+	c, err := shared.get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{
+		"STARK_HOME": t.TempDir(), "SUPABASE_URL": c.Project.URL, "SUPABASE_ANON_KEY": c.Project.AnonKey,
+		"SUPABASE_SERVICE_ROLE_KEY": c.Project.ServiceRoleKey, "SUPABASE_JWT_SECRET": c.Project.JWTSecret, "STARK_DATABASE_URL": c.Project.DBURL,
+	}
+	log, code := logUntil(t, env, `"msg":"listening"`, "server", "start", "--port", "0", "--host", "127.0.0.1", "--migrate")
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, want := range []string{`"name":"SUPABASE_ANON_KEY"`, "schema is up to date"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log misses %s", want)
+		}
+	}
+	if strings.Contains(log, c.Project.ServiceRoleKey) || strings.Contains(log, c.Project.JWTSecret) {
+		t.Error("a key is in the log")
+	}
+	env["STARK_DATABASE_URL"] = "postgres://nobody:secret-word@127.0.0.1:1/none"
+	got := run(t, env, "", "server", "start", "--port", "0", "--migrate")
+	if got.code != 1 || !strings.Contains(got.stderr, "connect to the database") || strings.Contains(got.stderr, "secret-word") {
+		t.Errorf("without a database: %+v", got)
+	}
+}
+
+func TestAgentStart(t *testing.T) {
+	t.Parallel()
+	c, err := shared.get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := c.Client.CreateJoinToken(t.Context(), api.CreateJoinTokenRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{"token": token.Token + "\n"})
+	env := map[string]string{"STARK_HOME": t.TempDir(), "STARK_LOG_LEVEL": "info"}
+	args := []string{
+		"node", "agent", "start", "--url", c.URL, "--name", "second", "--warm-pool", "0",
+		"--cpu", "1", "--memory", "1Gi", "--pods", "5", "-l", "kind=spare", "--taint", "spare=yes:NoSchedule",
+	}
+	log, code := logUntil(t, env, "registered", append(args, "--token-file", filepath.Join(dir, "token"))...)
+	if code != 0 || strings.Contains(log, token.Token) {
+		t.Errorf("exit code %d, log:\n%s", code, log)
+	}
+	n, err := c.Client.GetNodeByName(t.Context(), "second")
+	if err != nil || n.Allocatable.Pods != 5 || n.Allocatable.CPU != 1000 || n.Labels["kind"] != "spare" || len(n.Taints) != 1 {
+		t.Errorf("node: %+v, %v", n, err)
+	}
+	// Its credential is kept: the next start needs no token.
+	if log, code := logUntil(t, env, "registered", append(args, "--leave")...); code != 0 {
+		t.Errorf("second start: exit code %d, log:\n%s", code, log)
+	}
+	env["STARK_LOG_LEVEL"] = "loud"
+	if got := run(t, env, "", args...); got.code != 1 || !strings.Contains(got.stderr, "STARK_LOG_LEVEL") {
+		t.Errorf("wrong level: %+v", got)
+	}
+}
