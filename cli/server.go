@@ -72,6 +72,7 @@ func (a *app) serve(ctx context.Context, flags map[string]string, migrations boo
 	if err != nil {
 		return withHint(err, "`stark server start --help` lists the variables; `stark dev` needs none")
 	}
+	cfg.Version = Version
 	log := a.logger(cfg.LogLevel, "server")
 	for _, setting := range slices.Sorted(maps.Keys(cfg.Sources)) {
 		log.InfoContext(ctx, "setting from the environment", slog.String("setting", setting), slog.String("name", cfg.Sources[setting]))

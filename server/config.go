@@ -35,6 +35,8 @@ func (r Rate) String() string {
 // Config is everything that the environment decides. Sources tells for settings
 // with several names which one was found.
 type Config struct {
+	Version string // of the program, told by /health; set by main, not by the environment
+
 	Host string
 	Port int
 

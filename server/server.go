@@ -153,7 +153,7 @@ func (s *Server) handler(base context.Context) (http.Handler, error) {
 		DB: s.db, Auth: identity, Bundles: bundles, Verifier: verifier, Store: s.store, Logger: s.log,
 		WS: s.dispatcher, Logs: s.dispatcher, Metrics: registry, Ready: s.whyNot,
 		Config: rest.Config{
-			CORSOrigins: c.CORSOrigins, TrustedProxies: c.TrustedProxies,
+			Version: c.Version, CORSOrigins: c.CORSOrigins, TrustedProxies: c.TrustedProxies,
 			APIRate: rest.Rate(c.APIRate), AuthRate: rest.Rate(c.AuthRate),
 			SetupCode: c.SetupCode, RequestTimeout: c.RequestTimeout, BundleURLTTL: c.BundleURLTTL,
 		},

@@ -224,6 +224,7 @@ func (c *Cluster) startServer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	cfg.Version = c.o.Version
 	s, err := server.New(cfg, c.o.Logger.With(slog.String("part", "server")))
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/core/node"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
@@ -121,9 +122,7 @@ func (s *server) listNodes(ctx context.Context, who caller, in *listNodesInput) 
 	if err != nil {
 		return nodeList{}, err
 	}
-	for i := range page.Items {
-		completeNode(&page.Items[i])
-	}
+	s.completeNodes(page.Items)
 	return nodeList{Nodes: emptyIfNil(page.Items), Total: page.Total, Page: q.Page, PageSize: q.PageSize}, nil
 }
 
@@ -132,11 +131,11 @@ func (s *server) getNode(ctx context.Context, who caller, in *IDInput) (oneNode,
 	if err != nil {
 		return oneNode{}, err
 	}
-	node, err := s.DB.GetNode(ctx, who.Identity, id)
+	n, err := s.DB.GetNode(ctx, who.Identity, id)
 	if err != nil {
-		node, err = remembered(s, who, err, func() (api.Node, error) { return find(s.Store.Nodes, id, seesNode(who)) })
+		n, err = remembered(s, who, err, func() (api.Node, error) { return find(s.Store.Nodes, id, seesNode(who)) })
 	}
-	return s.nodeAnswer(node, err)
+	return s.nodeAnswer(n, err)
 }
 
 func (s *server) getNodeByName(ctx context.Context, who caller, in *nodeNameInput) (oneNode, error) {
@@ -167,14 +166,33 @@ func (s *server) deleteNode(ctx context.Context, who caller, in *IDInput) (delet
 }
 
 func (s *server) nodeAnswer(n api.Node, err error) (oneNode, error) {
-	completeNode(&n)
-	return oneNode{Node: n}, err
+	if err != nil {
+		return oneNode{}, err
+	}
+	nodes := []api.Node{n}
+	s.completeNodes(nodes)
+	return oneNode{Node: nodes[0]}, nil
 }
 
-// completeNode makes empty what would be null.
-func completeNode(n *api.Node) {
-	n.Conditions, n.Taints = emptyIfNil(n.Conditions), emptyIfNil(n.Taints)
-	n.Labels, n.Annotations = emptyMap(n.Labels), emptyMap(n.Annotations)
+// completeNodes makes empty what would be null, and folds what the pods hold of
+// each node from the read model: all pods, also those that the caller may not see.
+func (s *server) completeNodes(nodes []api.Node) {
+	if len(nodes) == 0 {
+		return
+	}
+	held := node.Allocated(func(yield func(api.Pod) bool) {
+		for _, p := range s.Store.Pods.Snapshot().All() {
+			if !yield(p) {
+				return
+			}
+		}
+	})
+	for i := range nodes {
+		n := &nodes[i]
+		n.Conditions, n.Taints = emptyIfNil(n.Conditions), emptyIfNil(n.Taints)
+		n.Labels, n.Annotations = emptyMap(n.Labels), emptyMap(n.Annotations)
+		n.Allocated = held[n.ID]
+	}
 }
 
 func emptyMap[V any](m map[string]V) map[string]V {

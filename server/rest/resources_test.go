@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/rest"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
@@ -67,7 +68,16 @@ func TestNodes(t *testing.T) {
 		}
 		return node, nil
 	}
+	h.model.Apply(store.Batch{Pods: store.Changes[api.Pod]{Put: []api.Pod{
+		{ID: "1", NodeID: new(someID), Status: api.PodRunning, ResourceRequests: api.Resources{CPU: 100, Memory: 64}},
+		{ID: "2", NodeID: new(someID), Status: api.PodStopping, ResourceRequests: api.Resources{CPU: 50, Memory: 1}},
+		{ID: "3", NodeID: new(someID), Status: api.PodFailed, ResourceRequests: api.Resources{CPU: 1000}},
+		{ID: "4", NodeID: new(otherID), Status: api.PodRunning, ResourceRequests: api.Resources{CPU: 1000}},
+	}}})
 	h.do(request{method: "GET", path: "/api/nodes/" + someID, token: "good-viewer"}).want(http.StatusOK, &one)
+	if want := (api.Capacity{CPU: 150, Memory: 65, Pods: 2}); one.Node.Allocated != want {
+		t.Errorf("allocated %+v, want %+v", one.Node.Allocated, want)
+	}
 	h.do(request{method: "GET", path: "/api/nodes/name/n1", token: "good-viewer"}).want(http.StatusOK, &one)
 	h.do(request{method: "GET", path: "/api/nodes/" + otherID, token: "good-viewer"}).fails(http.StatusNotFound, fault.NotFound)
 	h.do(request{method: "GET", path: "/api/nodes/name/n2", token: "good-viewer"}).fails(http.StatusNotFound, fault.NotFound)
