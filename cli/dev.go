@@ -14,6 +14,7 @@ import (
 	"github.com/stark-orchestrator/stark/cli/local"
 	"github.com/stark-orchestrator/stark/server"
 	"github.com/stark-orchestrator/stark/shared/client"
+	"github.com/stark-orchestrator/stark/supabase/devstack/pg"
 )
 
 // devFlags is everything that `dev` takes.
@@ -130,6 +131,9 @@ func (d *dev) startCluster(ctx context.Context, dir string, log *slog.Logger) er
 		d.out.step(s.Name, s.Message, s.Took, s.Fields)
 	}
 	cluster, err := local.Start(ctx, o)
+	if _, locked := errors.AsType[*pg.LockedError](err); locked {
+		err = withHint(err, "one `stark dev` at a time uses a folder: stop the other, or name another folder with --dir")
+	}
 	if err != nil {
 		return stepError{expected[min(done, len(expected)-1)], err}
 	}

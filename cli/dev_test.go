@@ -216,6 +216,10 @@ func TestDevWithoutNodeReusesTheHelloPod(t *testing.T) {
 	d.expect("[ok] pod", "there is no node")
 	d.expect("ready in")
 	before := d.stark("pod", "list", "-o", "name").stdout
+	second := d.stark("dev", "--dir", d.dir, "--port", "0", "--supabase-port", "0", "--once")
+	if second.code != 1 || !strings.Contains(second.stderr, "is held by process") || !strings.Contains(second.stderr, "--dir") {
+		t.Errorf("a second dev in the same folder: %+v", second)
+	}
 	d.stop()
 	d.start("--no-node")
 	d.expect("ready in")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/client"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 // podFlags is everything that `pod create` takes.
@@ -134,6 +135,9 @@ func (a *app) createPods(cmd *cobra.Command, p *podFlags) error {
 	for range p.replicas {
 		pod, err := c.CreatePod(ctx, r)
 		if err != nil {
+			if fault.CodeOf(err) == fault.NotFound && strings.Contains(message(err), "pack") {
+				err = withHint(err, "`stark pack list` and `stark pack versions <name>` show what there is")
+			}
 			if len(pods) > 0 {
 				err = fmt.Errorf("%d of %d pods are made: %w", len(pods), p.replicas, err)
 			}
