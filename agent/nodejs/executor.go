@@ -147,9 +147,11 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// prepareDirs makes the folders; what a dead agent left of its pods goes.
+// prepareDirs makes the folders; what a dead agent left of its pods goes,
+// processes included.
 func (e *Executor) prepareDirs() error {
 	pods := filepath.Join(e.opts.StateDir, "pods")
+	killStrays(pods)
 	if err := os.RemoveAll(pods); err != nil {
 		return fmt.Errorf("nodejs: clean the folders of pods: %w", err)
 	}

@@ -31,6 +31,8 @@ const (
 	// pipeGrace is how long output is still read after a host has died, should a
 	// process that escaped hold the pipe.
 	pipeGrace = 200 * time.Millisecond
+	// deathGrace is how long a process may take to die behind its control channel.
+	deathGrace = 100 * time.Millisecond
 )
 
 // order is a frame to the host.
@@ -75,13 +77,15 @@ type host struct {
 
 	writeMu sync.Mutex // of the control socket, and of alive
 	alive   bool       // started and not yet reaped: its process id is its own
+	forked  bool       // has started processes, or may have
 
 	mu     sync.Mutex
 	pods   map[string]*controller
 	served bool // has or had a pod
 	ending bool // takes no more pods
 	cause  *api.Termination
-	fatal  bool // the runtime said that it ran out of memory
+	fatal  bool   // the runtime said that it ran out of memory
+	note   string // which pack signalled the process
 }
 
 // spawn starts a host whose spare worker has the given heap limit.
@@ -248,9 +252,18 @@ func (h *host) kill(reason, message string) {
 func (h *host) killGroup() {
 	h.writeMu.Lock()
 	defer h.writeMu.Unlock()
-	if h.alive {
-		// Fails only when nothing is left to kill.
-		_ = syscall.Kill(-h.cmd.Process.Pid, syscall.SIGKILL)
+	if !h.alive {
+		return
+	}
+	pid := h.cmd.Process.Pid
+	var below []int
+	if h.forked = h.forked || forked(pid); h.forked {
+		below = descendants(pid)
+	}
+	// These fail only when nothing is left to kill.
+	_ = syscall.Kill(-pid, syscall.SIGKILL)
+	for _, child := range below {
+		_ = syscall.Kill(child, syscall.SIGKILL)
 	}
 }
 
@@ -261,6 +274,7 @@ func (h *host) read() {
 	for {
 		n, err := readFrame(in)
 		if err != nil {
+			h.blame(err)
 			break
 		}
 		h.handle(n)
@@ -306,6 +320,8 @@ func (h *host) handle(n notice) {
 		c.take(n)
 	case "exit":
 		c.outcome(n)
+	case "last":
+		h.suicide(c, n.Reason)
 	}
 }
 
@@ -318,6 +334,9 @@ func (h *host) reap() {
 	err := h.cmd.Wait()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		h.e.log.Warn("a host could not be reaped", slog.Any("error", err))
+	}
+	if h.forked {
+		killStrays(h.dir)
 	}
 	deadline := time.Now().Add(pipeGrace)
 	_ = errors.Join(h.pipes.stdout.SetReadDeadline(deadline), h.pipes.stderr.SetReadDeadline(deadline)) // else they end by themselves
@@ -334,57 +353,6 @@ func (h *host) reap() {
 		c.finish(h.verdict(c))
 	}
 	h.e.pool.poke()
-}
-
-// verdict says how a pod ended whose host is dead.
-func (h *host) verdict(c *controller) api.Termination {
-	h.mu.Lock()
-	cause, fatal := h.cause, h.fatal
-	h.mu.Unlock()
-	usage := api.Usage{MemoryMiB: h.peak.Load() >> 20}
-	ps := h.cmd.ProcessState
-	if ps != nil {
-		usage.CPUMillis = (ps.UserTime() + ps.SystemTime()).Milliseconds()
-	}
-	if said := c.said.Load(); said != nil {
-		t := *said
-		usage.LoopDelayMS = t.Usage.LoopDelayMS
-		t.Usage = usage
-		return t
-	}
-	t := api.Termination{Usage: usage, FinishedAt: time.Now().UTC()}
-	if cause != nil {
-		t.Reason, t.Message = cause.Reason, cause.Message
-		return t
-	}
-	t.Reason, t.Message = api.ReasonHostCrashed, "the Node.js process of the pod ended by itself"
-	status, ok := ps.Sys().(syscall.WaitStatus)
-	switch {
-	case ok && status.Signaled():
-		t.Signal = signalName(status.Signal())
-		t.Message = "the Node.js process of the pod was ended by " + t.Signal
-		if fatal {
-			t.Reason, t.Message = api.ReasonOOMKilled, "an allocation beyond the memory limit ended the process"
-		}
-	case ok && status.Exited():
-		t.ExitCode = new(status.ExitStatus())
-		if fatal {
-			t.Reason = api.ReasonOOMKilled
-		}
-	}
-	return t
-}
-
-func signalName(s syscall.Signal) string {
-	names := map[syscall.Signal]string{
-		syscall.SIGABRT: "SIGABRT", syscall.SIGKILL: "SIGKILL", syscall.SIGTERM: "SIGTERM", syscall.SIGSEGV: "SIGSEGV",
-		syscall.SIGBUS: "SIGBUS", syscall.SIGILL: "SIGILL", syscall.SIGTRAP: "SIGTRAP", syscall.SIGINT: "SIGINT",
-		syscall.SIGHUP: "SIGHUP", syscall.SIGQUIT: "SIGQUIT", syscall.SIGFPE: "SIGFPE", syscall.SIGPIPE: "SIGPIPE",
-	}
-	if n, ok := names[s]; ok {
-		return n
-	}
-	return s.String()
 }
 
 // scan takes what reaches the process's own stdout or stderr, past the workers: the

@@ -9,6 +9,9 @@ import { Worker, isMainThread, workerData, MessageChannel, receiveMessageOnPort 
 const MAX_LINE = 16 * 1024;          // bytes of one line, the rest is cut off
 const MAX_BACKLOG = 4 * 1024 * 1024; // bytes waiting for the agent before output is dropped
 const WATCH_MS = 500;                // rhythm of the event-loop watch
+const KEPT = 100;                    // newest lines that are kept when others are dropped
+const LOST_MS = 500;                 // how long the host outlives its channel to the agent
+const LAST_WORDS_MS = 200;           // how long a pack waits for its output before it kills its process
 
 if (isMainThread) supervise();
 else serve();
@@ -22,8 +25,10 @@ function supervise() {
   // SIGTERM comes from the kernel when the agent dies first.
   const die = () => { try { process.kill(-process.pid, 'SIGKILL'); } finally { process.exit(1); } };
   process.on('SIGTERM', die);
-  socket.on('error', die);
-  socket.on('close', die);
+  // When the pack has closed fd 3, the agent shall see that we still lived.
+  const lost = () => setTimeout(die, LOST_MS);
+  socket.on('error', lost);
+  socket.on('close', lost);
   readFrames(socket, (m) => {
     if (m.t === 'start') start(m);
     else if (m.t === 'stop') stop(m);
@@ -31,13 +36,13 @@ function supervise() {
   }, die);
   setInterval(watch, WATCH_MS).unref();
 
-  function send(m) {
+  function send(m, done) {
     const body = Buffer.from(JSON.stringify(m));
     const head = Buffer.allocUnsafe(4);
     head.writeUInt32BE(body.length);
     socket.cork();
     socket.write(head);
-    socket.write(body);
+    socket.write(body, done);
     process.nextTick(() => socket.uncork());
   }
 
@@ -47,7 +52,7 @@ function supervise() {
     const { port1, port2 } = new MessageChannel();
     const beat = new Float64Array(new SharedArrayBuffer(16)); // [time of the last beat, 0 while not watched]
     const w = {
-      id: '', heap, port: port1, beat, lines: [], bytes: 0, dropped: 0, delay: 0, flushing: false, ended: false, outcome: null, stopping: null, timer: null,
+      id: '', heap, port: port1, beat, lines: [], late: [], bytes: 0, dropped: 0, delay: 0, flushing: false, ended: false, outcome: null, stopping: null, timer: null,
     };
     w.thread = new Worker(new URL(import.meta.url), {
       workerData: { port: port2, beat }, transferList: [port2], env: {}, stdout: true, stderr: true,
@@ -83,6 +88,16 @@ function supervise() {
     if (m.t === 'out') output(w, m.line, m.dropped);
     else if (m.t === 'ready') { flush(w); send({ t: 'ready', id: w.id }); }
     else if (m.t === 'outcome') w.outcome ??= m.outcome;
+    else if (m.t === 'last') lastWords(w, m);
+  }
+
+  // The pack is about to kill this process: its output and who it was go first.
+  function lastWords(w, m) {
+    flush(w);
+    send({ t: 'last', id: w.id, reason: m.signal }, () => {
+      Atomics.store(m.done, 0, 1);
+      Atomics.notify(m.done, 0);
+    });
   }
 
   function stop(m) {
@@ -91,7 +106,7 @@ function supervise() {
     w.stopping = { message: '' };
     w.port.postMessage({ t: 'stop' });
     if (m.graceMs !== undefined) {
-      w.timer = setTimeout(() => kill(w, 'Stopped', `did not stop within ${m.graceMs / 1000} s and was killed`), Math.max(m.graceMs, 0));
+      w.timer = setTimeout(() => kill(w, 'Stopped', `did not stop within ${seconds(m.graceMs)} s and was killed`), Math.max(m.graceMs, 0));
     }
   }
 
@@ -115,12 +130,15 @@ function supervise() {
     send({ t: 'exit', id: w.id, code: o.code ?? code, reason: o.reason, message: bound(o.message), delayMs: Math.round(w.delay), cpuMs: Math.round(w.cpu ?? 0) });
   }
 
-  // A slow agent costs lines, never memory.
+  // A slow agent costs lines, never memory; the newest are kept.
   function output(w, line, dropped = 0) {
     w.dropped += dropped;
     if (!line) { schedule(w); return; }
-    if (socket.writableLength + w.bytes > MAX_BACKLOG) { w.dropped++; return; }
-    w.lines.push(line);
+    if (socket.writableLength + w.bytes > MAX_BACKLOG) {
+      if (w.late.push(line) > KEPT) { w.late.shift(); w.dropped++; }
+      return;
+    }
+    w.lines.push(...w.late.splice(0), line);
     w.bytes += line[2].length + 32;
     if (w.bytes > 64 * 1024) flush(w);
     else schedule(w);
@@ -134,6 +152,7 @@ function supervise() {
 
   function flush(w) {
     w.flushing = false;
+    if (socket.writableLength <= MAX_BACKLOG || w.ended) w.lines.push(...w.late.splice(0));
     if (!w.lines.length && !w.dropped) return;
     send({ t: 'out', id: w.id, lines: w.lines, dropped: w.dropped });
     w.lines = [];
@@ -184,6 +203,11 @@ function describe(err) {
   try { return typeof err === 'string' ? err : `thrown: ${JSON.stringify(err) ?? String(err)}`; } catch { return 'thrown: a value that cannot be shown'; }
 }
 
+// Grace periods are whole seconds; what is on its way for some milliseconds is not news.
+function seconds(ms) {
+  return ms < 500 ? ms / 1000 : Math.round(ms / 100) / 10;
+}
+
 function bound(text = '') {
   return text.length > 4096 ? text.slice(0, 4096) + ' …' : text;
 }
@@ -197,8 +221,10 @@ async function serve() {
   const { getEventListeners } = await import('node:events');
   const { pathToFileURL } = await import('node:url');
   const { format } = await import('node:util');
+  const { StringDecoder } = await import('node:string_decoder');
   const exit = process.exit.bind(process);
-  const capture = capturer(port);
+  const capture = capturer(port, StringDecoder);
+  process.kill = killer(port, capture, process.kill.bind(process), process.pid);
   const aborter = new AbortController();
   const handlers = [];
   let polled = false;
@@ -240,7 +266,8 @@ async function serve() {
         setImmediate(ready);
         await result;
       }
-      end({ reason: 'Completed', code: 0 });
+      const code = Number(process.exitCode ?? 0);
+      end(code === 0 ? { reason: 'Completed', code } : { reason: 'Error', message: `the pack ended with process.exitCode ${code}`, code });
     } catch (err) {
       end({ reason: 'Error', message: describe(err), code: 1 });
     }
@@ -296,9 +323,11 @@ async function serve() {
 
 // capturer takes the output of the pack line by line and sends each line at once, so
 // that a pack that never yields is heard too. A bucket of bytes bounds the rate.
-function capturer(port) {
+function capturer(port, StringDecoder) {
   const RATE = 16 * 1024 * 1024;
   const partial = { stdout: '', stderr: '' };
+  const decoders = { stdout: new StringDecoder('utf8'), stderr: new StringDecoder('utf8') };
+  const held = []; // the newest lines beyond the budget
   let budget = RATE, refilled = Date.now(), dropped = 0;
 
   function line(stream, text) {
@@ -308,15 +337,27 @@ function capturer(port) {
       refilled = now;
     }
     if (text.length > MAX_LINE) text = text.slice(0, MAX_LINE) + ' …';
+    const line = [stream, now, text];
     budget -= text.length + 128;
-    if (budget < 0) { dropped++; return; }
-    port.postMessage({ t: 'out', line: [stream, now, text], dropped });
+    if (budget < 0) {
+      if (held.push(line) > KEPT) { held.shift(); dropped++; }
+      return;
+    }
+    release();
+    port.postMessage({ t: 'out', line, dropped });
     dropped = 0;
+  }
+
+  function release() {
+    for (const line of held.splice(0)) {
+      port.postMessage({ t: 'out', line, dropped });
+      dropped = 0;
+    }
   }
 
   function write(stream) {
     return (chunk, encoding, callback) => {
-      const text = typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString();
+      const text = typeof chunk === 'string' ? chunk : decoders[stream].write(Buffer.from(chunk));
       const parts = (partial[stream] + text).split('\n');
       partial[stream] = parts.pop();
       for (const p of parts) line(stream, p.endsWith('\r') ? p.slice(0, -1) : p);
@@ -334,9 +375,11 @@ function capturer(port) {
 
   const flush = () => {
     for (const s of ['stdout', 'stderr']) {
+      partial[s] += decoders[s].end();
       if (partial[s]) line(s, partial[s]);
       partial[s] = '';
     }
+    release();
     tick();
   };
   const tick = () => {
@@ -345,4 +388,18 @@ function capturer(port) {
   };
   process.on('exit', flush);
   return { line, flush, tick };
+}
+
+// killer is process.kill for packs. One that ends the pack's own process waits until
+// the output is out and the agent knows whose doing it is.
+function killer(port, capture, kill, own) {
+  return (pid, signal) => {
+    if (signal !== 0 && (pid === own || pid === -own || pid === 0)) {
+      capture.flush();
+      const done = new Int32Array(new SharedArrayBuffer(4));
+      port.postMessage({ t: 'last', signal: String(signal ?? 'SIGTERM'), done });
+      Atomics.wait(done, 0, 0, LAST_WORDS_MS);
+    }
+    return kill(pid, signal);
+  };
 }

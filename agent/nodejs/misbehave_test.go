@@ -44,10 +44,15 @@ func TestMisbehavingPacks(t *testing.T) {
 		{name: "leaks heap", source: `module.exports = async () => { const a = []; for (;;) { a.push(new Array(1000).fill(Math.random())); if (a.length % 100 === 0) await new Promise(setImmediate) } }`, reason: api.ReasonOOMKilled, exit: -1, change: []func(*executor.Task){memory(64)}},
 		{name: "leaks buffers", source: `module.exports = async () => { const a = []; for (;;) { a.push(Buffer.alloc(1 << 20, 1)); await new Promise((r) => setTimeout(r, 1)) } }`, reason: api.ReasonOOMKilled, message: "rss=", exit: -1, change: []func(*executor.Task){memory(64)}},
 		{name: "allocates hugely", source: `module.exports = () => { const a = []; for (;;) a.push(new Array(5e7).fill(1.5)) }`, reason: api.ReasonOOMKilled, exit: -1, change: []func(*executor.Task){memory(64)}},
-		{name: "kills its process", source: `module.exports = async () => { process.kill(process.pid, 'SIGKILL'); await new Promise(() => {}) }`, reason: api.ReasonHostCrashed, signal: "SIGKILL", exit: -1},
+		{name: "kills its process", source: `module.exports = async () => { console.log('farewell'); process.kill(process.pid, 'SIGKILL'); await new Promise(() => {}) }`, reason: api.ReasonHostCrashed, message: "sent SIGKILL to its own process", printed: "farewell", signal: "SIGKILL", exit: -1},
+		{name: "asks its process to end", source: `module.exports = async () => { process.kill(-process.pid); await new Promise(() => {}) }`, reason: api.ReasonHostCrashed, message: "sent SIGTERM to its own process", signal: "SIGKILL", exit: -1},
+		{name: "sets an exit code", source: `module.exports = async () => { process.exitCode = 5 }`, reason: api.ReasonError, message: "process.exitCode 5", exit: 5},
+		{name: "garbles the control channel", source: `module.exports = async () => { require('fs').writeSync(3, 'nonsense, long enough to be a frame'); await new Promise(() => {}) }`, reason: api.ReasonHostCrashed, message: "wrote to file descriptor 3", signal: "", exit: -1},
+		{name: "cuts a character in two", source: `module.exports = () => { process.stdout.write(Buffer.from([0xe2, 0x82])); process.stdout.write(Buffer.from([0xac, 10])) }`, reason: api.ReasonCompleted, printed: "€\n", exit: 0},
+		{name: "prints too much", source: `module.exports = async () => { for (let i = 0; i < 400000; i++) process.stdout.write('a line that is soon forgotten ' + i + '\n'); console.log('the last one') }`, reason: api.ReasonCompleted, printed: "the last one", exit: 0},
 		{name: "loops", source: `module.exports = async ({ ready }) => { ready(); console.log('a'); console.log('b'); for (;;); }`, reason: api.ReasonUnresponsive, message: "event loop", printed: "a\nb\n", exit: -1, change: []func(*executor.Task){liveness(0.5)}},
 		{name: "writes to the descriptor", source: `module.exports = async () => { require('fs').writeSync(1, 'raw\n'); await new Promise((r) => setTimeout(r, 50)); process.stderr.write('half') }`, reason: api.ReasonCompleted, printed: "raw\n", exit: 0},
-		{name: "closes the control channel", source: `module.exports = async () => { require('fs').closeSync(3); await new Promise(() => {}) }`, reason: api.ReasonHostCrashed, signal: "SIGKILL", exit: -1},
+		{name: "closes the control channel", source: `module.exports = async () => { require('fs').closeSync(3); await new Promise(() => {}) }`, reason: api.ReasonHostCrashed, message: "closed file descriptor 3", exit: -1},
 	} {
 		group.Go(func() {
 			c, lines, err := r.launch(t, tc.source, tc.change...)

@@ -29,3 +29,21 @@ func residentBytes(pid int) int64 {
 	}
 	return pages * int64(os.Getpagesize())
 }
+
+// peakBytes gives the highest resident memory that a reaped process had.
+func peakBytes(ps *os.ProcessState) int64 {
+	if usage, ok := ps.SysUsage().(*syscall.Rusage); ok {
+		return usage.Maxrss << 10
+	}
+	return 0
+}
+
+// isZombie tells whether a process of ours is dead and waits to be reaped.
+func isZombie(pid int) bool {
+	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return true
+	}
+	_, rest, _ := bytes.Cut(raw, []byte(") "))
+	return len(rest) > 0 && rest[0] == 'Z'
+}
