@@ -34,6 +34,7 @@ help: ## show this list
 .PHONY: build
 build: ## build bin/stark and bin/stark-server
 	@mkdir -p $(OUT)
+	@[ -x $(OUT)/stark ] || echo "building bin/stark (the first time takes about two minutes)"
 	@go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT)/ ./cli/cmd/stark ./server/cmd/stark-server
 
 .PHONY: dev
