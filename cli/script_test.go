@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// testCluster is one real cluster for all tests that need one, started by the first.
+// testCluster is one real cluster for the tests that share one, started by the first.
 type testCluster struct {
 	once    sync.Once
 	dir     string
@@ -121,15 +121,17 @@ func scriptStark(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptCluster points the script at the cluster, signed in as its admin.
+// scriptCluster starts a cluster for the script alone, and signs its admin in.
 func scriptCluster(ts *testscript.TestScript, _ bool, _ []string) {
-	c, err := shared.get(context.Background())
+	var c testCluster
+	cluster, err := c.get(context.Background())
+	ts.Defer(func() { ts.Check(c.close()) })
 	ts.Check(err)
-	ts.Setenv("STARK_API_URL", c.URL)
-	ts.Setenv("STARK_EMAIL", c.Email)
-	ts.Setenv("STARK_PASSWORD", c.Password)
+	ts.Setenv("STARK_API_URL", cluster.URL)
+	ts.Setenv("STARK_EMAIL", cluster.Email)
+	ts.Setenv("STARK_PASSWORD", cluster.Password)
 	h := home(ts.Getenv("STARK_HOME"))
-	ts.Check(h.credentials().put(context.Background(), c.URL, c.Session))
+	ts.Check(h.credentials().put(context.Background(), cluster.URL, cluster.Session))
 }
 
 // scriptCapture puts the last field of the first line of a file into a variable,
