@@ -110,7 +110,16 @@ func (w *world) user(tb testing.TB, roles ...api.Role) access.Identity {
 func (w *world) pack(tb testing.TB, owner access.Identity, name, version string) api.Pack {
 	tb.Helper()
 	k := must(w.CreatePack(tb.Context(), owner, api.Pack{Name: name, Version: version, RuntimeTag: api.TagNode}))(tb)
+	w.bundle(tb, k, sha, 10)
 	return must(w.CompletePack(tb.Context(), owner, k.ID, sha, 10))(tb)
+}
+
+// bundle makes the object without which no pack is ready.
+func (w *world) bundle(tb testing.TB, k api.Pack, digest string, size int64) {
+	tb.Helper()
+	w.exec(tb, `insert into storage.objects (bucket_id, name, metadata)
+		values ('pack-bundles', concat_ws('/', $1::text, $2::text, $3::text, $4::text || '.js'), jsonb_build_object('size', $5::bigint))`,
+		k.OwnerID, k.Name, k.Version, digest, size)
 }
 
 const sha = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
