@@ -27,6 +27,17 @@ type State struct {
 
 // Open makes the folder if need be and locks it until Close.
 func Open(dir string) (*State, error) {
+	lock, err := Lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &State{dir: dir, lock: lock}
+	return s, s.sweep()
+}
+
+// Lock makes a folder if need be and locks it until the file is closed, or its
+// process has ended.
+func Lock(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state folder: %w", err)
 	}
@@ -37,8 +48,7 @@ func Open(dir string) (*State, error) {
 	if err := lockFile(lock); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %s", err, dir), lock.Close())
 	}
-	s := &State{dir: dir, lock: lock}
-	return s, s.sweep()
+	return lock, nil
 }
 
 // Close gives the folder free.

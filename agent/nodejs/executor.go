@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/stark-orchestrator/stark/agent/executor"
+	"github.com/stark-orchestrator/stark/agent/filestate"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
@@ -57,6 +58,7 @@ type Executor struct {
 	node    string
 	version string
 	program string
+	lock    *os.File // of the state folder
 	bundles *bundles
 	pool    *pool
 	spawner *spawner
@@ -85,8 +87,12 @@ func New(ctx context.Context, o Options) (*Executor, error) {
 		program: filepath.Join(o.StateDir, "host-"+hex.EncodeToString(sum[:8])+".mjs"),
 		hosts:   map[*host]bool{}, shared: map[string]*group{},
 	}
+	// Before anything is touched: the pods of another agent may live in there.
+	if e.lock, err = filestate.Lock(o.StateDir); err != nil {
+		return nil, fmt.Errorf("nodejs: %w", err)
+	}
 	if err := e.prepareDirs(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, e.lock.Close())
 	}
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	e.cancel = cancel
@@ -210,7 +216,7 @@ func (e *Executor) Close(ctx context.Context) error {
 	for _, h := range hosts {
 		h.kill(api.ReasonStopped, "the node's agent ends")
 	}
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	go func() {
 		for _, h := range hosts {
 			<-h.dead
@@ -218,10 +224,13 @@ func (e *Executor) Close(ctx context.Context) error {
 		e.pool.wait()
 		e.spawner.close()
 		e.wg.Wait()
-		close(done)
+		done <- e.lock.Close()
 	}()
 	select {
-	case <-done:
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("nodejs: unlock the state folder: %w", err)
+		}
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("nodejs: close: %w", context.Cause(ctx))

@@ -1,6 +1,7 @@
 package nodejs_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,7 +10,9 @@ import (
 	"testing"
 
 	"github.com/stark-orchestrator/stark/agent/executor"
+	"github.com/stark-orchestrator/stark/agent/filestate"
 	"github.com/stark-orchestrator/stark/agent/nodejs"
+	"github.com/stark-orchestrator/stark/shared/api"
 )
 
 // What a pack starts ends with it, even in a session of its own, with a parent that
@@ -42,6 +45,26 @@ func TestProcessesThatAPackStartedEndWithIt(t *testing.T) {
 				t.Errorf("%s that %s: process %d lives on", name, ending, pid)
 			}
 		}
+	}
+}
+
+func TestASecondExecutorLeavesTheFolderOfTheFirstAlone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nodejs.Options{})
+	c, _, err := r.launch(t, `module.exports = async () => { await new Promise(() => {}) }`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nodejs.New(t.Context(), nodejs.Options{StateDir: r.dir}); !errors.Is(err, filestate.ErrLocked) {
+		t.Errorf("a second executor: %v, want %v", err, filestate.ErrLocked)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := c.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := end(t, c); got.Reason != api.ReasonStopped {
+		t.Errorf("the first one's pod ended with %+v", got)
 	}
 }
 
