@@ -77,6 +77,10 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
+// ExitCode gives the code of an ended process; -1 while it runs or when a signal
+// ended it.
+func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
+
 // Output gives the end of what the process wrote.
 func (p *Process) Output() string { return p.output.String() }
 
