@@ -11,7 +11,8 @@ const (
 	restartPause  = 250 * time.Millisecond
 	restartTries  = 40 // of one restart: crash recovery and a port that is still busy take their time
 	restartWindow = time.Minute
-	restartMost   = 5 // within the window
+	restartMost   = 5 // within the window; beyond, each restart waits first
+	restartDelay  = 5 * time.Second
 )
 
 // keeper owns the postmaster: one goroutine waits for its end and may bring it back.
@@ -48,7 +49,14 @@ func (k *keeper) watch() {
 		for len(restarts) > 0 && now.Sub(restarts[0]) > restartWindow {
 			restarts = restarts[1:]
 		}
-		if restarts = append(restarts, now); len(restarts) > restartMost || !k.bringBack() {
+		if restarts = append(restarts, now); len(restarts) > restartMost {
+			k.log.WarnContext(k.stopping, "postgres ended too often: waiting before it is started again",
+				slog.Int("ends", len(restarts)), slog.Duration("wait", restartDelay))
+			if pause(k.stopping, restartDelay) != nil {
+				return
+			}
+		}
+		if !k.bringBack() {
 			return
 		}
 	}

@@ -35,8 +35,8 @@ type Options struct {
 	Key     string
 	// CacheDir holds templates and fetched binaries. Empty means the user's cache folder.
 	CacheDir string
-	// Restart brings the server back on the same port when it ends by itself. It gives up, and closes Done,
-	// when that happens too often.
+	// Restart brings the server back on the same port when it ends by itself. It takes its
+	// time when that happens too often; it gives up, and closes Done, when it cannot be started any more.
 	Restart bool
 	// Settings are further server settings, such as max_connections.
 	Settings map[string]string
