@@ -73,7 +73,7 @@ func (s *session) onAuthenticate(ctx context.Context, e wire.Envelope) error {
 		return err
 	}
 	id, _ := s.who()
-	s.send(wire.TypeAuthenticated, e.CorrelationID, wire.Authenticated{UserID: id.UserID, NodeID: id.NodeID})
+	s.reply(wire.TypeAuthenticated, e.CorrelationID, wire.Authenticated{UserID: id.UserID, NodeID: id.NodeID})
 	return nil
 }
 
@@ -101,6 +101,7 @@ func (s *session) forgetTimers() {
 
 // registrar says by what right this session registers a node.
 func (s *session) registrar() (Registrar, error) {
+	now := s.viewer()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -110,9 +111,9 @@ func (s *session) registrar() (Registrar, error) {
 		return Registrar{NodeID: s.identity.NodeID}, nil
 	case s.joinToken != "":
 		return Registrar{JoinToken: s.joinToken}, nil
-	case !s.identity.Can(access.Create, access.Node):
+	case !now.Can(access.Create, access.Node):
 		return Registrar{}, fault.New(fault.Forbidden, "your role does not allow you to register nodes")
 	default:
-		return Registrar{UserID: s.identity.UserID, Shared: s.identity.Staff()}, nil
+		return Registrar{UserID: s.identity.UserID, Shared: now.Staff()}, nil
 	}
 }

@@ -33,7 +33,7 @@ func (s *session) handle(ctx context.Context, e wire.Envelope) {
 	h, ok := handlers[e.Type]
 	if !ok {
 		s.d.metrics.received.WithLabelValues("unknown").Inc()
-		s.send(wire.TypeError, e.CorrelationID, wire.Failure{
+		s.reply(wire.TypeError, e.CorrelationID, wire.Failure{
 			Code: wire.CodeUnknownMessageType, Message: "this type of message is not known",
 		})
 		return
@@ -45,7 +45,7 @@ func (s *session) handle(ctx context.Context, e wire.Envelope) {
 }
 
 func (s *session) onPing(_ context.Context, e wire.Envelope) error {
-	s.send(wire.TypePong, e.CorrelationID, map[string]time.Time{"timestamp": time.Now().UTC()})
+	s.reply(wire.TypePong, e.CorrelationID, map[string]time.Time{"timestamp": time.Now().UTC()})
 	return nil
 }
 

@@ -55,7 +55,7 @@ func (s *session) openStream(o wire.LogsOpen, st *stream) error {
 	if full {
 		return fault.New(fault.RateLimited, "too many readers follow the logs of this node")
 	}
-	s.send(wire.TypeLogsOpen, "", o)
+	s.send(wire.TypeLogsOpen, o)
 	return nil
 }
 
@@ -66,7 +66,7 @@ func (s *session) closeStream(id string) {
 	delete(s.streams, id)
 	s.mu.Unlock()
 	if open {
-		s.send(wire.TypeLogsClose, "", wire.LogsClose{StreamID: id})
+		s.send(wire.TypeLogsClose, wire.LogsClose{StreamID: id})
 	}
 }
 

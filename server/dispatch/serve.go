@@ -43,7 +43,7 @@ func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+	conn, err := websocket.Accept(&handshake{ResponseWriter: w}, r, &websocket.AcceptOptions{
 		Subprotocols: []string{wire.Subprotocol}, OriginPatterns: d.config.Origins,
 		CompressionMode: websocket.CompressionDisabled,
 	})
@@ -53,6 +53,42 @@ func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.conn = conn
 	d.serve(ctx, s)
+}
+
+// handshake gives what refuses an upgrade the form that all refusals have.
+type handshake struct {
+	http.ResponseWriter
+	refused bool
+}
+
+// Unwrap lets the connection be taken over.
+func (h *handshake) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
+// WriteHeader writes a status, and the envelope with it where it is an error.
+func (h *handshake) WriteHeader(status int) {
+	if status < http.StatusBadRequest {
+		h.ResponseWriter.WriteHeader(status)
+		return
+	}
+	h.refused = true
+	e := fault.New(fault.Validation, "open a WebSocket here, version 13")
+	switch {
+	case status == http.StatusForbidden:
+		e = fault.New(fault.Forbidden, "this origin may not open a connection")
+	case status >= http.StatusInternalServerError:
+		e = fault.New(fault.Internal, "the connection could not be upgraded")
+	}
+	h.Header().Set("Content-Type", "application/json")
+	h.ResponseWriter.WriteHeader(status)
+	_ = json.NewEncoder(h.ResponseWriter).Encode(fault.ToEnvelope(e)) // nobody is left to tell
+}
+
+// Write drops the text of a refusal, which WriteHeader has replaced.
+func (h *handshake) Write(b []byte) (int, error) {
+	if h.refused {
+		return len(b), nil
+	}
+	return h.ResponseWriter.Write(b)
 }
 
 func refuseHTTP(w http.ResponseWriter, err error) {
@@ -112,7 +148,7 @@ func (d *Dispatcher) serve(ctx context.Context, s *session) {
 	defer s.forgetTimers()
 	defer func() { _ = s.conn.CloseNow() }() // a second close says so; nothing depends on it
 	_, known := s.who()
-	s.send(wire.TypeConnected, "", wire.Connected{ConnectionID: s.id, RequiresAuth: !known})
+	s.send(wire.TypeConnected, wire.Connected{ConnectionID: s.id, RequiresAuth: !known})
 	auth := time.AfterFunc(d.config.AuthTimeout, func() {
 		if _, known := s.who(); !known {
 			s.end(closeRefused, "authentication timeout")
@@ -206,5 +242,5 @@ func (s *session) readFrame(ctx context.Context, buffer *bytes.Buffer) ([]byte, 
 }
 
 func (s *session) misunderstood(code, message string) {
-	s.send(wire.TypeError, "", wire.Failure{Code: code, Message: message})
+	s.reply(wire.TypeError, "", wire.Failure{Code: code, Message: message})
 }

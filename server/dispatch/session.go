@@ -49,6 +49,7 @@ type session struct {
 	done <-chan struct{}         // closed when the session ends
 	wg   sync.WaitGroup
 	left atomic.Bool // said goodbye
+	met  atomic.Bool // the read model has shown the user
 
 	beside chan struct{} // one place per call beside the reader
 
@@ -98,7 +99,7 @@ func (s *session) end(code websocket.StatusCode, reason string) {
 func (s *session) leaveWith(ctx context.Context, g goodbye) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	s.send(wire.TypeDisconnect, "", map[string]string{"reason": g.reason})
+	s.send(wire.TypeDisconnect, map[string]string{"reason": g.reason})
 	for {
 		select {
 		case frame := <-s.out:
@@ -164,9 +165,23 @@ func encode(typ, correlation string, seq uint64, payload any) ([]byte, error) {
 	return json.Marshal(wire.Envelope{Type: typ, Payload: raw, CorrelationID: correlation, Seq: seq})
 }
 
-// send queues one frame.
-func (s *session) send(typ, correlation string, payload any) {
+// reply queues one frame in answer to one that was read, and waits for room: who
+// asks a lot is served at the speed at which the answers are read.
+func (s *session) reply(typ, correlation string, payload any) {
 	frame, err := encode(typ, correlation, 0, payload)
+	if err != nil {
+		s.log.Error("a frame could not be encoded", slog.String("type", typ), slog.Any("error", err))
+		return
+	}
+	select {
+	case s.out <- frame:
+	case <-s.done:
+	}
+}
+
+// send queues one frame that nobody asked for.
+func (s *session) send(typ string, payload any) {
+	frame, err := encode(typ, "", 0, payload)
 	if err != nil {
 		s.log.Error("a frame could not be encoded", slog.String("type", typ), slog.Any("error", err))
 		return
@@ -175,7 +190,7 @@ func (s *session) send(typ, correlation string, payload any) {
 }
 
 func (s *session) ack(e wire.Envelope, payload any) {
-	s.send(e.Type+wire.AckSuffix, e.CorrelationID, payload)
+	s.reply(e.Type+wire.AckSuffix, e.CorrelationID, payload)
 }
 
 // refuse answers with an error; what is no fault tells the peer nothing.
@@ -184,7 +199,7 @@ func (s *session) refuse(e wire.Envelope, err error) {
 	if e.Type == wire.TypeAuthenticate {
 		typ = wire.TypeAuthError
 	}
-	s.send(typ, e.CorrelationID, failure(err))
+	s.reply(typ, e.CorrelationID, failure(err))
 	if fault.CodeOf(err) == fault.Internal {
 		s.log.Error("a message could not be handled", slog.String("type", e.Type), slog.Any("error", err))
 	}
@@ -243,11 +258,18 @@ func (s *session) needNode(claimed string) (string, error) {
 }
 
 // viewer is the identity with the roles that the read model shows now, so that a
-// role which is taken away ends what a watch shows.
+// role which is taken away ends what a watch shows, and so does the end of the
+// account. An account too new for the read model has the roles it came with.
 func (s *session) viewer() access.Identity {
 	id, _ := s.who()
-	if u, ok := s.d.Store.Users.Snapshot().Get(id.UserID); ok && id.UserID != "" {
+	if id.UserID == "" {
+		return id
+	}
+	if u, ok := s.d.Store.Users.Snapshot().Get(id.UserID); ok {
+		s.met.Store(true)
 		id.Roles = u.Roles
+	} else if s.met.Load() {
+		id.Roles = nil
 	}
 	return id
 }

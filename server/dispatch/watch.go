@@ -55,7 +55,8 @@ func (s *session) addWatch(ctx context.Context, id string) (context.Context, err
 }
 
 func (s *session) mayWatch(w wire.Watch) error {
-	id, known := s.who()
+	_, known := s.who()
+	id := s.viewer()
 	kinds := map[string]access.Kind{"pods": access.Pod, "nodes": access.Node}
 	kind, ok := kinds[w.Kind]
 	switch {
@@ -131,7 +132,7 @@ func serveWatch[T any](ctx context.Context, s *session, id string, t *store.Tabl
 				ok = offerEvent(ctx, s, id, wire.EventPut, e, dress)
 			case had:
 				delete(shown, e.ID)
-				ok = offerEvent(ctx, s, id, wire.EventDelete, e, dress)
+				ok = offerGone(ctx, s, id, e.ID, e.Cursor)
 			}
 		case store.Delete:
 			if _, had := shown[e.ID]; had {
@@ -161,6 +162,16 @@ func offerEvent[T any](ctx context.Context, s *session, id, kind string, e store
 		return false
 	}
 	return s.offerFrame(ctx, wire.TypeEvent, wire.Event{WatchID: id, Event: kind, Object: raw, Cursor: e.Cursor})
+}
+
+// offerGone says that an object has left the watcher's sight: its name, and
+// nothing of what it has become.
+func offerGone(ctx context.Context, s *session, watch, id, cursor string) bool {
+	raw, err := json.Marshal(map[string]string{"id": id})
+	if err != nil {
+		return false
+	}
+	return s.offerFrame(ctx, wire.TypeEvent, wire.Event{WatchID: watch, Event: wire.EventDelete, Object: raw, Cursor: cursor})
 }
 
 func (s *session) offerFrame(ctx context.Context, typ string, payload any) bool {
