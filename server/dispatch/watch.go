@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/core/store"
@@ -98,7 +99,7 @@ func (s *session) unwatch(id string) bool {
 
 func (s *session) podFilter(w wire.Watch, selector api.Selector) func(api.Pod) bool {
 	return func(p api.Pod) bool {
-		if w.Name != "" && p.ID != w.Name || w.Namespace != "" && p.Namespace != w.Namespace || !selector.Matches(p.Labels) {
+		if w.Name != "" && !strings.EqualFold(p.ID, w.Name) || w.Namespace != "" && p.Namespace != w.Namespace || !selector.Matches(p.Labels) {
 			return false
 		}
 		id := s.viewer()
@@ -108,7 +109,7 @@ func (s *session) podFilter(w wire.Watch, selector api.Selector) func(api.Pod) b
 
 func (s *session) nodeFilter(w wire.Watch, selector api.Selector) func(api.Node) bool {
 	return func(n api.Node) bool {
-		if w.Name != "" && n.ID != w.Name && n.Name != w.Name || !selector.Matches(n.Labels) {
+		if w.Name != "" && !strings.EqualFold(n.ID, w.Name) && n.Name != w.Name || !selector.Matches(n.Labels) {
 			return false
 		}
 		return access.VisibleNode(s.viewer(), n)

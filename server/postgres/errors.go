@@ -83,6 +83,23 @@ func toFault(op string, err error) error {
 	}
 }
 
+const checkViolation = "23514"
+
+// fieldOf names the field that a check refused: our constraints are called
+// <table>_<column>_<rule>.
+func fieldOf(e *pgconn.PgError) map[string]any {
+	name, ours := strings.CutPrefix(e.ConstraintName, e.TableName+"_")
+	last := strings.LastIndexByte(name, '_')
+	if !ours || last <= 0 {
+		return nil
+	}
+	words := strings.Split(name[:last], "_")
+	for i, w := range words[1:] {
+		words[i+1] = strings.ToUpper(w[:min(1, len(w))]) + w[min(1, len(w)):]
+	}
+	return map[string]any{strings.Join(words, ""): fault.Field{Code: fault.FieldInvalidValue, Message: "is malformed, too large or out of range"}}
+}
+
 func unavailable(cause error) *fault.Error {
 	f := fault.Wrap(cause, fault.Unavailable, "the database is not available")
 	f.RetryAfter = retryAfter
@@ -100,6 +117,9 @@ func pgFault(cause error, e *pgconn.PgError) *fault.Error {
 	}
 	if b, ok := builtin[e.Code]; ok {
 		f := fault.Wrap(cause, b.code, "%s", b.message)
+		if e.Code == checkViolation {
+			f.Details = fieldOf(e)
+		}
 		if b.code == fault.Unavailable {
 			f.RetryAfter = retryAfter
 		}

@@ -1,6 +1,8 @@
 package postgres_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/stark-orchestrator/stark/core/access"
@@ -43,6 +45,10 @@ func TestPacksOfTwoUsers(t *testing.T) {
 	wantCode(t, err, fault.Forbidden)
 	_, err = w.CreatePack(ctx, ann, api.Pack{Name: "9", Version: "2.0.0", RuntimeTag: api.TagNode})
 	wantCode(t, err, fault.Validation)
+	_, err = w.CreatePack(ctx, ann, api.Pack{Name: "x", Version: "2.0.0", RuntimeTag: api.TagNode, Metadata: map[string]any{"a": strings.Repeat("x", 70000)}})
+	if f, ok := errors.AsType[*fault.Error](err); !ok || f.Code != fault.Validation || f.Details["metadata"] == nil {
+		t.Errorf("got %v, want a fault of metadata", err)
+	}
 	_, err = w.CreatePack(ctx, ann, api.Pack{Name: "x", Version: "2.0.0", RuntimeTag: api.TagNode, Description: "\x00"})
 	wantCode(t, err, fault.Validation)
 	_, err = w.CompletePack(ctx, ann, k.ID, sha, 10)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,11 +54,16 @@ func (s *server) podLogs(c *gin.Context) {
 }
 
 func logsOpen(c *gin.Context) (wire.LogsOpen, error) {
-	open := wire.LogsOpen{StreamID: api.NewID(), PodID: c.Param("id")}
-	if !api.ValidID(open.PodID) {
-		return open, api.InvalidField("id", fault.FieldInvalidFormat, "must be a UUID")
+	open := wire.LogsOpen{StreamID: api.NewID()}
+	for name := range c.Request.URL.Query() {
+		if !slices.Contains([]string{"tail", "follow", "previous", "since"}, name) {
+			return open, api.InvalidField(name, fault.FieldUnknown, "unknown query parameter")
+		}
 	}
 	var err error
+	if open.PodID, err = (IDInput{ID: c.Param("id")}).uuid(); err != nil {
+		return open, err
+	}
 	if open.Tail, err = intParam(c, "tail", defaultTail, -1, maxTail); err != nil {
 		return open, err
 	}

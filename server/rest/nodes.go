@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/core/node"
@@ -24,12 +25,12 @@ type IDInput struct {
 	ID string `path:"id" doc:"UUID"`
 }
 
-// uuid gives the id when it can be one.
+// uuid gives the id when it can be one, in the small letters in which ids are kept.
 func (i IDInput) uuid() (string, error) {
 	if !api.ValidID(i.ID) {
 		return "", api.InvalidField("id", fault.FieldInvalidFormat, "must be a UUID")
 	}
-	return i.ID, nil
+	return strings.ToLower(i.ID), nil
 }
 
 type listNodesInput struct {

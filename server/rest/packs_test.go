@@ -197,11 +197,13 @@ func TestUploadRefusals(t *testing.T) {
 		fails(http.StatusConflict, fault.Conflict)
 	// From here on a pending row exists, and must go again.
 	field(t, upload(hello([2]string{"bundle", ""})...).fails(http.StatusBadRequest, fault.Validation), "bundle")
+	field(t, upload([2]string{"name", "late"}, [2]string{"version", "1.0.0"}, [2]string{"runtimeTag", "node"}, [2]string{"bundle", "x"}, [2]string{"visibility", "public"}).
+		fails(http.StatusBadRequest, fault.Validation), "visibility")
 	b.putErr = fault.New(fault.Forbidden, "Storage refuses")
 	upload(hello([2]string{"bundle", "x"})...).fails(http.StatusForbidden, fault.Forbidden)
 	b.putErr, b.completion = nil, errors.New("the row is gone")
 	upload(hello([2]string{"bundle", "x"})...).fails(http.StatusInternalServerError, fault.Internal)
-	if b.pending != 3 || b.abandoned != 3 || len(b.objects) != 0 {
+	if b.pending != 4 || b.abandoned != 4 || len(b.objects) != 0 {
 		t.Errorf("%d rows, %d taken back, %d objects left", b.pending, b.abandoned, len(b.objects))
 	}
 	// An object of the same digest is what an upload cut off earlier left behind.

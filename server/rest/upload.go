@@ -112,7 +112,7 @@ func readForm(form *multipart.Reader) (api.CreatePackRequest, io.Reader, error) 
 			return req, nil, readFault(err)
 		}
 		if part.FormName() == "bundle" {
-			return req, part, req.Validate()
+			return req, &lastPart{part: part, form: form}, req.Validate()
 		}
 		value, err := io.ReadAll(io.LimitReader(part, maxFormField+1))
 		switch {
@@ -126,6 +126,29 @@ func readForm(form *multipart.Reader) (api.CreatePackRequest, io.Reader, error) 
 		}
 	}
 	return req, nil, api.InvalidField("input", fault.FieldTooManyEntries, "the form has more than %d fields", maxFormFields)
+}
+
+// lastPart reads the bundle, and holds it to be the end of the form: a field that
+// came after it would be dropped without a word.
+type lastPart struct {
+	part *multipart.Part
+	form *multipart.Reader
+}
+
+// Read reads the bundle.
+func (l *lastPart) Read(b []byte) (int, error) {
+	n, err := l.part.Read(b)
+	if !errors.Is(err, io.EOF) {
+		return n, err
+	}
+	switch next, ferr := l.form.NextPart(); {
+	case errors.Is(ferr, io.EOF):
+		return n, err
+	case ferr != nil:
+		return n, ferr
+	default:
+		return n, api.InvalidField(next.FormName(), fault.FieldNotAllowed, "must stand before the bundle")
+	}
 }
 
 func setFormField(req *api.CreatePackRequest, name, value string) error {

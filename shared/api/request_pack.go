@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strings"
 	"unicode/utf8"
 
 	"github.com/stark-orchestrator/stark/shared/fault"
@@ -60,6 +61,7 @@ func (q *PackQuery) Validate() error {
 	var c checker
 	q.PageQuery = q.Normalize()
 	q.RuntimeTag = q.RuntimeTag.Normalize()
+	q.OwnerID = strings.ToLower(q.OwnerID) // as it is kept
 	if q.RuntimeTag != "" {
 		oneOf(&c, "runtimeTag", q.RuntimeTag, TagNode, TagBrowser, TagUniversal)
 	}

@@ -55,6 +55,7 @@ func (r *CreatePodRequest) Validate() error {
 func (q *PodQuery) Validate() error {
 	var c checker
 	q.PageQuery = q.Normalize()
+	q.PackID, q.NodeID = strings.ToLower(q.PackID), strings.ToLower(q.NodeID) // as they are kept
 	if q.Namespace != "" {
 		c.namespaceName("namespace", q.Namespace)
 	}
