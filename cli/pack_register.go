@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -135,10 +136,19 @@ func formatOf(path string, code []byte) api.ModuleFormat {
 	return api.FormatCommonJS
 }
 
+// request carries the manifest's env as defaults for the pods' environment.
 func (r *registration) request() api.CreatePackRequest {
+	metadata := r.Metadata
+	if len(r.Env) > 0 {
+		metadata = maps.Clone(metadata)
+		if metadata == nil {
+			metadata = map[string]any{}
+		}
+		metadata["env"] = r.Env
+	}
 	return api.CreatePackRequest{
 		Name: r.Name, Version: r.Version, RuntimeTag: r.RuntimeTag, Visibility: r.Visibility, Format: r.Format,
-		Description: r.Description, Metadata: r.Metadata,
+		Description: r.Description, Metadata: metadata,
 	}
 }
 

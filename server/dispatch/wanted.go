@@ -6,7 +6,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -236,13 +235,7 @@ func (d *Dispatcher) assignment(p api.Pod) (wire.Assignment, bool) {
 	}
 	a := wire.Assignment{
 		PodID: p.ID, Incarnation: p.Incarnation, Desire: wire.DesireRun,
-		Pod: wire.PodSpec{
-			Name: p.PackName, Namespace: p.Namespace, OwnerID: p.CreatedBy, Labels: p.Labels,
-			PackID: p.PackID, PackVersion: p.PackVersion, RuntimeTag: p.RuntimeTag,
-			Format: pack.Format, BundleSHA256: strings.TrimSpace(pack.BundleSHA256), BundleSize: pack.BundleSize,
-			Env: p.Env, Metadata: p.Metadata, Limits: p.ResourceLimits, RestartPolicy: p.RestartPolicy,
-			Isolation: p.Isolation, GraceSeconds: p.TerminationGracePeriodSeconds, DeadlineSeconds: p.ActiveDeadlineSeconds,
-		},
+		Pod: pod.Spec(p, pack),
 	}
 	if p.Status != api.PodScheduled {
 		a.LastAttempt = p.Restarts + 1

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/stark-orchestrator/stark/core/pod"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 	"github.com/stark-orchestrator/stark/shared/wire"
@@ -16,7 +17,7 @@ import (
 const wantedSQL = "select " + podColumns + `,
 		coalesce((select max(r.attempt) from public.pod_runs r
 			where r.pod_id = p.id and r.incarnation = p.incarnation and r.status <> 'assigned'), 0),
-		k.format, coalesce(k.bundle_sha256, ''), k.bundle_size
+		k.format, coalesce(k.bundle_sha256, ''), k.bundle_size, k.metadata
 	from public.pods p join public.packs k on k.id = p.pack_id
 	where p.node_id = $1 and p.status in ('scheduled', 'starting', 'running', 'stopping', 'unknown')
 	order by p.id`
@@ -44,7 +45,8 @@ func (r splitRow) Scan(dest ...any) error { return r.CollectableRow.Scan(append(
 
 func scanAssignment(row pgx.CollectableRow) (wire.Assignment, error) {
 	var a wire.Assignment
-	p, err := scanPod(splitRow{row, []any{&a.LastAttempt, &a.Pod.Format, &a.Pod.BundleSHA256, &a.Pod.BundleSize}})
+	var k api.Pack
+	p, err := scanPod(splitRow{row, []any{&a.LastAttempt, &k.Format, &k.BundleSHA256, &k.BundleSize, &k.Metadata}})
 	if err != nil {
 		return a, err
 	}
@@ -55,11 +57,7 @@ func scanAssignment(row pgx.CollectableRow) (wire.Assignment, error) {
 			a.StopReason = api.ReasonStopped
 		}
 	}
-	a.Pod.Name, a.Pod.Namespace, a.Pod.OwnerID, a.Pod.Labels = p.PackName, p.Namespace, p.CreatedBy, p.Labels
-	a.Pod.PackID, a.Pod.PackVersion, a.Pod.RuntimeTag = p.PackID, p.PackVersion, p.RuntimeTag
-	a.Pod.Env, a.Pod.Metadata, a.Pod.Limits = p.Env, p.Metadata, p.ResourceLimits
-	a.Pod.RestartPolicy, a.Pod.Isolation = p.RestartPolicy, p.Isolation
-	a.Pod.GraceSeconds, a.Pod.DeadlineSeconds = p.TerminationGracePeriodSeconds, p.ActiveDeadlineSeconds
+	a.Pod = pod.Spec(p, k)
 	return a, nil
 }
 

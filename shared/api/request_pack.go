@@ -36,7 +36,7 @@ func (r *CreatePackRequest) Validate() error {
 	oneOf(&c, "visibility", r.Visibility, VisibilityPrivate, VisibilityPublic)
 	oneOf(&c, "format", r.Format, FormatCommonJS, FormatESM)
 	c.description("description", r.Description)
-	c.metadata("metadata", r.Metadata)
+	c.packMetadata("metadata", r.Metadata)
 	if len(r.BundleContent) > MaxBundleBytes {
 		c.add("bundleContent", fault.FieldTooLarge, "must be at most %d bytes", MaxBundleBytes)
 	}
@@ -49,11 +49,34 @@ func (r *UpdatePackRequest) Validate() error {
 	if r.Description != nil {
 		c.description("description", *r.Description)
 	}
-	c.metadata("metadata", r.Metadata)
+	c.packMetadata("metadata", r.Metadata)
 	if r.Visibility != nil {
 		oneOf(&c, "visibility", *r.Visibility, VisibilityPrivate, VisibilityPublic)
 	}
 	return c.err()
+}
+
+// packMetadata also checks env, which holds defaults for the environment of the
+// pack's pods.
+func (c *checker) packMetadata(path string, m map[string]any) {
+	c.metadata(path, m)
+	switch defaults := m["env"].(type) {
+	case nil:
+	case map[string]string:
+		c.env(path+".env", defaults)
+	case map[string]any:
+		env := make(map[string]string, len(defaults))
+		for name, v := range defaults {
+			text, ok := v.(string)
+			if !ok {
+				c.add(path+".env."+name, fault.FieldInvalidType, "must be a string")
+			}
+			env[name] = text
+		}
+		c.env(path+".env", env)
+	default:
+		c.add(path+".env", fault.FieldInvalidType, "must be an object of strings")
+	}
 }
 
 // Validate clamps the page and reports every fault of the filters.

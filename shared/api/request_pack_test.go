@@ -18,8 +18,17 @@ func TestPackRequests(t *testing.T) {
 	}
 	tooMuch := pack("a", "1.0.0")
 	tooMuch.Description, tooMuch.Metadata, tooMuch.BundleContent = strings.Repeat("x", 1001), metadata, strings.Repeat("x", api.MaxBundleBytes+1)
+	env := func(v any) *api.CreatePackRequest {
+		r := pack("a", "1.0.0")
+		r.Metadata = map[string]any{"env": v}
+		return r
+	}
 	runValidate(t, []validateCase{
 		{"good", pack("hello", "1.0.0"), nil},
+		{"env", env(map[string]any{"A": "1"}), nil},
+		{"env of a Go caller", env(map[string]string{"1A": "1"}), map[string]string{"metadata.env.1A": "INVALID_KEY_FORMAT"}},
+		{"env with a number", env(map[string]any{"A": 1, "STARK_X": "1"}), map[string]string{"metadata.env.A": "INVALID_TYPE", "metadata.env.STARK_X": "RESERVED"}},
+		{"env as a list", env([]any{"A=1"}), map[string]string{"metadata.env": "INVALID_TYPE"}},
 		{"empty", &api.CreatePackRequest{}, map[string]string{"name": "REQUIRED", "version": "REQUIRED", "runtimeTag": "REQUIRED"}},
 		{"name of 64", pack("a"+strings.Repeat("-", 63), "1.0.0"), nil},
 		{"name of 65", pack(strings.Repeat("a", 65), "1.0.0"), map[string]string{"name": "TOO_LONG"}},

@@ -106,6 +106,25 @@ func TestRestartPoliciesDecideWhetherAnEndedRunStartsAgain(t *testing.T) {
 	}
 }
 
+// What the pack keeps as defaults reaches the pod, and the pod's own words win.
+func TestAPodsEnvironmentComesFromItsPackAndItself(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	c.node("worker")
+	c.pack(c.Client, "once", func(r *api.CreatePackRequest) {
+		r.Metadata = map[string]any{"env": map[string]any{"GREETING": "by the pack"}}
+	})
+	for want, env := range map[string]map[string]string{
+		"done by the pack": nil,
+		"done by the pod":  {"GREETING": "by the pod"},
+	} {
+		p := c.waitStatus(c.pod("once", func(r *api.CreatePodRequest) { r.Env = env }).ID, api.PodSucceeded)
+		if p.LastTermination == nil || !strings.Contains(p.LastTermination.LastOutput, want) {
+			t.Errorf("last termination %+v, want output %q", p.LastTermination, want)
+		}
+	}
+}
+
 func TestFiftyPodsRunOnOneNode(t *testing.T) {
 	t.Parallel()
 	c := start(t)
