@@ -64,6 +64,14 @@ type handshake struct {
 // Unwrap lets the connection be taken over.
 func (h *handshake) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
+// WriteHeaderNow hands the head of an upgrade to gin, which else would keep it
+// until a body comes.
+func (h *handshake) WriteHeaderNow() {
+	if g, ok := h.ResponseWriter.(interface{ WriteHeaderNow() }); ok {
+		g.WriteHeaderNow()
+	}
+}
+
 // WriteHeader writes a status, and the envelope with it where it is an error.
 func (h *handshake) WriteHeader(status int) {
 	if status < http.StatusBadRequest {
