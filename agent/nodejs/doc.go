@@ -1,6 +1,6 @@
 // Package nodejs runs packs on Node.js: it implements executor.Executor with host
 // processes whose main thread supervises and whose worker threads run the packs
-// (host.mjs). It owns those processes, their folders and the cache of bundles. It
+// (host.cjs). It owns those processes, their folders and the cache of bundles. It
 // refuses to decide what runs, or when to try again: that is the agent's.
 //
 // A host serves one pod and is never used again; pods with isolation "shared" of the

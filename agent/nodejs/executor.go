@@ -5,7 +5,7 @@ package nodejs
 import (
 	"context"
 	"crypto/sha256"
-	_ "embed" // host.mjs and the types are part of the program
+	_ "embed" // host.cjs and the types are part of the program
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -22,7 +22,7 @@ import (
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
-//go:embed host.mjs
+//go:embed host.cjs
 var hostProgram []byte
 
 // Types is the TypeScript declaration of the pack context, for new pack projects.
@@ -84,7 +84,7 @@ func New(ctx context.Context, o Options) (*Executor, error) {
 	sum := sha256.Sum256(hostProgram)
 	e := &Executor{
 		opts: o, log: o.Logger, node: node, version: version,
-		program: filepath.Join(o.StateDir, "host-"+hex.EncodeToString(sum[:8])+".mjs"),
+		program: filepath.Join(o.StateDir, "host-"+hex.EncodeToString(sum[:8])+".cjs"),
 		hosts:   map[*host]bool{}, shared: map[string]*group{},
 	}
 	// Before anything is touched: the pods of another agent may live in there.

@@ -3,8 +3,11 @@
 // packs in worker threads, watches their event loops and passes their output on. It
 // never runs code of a pack. When fd 3 closes, the agent is gone and so is the host
 // with everything in its process group.
-import { Socket } from 'node:net';
-import { Worker, isMainThread, workerData, MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
+//
+// A CommonJS file, because that starts 8 ms of CPU time faster, twice per host.
+'use strict';
+
+const { Worker, isMainThread, workerData, MessageChannel, receiveMessageOnPort } = require('node:worker_threads');
 
 const MAX_LINE = 16 * 1024;          // bytes of one line, the rest is cut off
 const MAX_BACKLOG = 4 * 1024 * 1024; // bytes waiting for the agent before output is dropped
@@ -17,6 +20,7 @@ if (isMainThread) supervise();
 else serve();
 
 function supervise() {
+  const { Socket } = require('node:net');
   const config = JSON.parse(process.argv[2]);
   const socket = new Socket({ fd: 3, readable: true, writable: true });
   const workers = new Map();
@@ -54,7 +58,7 @@ function supervise() {
     const w = {
       id: '', heap, port: port1, beat, lines: [], late: [], bytes: 0, dropped: 0, delay: 0, flushing: false, ended: false, outcome: null, stopping: null, timer: null,
     };
-    w.thread = new Worker(new URL(import.meta.url), {
+    w.thread = new Worker(__filename, {
       workerData: { port: port2, beat }, transferList: [port2], env: {}, stdout: true, stderr: true,
       resourceLimits: heap > 0 ? { maxOldGenerationSizeMb: heap } : {},
     });
@@ -213,15 +217,15 @@ function bound(text = '') {
 }
 
 // serve is the worker's side: it waits for a bundle, then belongs to the pack.
-async function serve() {
+function serve() {
   const { port, beat } = workerData;
   delete workerData.port; // the pack shall not find the way to the supervisor
   delete workerData.beat;
-  const { createRequire } = await import('node:module');
-  const { getEventListeners } = await import('node:events');
-  const { pathToFileURL } = await import('node:url');
-  const { format } = await import('node:util');
-  const { StringDecoder } = await import('node:string_decoder');
+  const { createRequire } = require('node:module');
+  const { getEventListeners } = require('node:events');
+  const { pathToFileURL } = require('node:url');
+  const { format } = require('node:util');
+  const { StringDecoder } = require('node:string_decoder');
   const exit = process.exit.bind(process);
   const capture = capturer(port, StringDecoder);
   process.kill = killer(port, capture, process.kill.bind(process), process.pid);
