@@ -3,12 +3,9 @@ package dispatch_test
 import (
 	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/gin-gonic/gin"
 
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/dispatch"
@@ -61,18 +58,6 @@ func TestWatchOfADeletedUser(t *testing.T) {
 	}
 	p.send(wire.TypeWatch, "x", wire.Watch{WatchID: "x", Kind: "pods"})
 	p.expectFailure(wire.TypeWatch + wire.ErrorSuffix)
-}
-
-// gin keeps a status back until it is told to write it, also before a hijack.
-func TestHandshakeThroughGin(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, newFakeDB(), dispatch.Config{})
-	e := gin.New()
-	e.GET("/ws", gin.WrapH(r.d))
-	srv := httptest.NewServer(e)
-	t.Cleanup(srv.Close)
-	r.url = "ws" + strings.TrimPrefix(srv.URL, "http") + "/ws"
-	r.dial(t, "token viewer").expect(wire.TypeConnected, nil)
 }
 
 // What is no handshake is refused in the form of all other refusals.

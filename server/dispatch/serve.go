@@ -91,14 +91,6 @@ func (h *handshake) WriteHeader(status int) {
 	_ = json.NewEncoder(h.ResponseWriter).Encode(fault.ToEnvelope(e)) // nobody is left to tell
 }
 
-// WriteHeaderNow is what gin's writer needs before it is taken over: it keeps the
-// status back otherwise.
-func (h *handshake) WriteHeaderNow() {
-	if w, ok := h.ResponseWriter.(interface{ WriteHeaderNow() }); ok {
-		w.WriteHeaderNow()
-	}
-}
-
 // Write drops the text of a refusal, which WriteHeader has replaced.
 func (h *handshake) Write(b []byte) (int, error) {
 	if h.refused {
