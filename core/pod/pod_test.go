@@ -147,3 +147,15 @@ func TestAfterNodeLost(t *testing.T) {
 		}
 	}
 }
+
+func TestStopReason(t *testing.T) {
+	t.Parallel()
+	for had, want := range map[string]string{
+		"": api.ReasonStopped, api.ReasonCrashLoopBackOff: api.ReasonStopped,
+		api.ReasonEvicted: api.ReasonEvicted, api.ReasonPreempted: api.ReasonPreempted,
+	} {
+		if got := pod.StopReason(api.Pod{Reason: had}); got != want {
+			t.Errorf("a pod with reason %q stops for %q, want %q", had, got, want)
+		}
+	}
+}

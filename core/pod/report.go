@@ -72,6 +72,17 @@ func refuse(p api.Pod, nodeID string, r wire.RunReport) error {
 	}
 }
 
+// StopReason says why a pod is stopped. What its row says may be older than the stop:
+// a pod in a crash loop keeps that reason until its run has ended.
+func StopReason(p api.Pod) string {
+	switch p.Reason {
+	case api.ReasonEvicted, api.ReasonPreempted:
+		return p.Reason
+	default:
+		return api.ReasonStopped
+	}
+}
+
 // statusFor gives the status of a live pod after news of its newest run.
 func statusFor(p api.Pod, r wire.RunReport) api.PodStatus {
 	stopping := p.Status == api.PodStopping || p.StopRequestedAt != nil

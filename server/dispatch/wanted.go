@@ -241,7 +241,7 @@ func (d *Dispatcher) assignment(p api.Pod) (wire.Assignment, bool) {
 		a.LastAttempt = p.Restarts + 1
 	}
 	if !pod.Wanted(p) {
-		a.Desire, a.StopReason = wire.DesireStop, p.Reason
+		a.Desire, a.StopReason = wire.DesireStop, pod.StopReason(p)
 	}
 	return a, true
 }

@@ -151,12 +151,34 @@ func (l *ledger) moveRun(p *podState, run *runState, r wire.RunReport) {
 	if run.ReadyAt == nil && r.Status == api.RunRunning && r.Ready {
 		run.ReadyAt = &r.At
 	}
-	if pod.RunEnded(r.Status) && !pod.RunEnded(before.Status) {
+	if pod.RunEnded(r.Status) && (!pod.RunEnded(before.Status) || untold(before)) {
 		run.FinishedAt, run.Termination = &r.At, r.Termination
 	}
 	run.changed = run.changed || !reflect.DeepEqual(before, run.Run)
 	if r.Incarnation == p.Incarnation {
 		p.lastAttempt = max(p.lastAttempt, r.Attempt)
+	}
+	l.closeOlder(r)
+}
+
+// endUntold is the end of a run whose node has begun the next attempt without a word
+// on this one: its agent has lost its state. Should the word come after all, it counts.
+const endUntold = "the node never told the end of this attempt; a later one has begun"
+
+func untold(r api.Run) bool { return r.Termination != nil && r.Termination.Message == endUntold }
+
+// closeOlder ends what a node still seems to run of earlier attempts: it runs one at
+// a time.
+func (l *ledger) closeOlder(r wire.RunReport) {
+	for key, old := range l.runs {
+		if key.PodID != r.PodID || key.Incarnation != r.Incarnation || key.Attempt >= r.Attempt ||
+			old.NodeID != l.nodeID || pod.RunEnded(old.Status) {
+			continue
+		}
+		old.Status, old.FinishedAt, old.changed = api.RunExited, &r.At, true
+		old.Termination = &api.Termination{
+			Reason: api.ReasonAgentRestarted, Message: endUntold, Attempt: key.Attempt, FinishedAt: r.At,
+		}
 	}
 }
 

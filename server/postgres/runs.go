@@ -52,10 +52,7 @@ func scanAssignment(row pgx.CollectableRow) (wire.Assignment, error) {
 	}
 	a.PodID, a.Incarnation, a.Desire = p.ID, p.Incarnation, wire.DesireRun
 	if p.Status == api.PodStopping || p.StopRequestedAt != nil {
-		a.Desire, a.StopReason = wire.DesireStop, p.Reason
-		if a.StopReason == "" {
-			a.StopReason = api.ReasonStopped
-		}
+		a.Desire, a.StopReason = wire.DesireStop, pod.StopReason(p)
 	}
 	a.Pod = pod.Spec(p, k)
 	return a, nil

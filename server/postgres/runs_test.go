@@ -227,3 +227,34 @@ var _ scheduler.Binder = (*postgres.DB)(nil)
 func runningReport(b *bound) wire.RunReport {
 	return wire.RunReport{RunKey: b.key(1), Status: api.RunRunning, Ready: true}
 }
+
+func TestANewAttemptEndsTheOneBefore(t *testing.T) {
+	t.Parallel()
+	b := newBound(t)
+	at := time.Now()
+	b.report(t, b.node.ID, wire.RunReport{RunKey: b.key(1), Status: api.RunRunning, Ready: true, At: at})
+	// The agent has lost its state and does not know of attempt 1 any more.
+	b.report(t, b.node.ID, wire.RunReport{RunKey: b.key(2), Status: api.RunRunning, Ready: true, At: at})
+	end := func() api.Run {
+		runs := must(b.PodRuns(t.Context(), b.owner, b.pod.ID))(t)
+		for _, r := range runs {
+			if r.Attempt == 1 {
+				return r
+			}
+		}
+		t.Fatalf("attempt 1 is not in %+v", runs)
+		return api.Run{}
+	}
+	if r := end(); r.Status != api.RunExited || r.FinishedAt == nil || r.Termination == nil || r.Termination.Reason != api.ReasonAgentRestarted {
+		t.Errorf("attempt 1 is %+v", r)
+	}
+	// It was only slow to tell.
+	n, refused := b.report(t, b.node.ID, wire.RunReport{RunKey: b.key(1), Status: api.RunExited, At: at,
+		Termination: &api.Termination{Reason: api.ReasonError, Message: "boom"}})
+	if r := end(); n != 1 || len(refused) != 0 || r.Termination.Message != "boom" {
+		t.Errorf("accepted %d, refused %v, attempt 1 is %+v", n, refused, r)
+	}
+	if p := b.now(t); p.Status != api.PodRunning || p.Restarts != 1 {
+		t.Errorf("the pod is %s with %d restarts", p.Status, p.Restarts)
+	}
+}
