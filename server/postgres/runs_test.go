@@ -249,8 +249,10 @@ func TestANewAttemptEndsTheOneBefore(t *testing.T) {
 		t.Errorf("attempt 1 is %+v", r)
 	}
 	// It was only slow to tell.
-	n, refused := b.report(t, b.node.ID, wire.RunReport{RunKey: b.key(1), Status: api.RunExited, At: at,
-		Termination: &api.Termination{Reason: api.ReasonError, Message: "boom"}})
+	n, refused := b.report(t, b.node.ID, wire.RunReport{
+		RunKey: b.key(1), Status: api.RunExited, At: at,
+		Termination: &api.Termination{Reason: api.ReasonError, Message: "boom"},
+	})
 	if r := end(); n != 1 || len(refused) != 0 || r.Termination.Message != "boom" {
 		t.Errorf("accepted %d, refused %v, attempt 1 is %+v", n, refused, r)
 	}
