@@ -40,7 +40,7 @@ type Nodes interface {
 }
 
 // Runs tells what a node should run and takes in what became of it. ReportRuns
-// guards every report: a node speaks for its own runs only.
+// guards every report: a node speaks for its own runs only; it takes 1,000 at once.
 type Runs interface {
 	Wanted(ctx context.Context, nodeID string) ([]wire.Assignment, error)
 	ReportRuns(ctx context.Context, nodeID string, reports []wire.RunReport) (accepted []api.RunKey, refused []wire.Refusal, err error)

@@ -3,12 +3,16 @@ package dispatch
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
+
+// reportsAtOnce bounds one call of ReportRuns, whose transaction locks their pods.
+const reportsAtOnce = 1000
 
 // queuedReports are the reports of one message, waiting for their commit.
 type queuedReports struct {
@@ -79,9 +83,7 @@ func (s *session) storeBatch(ctx context.Context, nodeID string, batch []queuedR
 	for _, q := range batch {
 		all = append(all, q.reports...)
 	}
-	call, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	accepted, refused, err := s.d.DB.ReportRuns(call, nodeID, all)
+	accepted, refused, err := s.reportRuns(ctx, nodeID, all)
 	if err != nil {
 		for _, q := range batch {
 			s.refuse(q.envelope, err)
@@ -109,6 +111,21 @@ func (s *session) storeBatch(ctx context.Context, nodeID string, batch []queuedR
 	}
 }
 
+// reportRuns stores reports in pieces that the database takes. When a later piece
+// fails, the agent sends all of them again, which changes nothing for the stored.
+func (s *session) reportRuns(ctx context.Context, nodeID string, all []wire.RunReport) (accepted []api.RunKey, refused []wire.Refusal, err error) {
+	for piece := range slices.Chunk(all, reportsAtOnce) {
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		a, r, err := s.d.DB.ReportRuns(call, nodeID, piece)
+		cancel()
+		if err != nil {
+			return nil, nil, err
+		}
+		accepted, refused = append(accepted, a...), append(refused, r...)
+	}
+	return accepted, refused, nil
+}
+
 // reconcile stores what the inventory of a new registration tells, and asks for
 // the complete wanted set; first says that nothing serves the set yet.
 func (s *session) reconcile(ctx context.Context, first bool, runs []wire.RunState) {
@@ -133,9 +150,7 @@ func (s *session) reconcile(ctx context.Context, first bool, runs []wire.RunStat
 }
 
 func (s *session) storeInventory(ctx context.Context, nodeID string, reports []wire.RunReport) {
-	call, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	_, refused, err := s.d.DB.ReportRuns(call, nodeID, reports)
+	_, refused, err := s.reportRuns(ctx, nodeID, reports)
 	switch {
 	case err != nil && ctx.Err() == nil:
 		s.log.WarnContext(ctx, "the node's inventory could not be stored", slog.Any("error", err))

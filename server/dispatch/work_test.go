@@ -66,6 +66,39 @@ func TestReportsGatherWhileACommitRuns(t *testing.T) {
 	}
 }
 
+// A node with thousands of pods tells of all of them when it comes back.
+func TestManyReportsAreStoredInPieces(t *testing.T) {
+	t.Parallel()
+	const many, piece = 2500, 1000
+	db := newFakeDB()
+	var runs []wire.RunState
+	for range many {
+		runs = append(runs, wire.RunState{RunKey: api.RunKey{PodID: api.NewID(), Incarnation: 1, Attempt: 1}, Status: api.RunRunning})
+	}
+	all := func(what string) {
+		for got := 0; got < many; {
+			n := len(receive(t, db.reports, what))
+			if n > piece {
+				t.Errorf("%s: %d reports in one call, want at most %d", what, n, piece)
+			}
+			got += n
+		}
+	}
+	p, _ := newRig(t, db, dispatch.Config{}).agent(t, runs...)
+	all("the inventory")
+	var reports []wire.RunReport
+	for _, r := range runs {
+		reports = append(reports, wire.RunReport{RunKey: r.RunKey, Status: api.RunExited, Final: true})
+	}
+	p.send(wire.TypeRunReport, "r", wire.RunReports{Reports: reports})
+	all("the reports")
+	var ack wire.RunReportsAck
+	p.expect(wire.TypeRunReport+wire.AckSuffix, &ack)
+	if len(ack.Accepted) != many {
+		t.Errorf("%d reports were accepted, want %d", len(ack.Accepted), many)
+	}
+}
+
 func TestReportsThatCannotBe(t *testing.T) {
 	t.Parallel()
 	db := newFakeDB()
