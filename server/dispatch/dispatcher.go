@@ -32,10 +32,11 @@ type Credentials interface {
 }
 
 // Nodes changes what is known of nodes. SetNodeStatus does nothing when a newer
-// session has registered the node.
+// session has registered the node; RenewLeases names the nodes whose given session
+// has lost them, to a newer session anywhere or because they were removed.
 type Nodes interface {
 	RegisterNode(ctx context.Context, r Registrar, req api.RegisterNodeRequest, m Meta) (Registration, error)
-	RenewLeases(ctx context.Context, nodeIDs, sessions []string) error
+	RenewLeases(ctx context.Context, nodeIDs, sessions []string) (lost []string, err error)
 	SetNodeStatus(ctx context.Context, nodeID, session string, status api.NodeStatus) error
 }
 
@@ -196,7 +197,8 @@ func (d *Dispatcher) flush(ctx context.Context) {
 	}
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if err := d.DB.RenewLeases(call, ids, sessions); err != nil {
+	lost, err := d.DB.RenewLeases(call, ids, sessions)
+	if err != nil {
 		d.log.WarnContext(ctx, "leases could not be renewed", slog.Any("error", err), slog.Int("nodes", len(ids)))
 		d.mu.Lock()
 		for id, s := range beats {
@@ -205,6 +207,12 @@ func (d *Dispatcher) flush(ctx context.Context) {
 			}
 		}
 		d.mu.Unlock()
+		return
+	}
+	for _, id := range lost {
+		if s := d.nodeSession(id); s != nil && s.id == beats[id] {
+			s.end(closeDisplaced, "the node is not this connection's any more")
+		}
 	}
 }
 

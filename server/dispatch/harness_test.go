@@ -37,6 +37,7 @@ type fakeDB struct {
 	report   func(node string, rs []wire.RunReport) ([]api.RunKey, []wire.Refusal, error)
 	bundle   func(node, pod string) (api.Pack, error)
 	roles    func(user string) ([]api.Role, bool, error)
+	lost     func(nodes []string) []string
 
 	statuses chan statusCall
 	leases   chan []string
@@ -86,9 +87,12 @@ func (f *fakeDB) RegisterNode(_ context.Context, r dispatch.Registrar, req api.R
 	return reg, nil
 }
 
-func (f *fakeDB) RenewLeases(_ context.Context, nodes, _ []string) error {
+func (f *fakeDB) RenewLeases(_ context.Context, nodes, _ []string) ([]string, error) {
 	f.leases <- nodes
-	return nil
+	if f.lost != nil {
+		return f.lost(nodes), nil
+	}
+	return nil, nil
 }
 
 func (f *fakeDB) SetNodeStatus(_ context.Context, node, _ string, status api.NodeStatus) error {

@@ -98,6 +98,21 @@ func TestHeartbeatsRenewTheLease(t *testing.T) {
 	}
 }
 
+// Another server has the node now, its credential was replaced, or it was removed.
+func TestAConnectionThatLostItsNodeIsClosed(t *testing.T) {
+	t.Parallel()
+	db := newFakeDB()
+	db.lost = func(nodes []string) []string { return nodes }
+	p, _ := newRig(t, db, dispatch.Config{}).agent(t)
+	if got := receive(t, db.leases, "a renewal"); len(got) != 1 || got[0] != "n1" {
+		t.Errorf("got a renewal of %v", got)
+	}
+	p.expect(wire.TypeDisconnect, nil)
+	if code := p.expectClose(); code != websocket.StatusPolicyViolation {
+		t.Errorf("closed with %d", code)
+	}
+}
+
 func TestLostSocketMakesTheNodeSuspectAtOnce(t *testing.T) {
 	t.Parallel()
 	db := newFakeDB()

@@ -195,7 +195,7 @@ func TestSweepGivesUpSilentNodesOnce(t *testing.T) {
 	if n, _ := b.report(t, b.node.ID, wire.RunReport{RunKey: b.key(1), Status: api.RunExited, Final: true}); n != 0 {
 		t.Error("a lost run has reported")
 	}
-	if err := b.RenewLeases(ctx, []string{b.node.ID}, []string{"n1"}); err != nil {
+	if _, err := b.RenewLeases(ctx, []string{b.node.ID}, []string{"n1"}); err != nil {
 		t.Fatal(err)
 	}
 	if n := must(b.GetNode(ctx, b.owner, b.node.ID))(t); n.Status != api.NodeOnline {

@@ -12,17 +12,18 @@ import (
 )
 
 // RenewLeases stores that these sessions' nodes are alive, in one round trip for
-// all. A session that a newer one has replaced renews nothing. Nodes that were
-// thought to be lost are online again.
-func (db *DB) RenewLeases(ctx context.Context, nodeIDs, sessions []string) error {
+// all. A session that a newer one has replaced renews nothing, and neither does one
+// whose node was removed: lost names their nodes. Nodes that were thought to be lost
+// are online again.
+func (db *DB) RenewLeases(ctx context.Context, nodeIDs, sessions []string) (lost []string, err error) {
 	if len(nodeIDs) != len(sessions) {
-		return fault.New(fault.Internal, "renew leases: %d nodes and %d sessions", len(nodeIDs), len(sessions))
+		return nil, fault.New(fault.Internal, "renew leases: %d nodes and %d sessions", len(nodeIDs), len(sessions))
 	}
 	if len(nodeIDs) == 0 {
-		return nil
+		return nil, nil
 	}
 	var back int
-	err := db.read(ctx, "renew leases", service, func(b *pgx.Batch) { // repeating it is harmless
+	err = db.read(ctx, "renew leases", service, func(b *pgx.Batch) { // repeating it is harmless
 		b.Queue(`with u as (select * from unnest($1::text[]::uuid[], $2::text[]) as u (node_id, session)),
 			own as (
 				select l.node_id from stark.node_leases l join u using (node_id, session) order by l.node_id for update of l),
@@ -33,12 +34,21 @@ func (db *DB) RenewLeases(ctx context.Context, nodeIDs, sessions []string) error
 				update public.nodes n set status = 'online', last_heartbeat = now() from renewed
 				where n.id = renewed.node_id and n.status in ('suspect', 'unhealthy', 'offline')
 				returning 1)
-			select count(*) from back`, nodeIDs, sessions, db.serverID).Query(one(&back, scanInt))
+			select (select count(*) from back),
+				array(select u.node_id::text from u where u.node_id not in (select own.node_id from own))`,
+			nodeIDs, sessions, db.serverID).Query(func(rows pgx.Rows) error {
+			for rows.Next() {
+				if err := rows.Scan(&back, &lost); err != nil {
+					return err
+				}
+			}
+			return rows.Err()
+		})
 	})
 	if err == nil && back > 0 {
 		db.committed()
 	}
-	return err
+	return lost, err
 }
 
 // SetNodeStatus says what a session has seen of its node: online, suspect when

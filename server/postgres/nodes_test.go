@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -187,8 +188,13 @@ func TestRenewLeases(t *testing.T) {
 	a, b := w.node(t, ann, "a").Node, w.node(t, ann, "b").Node
 	w.exec(t, "update stark.node_leases set renewed_at = now() - interval '1 hour'")
 	w.exec(t, "update public.nodes set status = 'unhealthy'")
-	if err := w.RenewLeases(ctx, []string{a.ID, b.ID, api.NewID()}, []string{"a", "old", "c"}); err != nil {
+	removed := api.NewID()
+	lost, err := w.RenewLeases(ctx, []string{a.ID, b.ID, removed}, []string{"a", "old", "c"})
+	if err != nil {
 		t.Fatal(err)
+	}
+	if len(lost) != 2 || !slices.Contains(lost, b.ID) || !slices.Contains(lost, removed) {
+		t.Errorf("lost %v, want %s and %s", lost, b.ID, removed)
 	}
 	if n := value[int](t, w, "select count(*) from stark.node_leases where renewed_at > now() - interval '1 minute'"); n != 1 {
 		t.Errorf("%d leases renewed, want 1", n)
@@ -196,8 +202,9 @@ func TestRenewLeases(t *testing.T) {
 	if x, y := must(w.GetNode(ctx, ann, a.ID))(t), must(w.GetNode(ctx, ann, b.ID))(t); x.Status != api.NodeOnline || y.Status != api.NodeUnhealthy {
 		t.Errorf("got %s and %s", x.Status, y.Status)
 	}
-	if err := w.RenewLeases(ctx, nil, nil); err != nil {
-		t.Error(err)
+	if lost, err := w.RenewLeases(ctx, nil, nil); err != nil || len(lost) != 0 {
+		t.Errorf("got %v, %v", lost, err)
 	}
-	wantCode(t, w.RenewLeases(ctx, []string{a.ID}, nil), fault.Internal)
+	_, err = w.RenewLeases(ctx, []string{a.ID}, nil)
+	wantCode(t, err, fault.Internal)
 }

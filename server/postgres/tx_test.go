@@ -166,7 +166,7 @@ func TestUnpreparedStatements(t *testing.T) {
 		t.Errorf("got %+v", page)
 	}
 	must(v.UpdateNode(t.Context(), ann, n.ID, api.UpdateNodeRequest{Labels: map[string]string{"a": "b"}}))(t)
-	if err := v.RenewLeases(t.Context(), []string{n.ID}, []string{"n1"}); err != nil {
+	if _, err := v.RenewLeases(t.Context(), []string{n.ID}, []string{"n1"}); err != nil {
 		t.Error(err)
 	}
 	b := &bound{world: v, owner: ann, node: n, pod: p}
