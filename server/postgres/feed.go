@@ -91,6 +91,7 @@ func (f *feed) setStale(stale bool, err error) {
 		return
 	}
 	f.stale = stale
+	f.db.away.Store(stale)
 	if stale {
 		f.db.log.Warn("change feed lost the database", slog.Any("error", err))
 	} else {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,7 +23,12 @@ const (
 	idleTxTimeout    = 10 * time.Second
 	connectTimeout   = 5 * time.Second
 	keepAlive        = 15 * time.Second
-	callTimeout      = 20 * time.Second // of one call including waiting for a connection, where the caller sets no limit
+
+	// Of one call, including waiting for a connection.
+	callTimeout  = 20 * time.Second
+	writeTimeout = 8 * time.Second // of a user
+	readTimeout  = 4 * time.Second // the read model can answer instead
+	awayTimeout  = time.Second     // of a user while the database is known to be away
 
 	transactionPoolerPort = 6543 // Supavisor's and the dedicated pooler's transaction mode
 	defaultPoolSize       = 8
@@ -56,6 +62,7 @@ type DB struct {
 	resigned  chan struct{} // wakes a candidate when some leader has resigned
 	creates   createQueue
 	term      termState
+	away      atomic.Bool // the feed has lost the database
 	stop      context.CancelFunc
 	done      chan struct{}
 }

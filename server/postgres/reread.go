@@ -56,7 +56,7 @@ func (db *DB) relist(ctx context.Context) (store.Batch, error) {
 	ctx, cancel := context.WithTimeout(ctx, relistTimeout)
 	defer cancel()
 	var out store.Batch
-	err := db.retry(ctx, "read everything", true, func(ctx context.Context, conn *pgx.Conn) error {
+	err := db.retry(ctx, "read everything", relistTimeout, true, func(ctx context.Context, conn *pgx.Conn) error {
 		out = store.Batch{Reset: true}
 		t := &tx{conn: conn, batch: &pgx.Batch{}}
 		t.Queue("begin isolation level repeatable read read only")
@@ -86,7 +86,7 @@ func (db *DB) relist(ctx context.Context) (store.Batch, error) {
 func (db *DB) reread(ctx context.Context, keys map[string]map[string]bool, x *index) (store.Batch, error) {
 	var out store.Batch
 	ids := func(kind string) []string { return slices.Collect(maps.Keys(keys[kind])) }
-	err := db.read(ctx, "read changed rows", service, func(b *pgx.Batch) {
+	err := db.retry(ctx, "read changed rows", relistTimeout, true, db.implicit(service, func(b *pgx.Batch) {
 		out = store.Batch{}
 		named(b, &out.Pods, scanPod, ids(kindPod), "select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[])")
 		named(b, &out.Nodes, scanNode, ids(kindNode), "select "+nodeColumns+" from public.nodes n where n.id = any ($1::text[]::uuid[])")
@@ -96,7 +96,7 @@ func (db *DB) reread(ctx context.Context, keys map[string]map[string]bool, x *in
 		named(b, &out.Namespaces, scanNamespace, ids(kindNamespace), "select "+namespaceColumns+" from public.namespaces s where s.id = any ($1::text[]::uuid[])")
 		named(b, &out.PriorityClasses, scanPriorityClass, ids(kindPriorityClass), "select "+priorityClassColumns+" from public.priority_classes c where c.id = any ($1::text[]::uuid[])")
 		named(b, &out.Configs, scanConfig, ids(kindConfig), "select "+configColumns+" from public.cluster_config g where g.name = any ($1::text[])")
-	})
+	}))
 	if err != nil {
 		return out, err
 	}

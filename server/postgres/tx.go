@@ -84,7 +84,7 @@ func (db *DB) AsService(ctx context.Context, fn func(Tx) error) error {
 }
 
 func (db *DB) transaction(ctx context.Context, op string, d door, fn func(Tx) error) error {
-	err := db.retry(ctx, op, false, func(ctx context.Context, conn *pgx.Conn) error {
+	err := db.retry(ctx, op, db.patience(d, callTimeout), false, func(ctx context.Context, conn *pgx.Conn) error {
 		t := &tx{conn: conn, batch: &pgx.Batch{}}
 		t.Queue("begin")
 		t.Queue(db.settings, d.role, d.claims)
@@ -145,13 +145,13 @@ func (t *tx) rollback(ctx context.Context) {
 // read runs the statements that build queues as one implicit transaction, in one
 // round trip. build runs again when a connection broke.
 func (db *DB) read(ctx context.Context, op string, d door, build func(*pgx.Batch)) error {
-	return db.retry(ctx, op, true, db.implicit(d, build))
+	return db.retry(ctx, op, db.patience(d, readTimeout), true, db.implicit(d, build))
 }
 
 // write is read for statements that change something: it repeats only what
 // surely did not happen, and tells the feed.
 func (db *DB) write(ctx context.Context, op string, d door, build func(*pgx.Batch)) error {
-	err := db.retry(ctx, op, false, db.implicit(d, build))
+	err := db.retry(ctx, op, db.patience(d, callTimeout), false, db.implicit(d, build))
 	if err == nil {
 		db.committed()
 	}
@@ -190,12 +190,34 @@ const maxAttempts = 4
 // retry runs fn on a connection of the pool and turns its failure into a fault.
 // It repeats what is safe to repeat: anything before it reached the server,
 // anything that Postgres rolled back for a conflict, and reads always.
-func (db *DB) retry(ctx context.Context, op string, readOnly bool, fn func(context.Context, *pgx.Conn) error) error {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, callTimeout)
-		defer cancel()
+//
+// limit bounds it all, so that a database that has stopped without closing its
+// connections is found out long before the caller's own patience ends.
+func (db *DB) retry(ctx context.Context, op string, limit time.Duration, readOnly bool, fn func(context.Context, *pgx.Conn) error) error {
+	caller := ctx
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := db.attempts(ctx, op, readOnly, fn)
+	if err != nil && ctx.Err() != nil && caller.Err() == nil {
+		return unavailable(err) // the caller would have waited longer
 	}
+	return err
+}
+
+// patience is the limit of a call: what users wait for ends soon once the feed
+// has lost the database.
+func (db *DB) patience(d door, limit time.Duration) time.Duration {
+	switch {
+	case d.role != roleAuthenticated:
+		return limit
+	case db.away.Load():
+		return awayTimeout
+	default:
+		return min(limit, writeTimeout)
+	}
+}
+
+func (db *DB) attempts(ctx context.Context, op string, readOnly bool, fn func(context.Context, *pgx.Conn) error) error {
 	for attempt := 1; ; attempt++ {
 		err := db.once(ctx, fn)
 		if err == nil {

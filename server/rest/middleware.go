@@ -122,12 +122,17 @@ func (s *server) media(c *gin.Context) {
 	c.Next()
 }
 
+// slack is what answers may take beyond the time for the work.
+const slack = 10 * time.Second
+
 // deadline bounds the work of a request, and the time in which its body may
 // arrive and its answer may leave.
 func (s *server) deadline(c *gin.Context, d time.Duration) context.CancelFunc {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), d)
 	c.Request = c.Request.WithContext(ctx)
-	if err := http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(d)); err != nil {
+	// Later than the work may take: a read deadline that passes while a handler runs
+	// ends the context of the connection, and with it every later request on it.
+	if err := http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(d + slack)); err != nil {
 		s.log.DebugContext(ctx, "connection takes no deadline", slog.Any("error", err))
 	}
 	s.writeWithin(c, d)
@@ -137,7 +142,6 @@ func (s *server) deadline(c *gin.Context, d time.Duration) context.CancelFunc {
 // writeWithin bounds the time in which an answer may leave, with something to
 // spare for the answer to a request that ran out of time.
 func (s *server) writeWithin(c *gin.Context, d time.Duration) {
-	const slack = 10 * time.Second
 	if err := http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(d + slack)); err != nil {
 		s.log.DebugContext(c.Request.Context(), "connection takes no deadline", slog.Any("error", err))
 	}
