@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,6 +17,7 @@ const (
 	pollListening = 5 * time.Second        // backstop while LISTEN works
 	pollDeaf      = 500 * time.Millisecond // while it does not
 	announceEvery = 2 * time.Millisecond
+	relistDeaf    = time.Minute // a relist while no LISTEN connection tells of a crash
 	// relistAfter is well below the age at which Compact drops changes, so that a
 	// cursor that is still used never misses any.
 	relistAfter = compactAfter / 2
@@ -30,8 +32,12 @@ type feed struct {
 	db       *DB
 	apply    func(store.Batch)
 	wake     chan struct{}
-	cursor   string    // pg_snapshot of the previous read, "" for a relist
-	readAt   time.Time // of the previous read
+	cursor   string      // pg_snapshot of the previous read, "" for a relist
+	readAt   time.Time   // of the previous read
+	listedAt time.Time   // of the previous relist
+	born     string      // when the Postgres of the previous read was started
+	cut      atomic.Bool // the listener lost its connection: the cursor may be worth nothing
+	deaf     bool
 	stale    bool
 	index    index
 	listened chan bool // whether LISTEN works, from the listener
@@ -64,6 +70,7 @@ func (f *feed) run(ctx context.Context) {
 				return
 			}
 			f.setStale(true, err)
+			f.cut.Store(true)
 			pause = pollDeaf
 		} else {
 			f.setStale(false, nil)
@@ -74,7 +81,7 @@ func (f *feed) run(ctx context.Context) {
 		case <-f.wake:
 		case <-timer.C:
 		case ok := <-f.listened: // a change of state is also a reason to read
-			poll = pollDeaf
+			poll, f.deaf = pollDeaf, !ok
 			if ok {
 				poll = pollListening
 			}
@@ -102,15 +109,21 @@ func (f *feed) setStale(stale bool, err error) {
 	}
 }
 
-// read applies what changed since the cursor.
+// read applies what changed since the cursor, or everything where the cursor may
+// be worth nothing. It is after a crash: Postgres then gives out again the ids of
+// transactions that had ended but were not on disk, as those are that only notify,
+// and a row of such an id lies behind the cursor. Every backend dies in a crash,
+// so a lost connection is reason enough to start over.
 func (f *feed) read(ctx context.Context) error {
 	started := time.Now()
-	if f.cursor == "" || started.Sub(f.readAt) > relistAfter {
+	crashed := f.cut.Swap(false)
+	if f.cursor == "" || crashed || started.Sub(f.readAt) > relistAfter || f.deaf && started.Sub(f.listedAt) > relistDeaf {
+		f.cursor, f.born = "", ""
 		b, err := f.db.relist(ctx)
 		if err != nil {
 			return err
 		}
-		f.cursor, f.readAt = b.Cursor, started
+		f.cursor, f.readAt, f.listedAt = b.Cursor, started, started
 		f.index.learn(b)
 		f.apply(b)
 		return nil
@@ -119,10 +132,11 @@ func (f *feed) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if found.rewound { // the database went back in time: a restore, or another one
+	if found.rewound || f.born != "" && f.born != found.born { // a restart, a restore, or another database
 		f.cursor = ""
 		return f.read(ctx)
 	}
+	f.born = found.born
 	if len(found.keys) > 0 {
 		b, err := f.db.reread(ctx, found.keys, &f.index)
 		if err != nil {
@@ -139,6 +153,7 @@ func (f *feed) read(ctx context.Context) error {
 // changes is what one read of the log found.
 type changes struct {
 	cursor  string
+	born    string
 	rewound bool
 	keys    map[string]map[string]bool // kind -> ids
 }
@@ -148,7 +163,7 @@ type changes struct {
 // of the next read. Its snapshot is behind the old one only in another database.
 const changesSQL = `
 	with at as materialized (select pg_current_snapshot() as snap)
-	select at.snap::text, pg_snapshot_xmax(at.snap) < pg_snapshot_xmax($1::text::pg_snapshot),
+	select at.snap::text, pg_postmaster_start_time()::text, pg_snapshot_xmax(at.snap) < pg_snapshot_xmax($1::text::pg_snapshot),
 		coalesce(c.kind, ''), coalesce(c.id, '')
 	from at left join (
 		select distinct kind, id from stark.changes
@@ -162,7 +177,7 @@ func (db *DB) changesSince(ctx context.Context, cursor string) (changes, error) 
 		b.Queue(changesSQL, cursor).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
 				var kind, id string
-				if err := rows.Scan(&found.cursor, &found.rewound, &kind, &id); err != nil {
+				if err := rows.Scan(&found.cursor, &found.born, &found.rewound, &kind, &id); err != nil {
 					return err
 				}
 				if kind == "" {

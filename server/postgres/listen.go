@@ -31,6 +31,9 @@ func (f *feed) listen(ctx context.Context) {
 	wait := backOffMin
 	for ctx.Err() == nil {
 		heard, err := f.listenOnce(ctx)
+		if heard {
+			f.cut.Store(true)
+		}
 		f.heard(false)
 		switch {
 		case ctx.Err() != nil:
