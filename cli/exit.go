@@ -35,9 +35,29 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return usageError{err}
+			return usageError{argsError(cmd, args, err)}
 		}
 		return nil
+	}
+}
+
+// argsError names the argument that is missing or too many, by the usage line.
+func argsError(cmd *cobra.Command, args []string, err error) error {
+	var wanted []string
+	most := 0
+	for _, field := range strings.Fields(cmd.Use)[1:] {
+		most++
+		if strings.HasPrefix(field, "<") {
+			wanted = append(wanted, strings.TrimSuffix(field, "..."))
+		}
+	}
+	switch {
+	case len(args) < len(wanted):
+		return fmt.Errorf("%s is missing", wanted[len(args)])
+	case len(args) > most:
+		return fmt.Errorf("unexpected argument %q", args[most])
+	default:
+		return err
 	}
 }
 

@@ -87,9 +87,11 @@ func (a *app) nodeListCommand() *cobra.Command {
 
 func findNode(ctx context.Context, c *client.Client, nameOrID string) (api.Node, error) {
 	if api.ValidID(nameOrID) {
-		return c.GetNode(ctx, nameOrID)
+		n, err := c.GetNode(ctx, nameOrID)
+		return n, named(err, "node", nameOrID)
 	}
-	return c.GetNodeByName(ctx, nameOrID)
+	n, err := c.GetNodeByName(ctx, nameOrID)
+	return n, named(err, "node", nameOrID)
 }
 
 func (a *app) nodeStatusCommand() *cobra.Command {

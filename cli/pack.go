@@ -105,7 +105,7 @@ func (a *app) packVersionsCommand() *cobra.Command {
 			}
 			versions, err := c.PackVersions(cmd.Context(), args[0])
 			if err != nil {
-				return err
+				return named(err, "pack", args[0])
 			}
 			return printList(a, view[api.PackVersion]{
 				kind: "pack", id: func(v api.PackVersion) string { return v.ID }, empty: "no versions",

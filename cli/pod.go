@@ -13,7 +13,7 @@ import (
 
 func (a *app) podCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "pod", Aliases: []string{"pods"}, Short: "Run packs, and look at what runs",
+		Use: "pod", Aliases: []string{"pods"}, SuggestFor: []string{"get", "ps", "logs", "run", "stop", "describe"}, Short: "Run packs, and look at what runs",
 		Example: "  stark pod create hello --wait\n  stark pod list\n  stark pod logs -f <id>",
 	}
 	cmd.AddCommand(
@@ -57,7 +57,7 @@ func (a *app) podListCommand() *cobra.Command {
 	var p paging
 	var status, node string
 	cmd := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "List the pods that you see, newest first",
+		Use: "list", Aliases: []string{"ls"}, SuggestFor: []string{"get", "ps"}, Short: "List the pods that you see, newest first",
 		Example: "  stark pod list\n  stark pod list --status running --pack hello\n  stark pod list -l app=web -o name",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -102,14 +102,14 @@ func (a *app) podListCommand() *cobra.Command {
 
 func (a *app) podStatusCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "status <id>", Aliases: []string{"info"}, Short: "Show everything about a pod, with its last lines of output",
+		Use: "status <id>", Aliases: []string{"info"}, SuggestFor: []string{"describe", "show"}, Short: "Show everything about a pod, with its last lines of output",
 		Example: "  stark pod status 0199f3a2-7c1e-7d3a-9a52-3f1d2f7f0a11", Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			p, err := c.GetPod(cmd.Context(), args[0])
+			p, err := findPod(cmd.Context(), c, args[0])
 			if err != nil {
 				return err
 			}

@@ -136,7 +136,7 @@ func (a *app) createPods(cmd *cobra.Command, p *podFlags) error {
 		pod, err := c.CreatePod(ctx, r)
 		if err != nil {
 			if fault.CodeOf(err) == fault.NotFound && strings.Contains(message(err), "pack") {
-				err = withHint(err, "`stark pack list` and `stark pack versions <name>` show what there is")
+				err = withHint(fault.New(fault.NotFound, "pack %q not found", wantedPack(r)), "`stark pack list` and `stark pack versions <name>` show what there is")
 			}
 			if len(pods) > 0 {
 				err = fmt.Errorf("%d of %d pods are made: %w", len(pods), p.replicas, err)
@@ -162,6 +162,17 @@ func (a *app) createPods(cmd *cobra.Command, p *podFlags) error {
 		return err
 	}
 	return waited
+}
+
+func wantedPack(r api.CreatePodRequest) string {
+	switch {
+	case r.PackID != "":
+		return r.PackID
+	case r.PackVersion != "":
+		return r.PackName + "@" + r.PackVersion
+	default:
+		return r.PackName
+	}
 }
 
 // created shows new pods: one as itself, several as a list.

@@ -47,9 +47,13 @@ func (a *app) podHistoryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			entries, err := c.PodHistory(cmd.Context(), args[0], limit, offset)
+			id, err := podID(cmd.Context(), c, args[0])
 			if err != nil {
 				return err
+			}
+			entries, err := c.PodHistory(cmd.Context(), id, limit, offset)
+			if err != nil {
+				return named(err, "pod", args[0])
 			}
 			return printList(a, historyView(), entries)
 		},
@@ -68,11 +72,11 @@ func (a *app) podExplainCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := c.GetPod(cmd.Context(), args[0])
+			p, err := findPod(cmd.Context(), c, args[0])
 			if err != nil {
 				return err
 			}
-			v, err := c.ExplainPod(cmd.Context(), args[0])
+			v, err := c.ExplainPod(cmd.Context(), p.ID)
 			if err != nil {
 				return err
 			}

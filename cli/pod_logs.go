@@ -39,7 +39,11 @@ func (a *app) podLogsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.logs(cmd.Context(), c, args[0], o, timestamps)
+			p, err := findPod(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			return a.logs(cmd.Context(), c, p, o, timestamps)
 		},
 	}
 	f := cmd.Flags()
@@ -51,8 +55,13 @@ func (a *app) podLogsCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) logs(ctx context.Context, c *client.Client, id string, o client.LogOptions, timestamps bool) error {
-	for l, err := range c.PodLogs(ctx, id, o) {
+func (a *app) logs(ctx context.Context, c *client.Client, p api.Pod, o client.LogOptions, timestamps bool) error {
+	waits := p.Status == api.PodPending || p.Status == api.PodScheduled || p.Status == api.PodStarting
+	if waits && !o.Previous {
+		// On stderr: what reads the output gets output alone.
+		fmt.Fprintf(a.stderr, "pod %s is %s%s\n", p.ID, podStatus(p), because(p))
+	}
+	for l, err := range c.PodLogs(ctx, p.ID, o) {
 		if o.Follow && ctx.Err() != nil {
 			return nil // whoever follows ends it by Ctrl-C
 		}

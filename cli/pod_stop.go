@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,7 +21,7 @@ type stopping struct {
 func (a *app) podStopCommand() *cobra.Command {
 	var s stopping
 	cmd := &cobra.Command{
-		Use: "stop <id>...", Aliases: []string{"delete", "rm"}, Short: "Stop pods",
+		Use: "stop <id>...", Aliases: []string{"delete", "rm"}, SuggestFor: []string{"kill"}, Short: "Stop pods",
 		Long:    "Stop pods, each with its grace period. One that has ended already stays to be looked at, unless --purge removes it.",
 		Example: "  stark pod stop <id>\n  stark pod stop --wait <id> <id>\n  stark pod stop --purge <id>",
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
@@ -29,14 +30,7 @@ func (a *app) podStopCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ctx := cmd.Context()
-			var first error
-			for _, id := range args {
-				if err := a.stop(ctx, c, id, s); err != nil && first == nil {
-					first = fmt.Errorf("pod %s: %w", id, err)
-				}
-			}
-			return first
+			return a.stopPods(cmd.Context(), c, args, s)
 		},
 	}
 	f := cmd.Flags()
@@ -46,40 +40,90 @@ func (a *app) podStopCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) stop(ctx context.Context, c *client.Client, id string, s stopping) error {
-	p, err := c.GetPod(ctx, id)
-	if err != nil {
-		return err
-	}
-	if p.Status.Terminal() && !s.purge {
-		return a.stopped(p, "has ended already")
-	}
-	p, purged, err := c.StopPod(ctx, id)
-	if err != nil {
-		return err
-	}
-	if purged {
-		return a.stopped(p, "is removed")
-	}
-	if s.wait && !p.Status.Terminal() {
-		if p, err = waitPod(ctx, c, id, s.timeout, func(p api.Pod) bool { return p.Status.Terminal() }); err != nil {
-			return err
-		}
-	}
-	if p.Status.Terminal() {
-		return a.stopped(p, "has ended")
-	}
-	return a.stopped(p, "stops")
+// stopped is what has become of one pod.
+type stopped struct {
+	ID      string        `json:"id"`
+	Status  api.PodStatus `json:"status"`
+	Reason  string        `json:"reason"`
+	Message string        `json:"message"`
 }
 
-func (a *app) stopped(p api.Pod, what string) error {
-	switch a.format() {
-	case formatName:
-		return printNames(a, podView(), []api.Pod{p})
-	default:
-		return a.done(map[string]any{"id": p.ID, "status": p.Status, "reason": p.Reason, "message": what},
-			"pod %s %s: %s", p.ID, what, podStatus(p))
+// stopPods asks all to stop before it waits for any: grace periods pass together.
+func (a *app) stopPods(ctx context.Context, c *client.Client, args []string, s stopping) error {
+	limit := time.Now().Add(s.timeout)
+	var pods []api.Pod
+	var results []stopped
+	var failed []error
+	tell := func(p api.Pod, what string) {
+		results = append(results, stopped{p.ID, p.Status, p.Reason, what})
+		if a.format() == formatTable {
+			fmt.Fprintf(a.stdout, "pod %s %s: %s\n", p.ID, what, podStatus(p))
+		}
 	}
+	for _, arg := range args {
+		p, what, err := stop(ctx, c, arg, s)
+		switch {
+		case err != nil:
+			failed = append(failed, err)
+		case s.wait && !p.Status.Terminal():
+			pods = append(pods, p)
+		default:
+			tell(p, what)
+		}
+	}
+	for _, p := range pods {
+		ended, err := waitPod(ctx, c, p.ID, time.Until(limit), func(p api.Pod) bool { return p.Status.Terminal() })
+		if err != nil {
+			failed = append(failed, fmt.Errorf("pod %s: %w", p.ID, err))
+			continue
+		}
+		tell(ended, "has ended")
+	}
+	return a.tellStopped(ctx, results, failed)
+}
+
+func stop(ctx context.Context, c *client.Client, arg string, s stopping) (p api.Pod, what string, err error) {
+	if p, err = findPod(ctx, c, arg); err != nil {
+		return p, "", err
+	}
+	if p.Status.Terminal() && !s.purge {
+		return p, "has ended already", nil
+	}
+	p, purged, err := c.StopPod(ctx, p.ID)
+	switch {
+	case err != nil:
+		return p, "", fmt.Errorf("pod %s: %w", arg, err)
+	case purged:
+		return p, "is removed", nil
+	case p.Status.Terminal():
+		return p, "has ended", nil
+	default:
+		return p, "is asked to stop", nil
+	}
+}
+
+// tellStopped writes results for machines, one as itself and several as a list,
+// and all failures but the last, which it gives.
+func (a *app) tellStopped(ctx context.Context, results []stopped, failed []error) error {
+	view := view[stopped]{kind: "pod", id: func(s stopped) string { return s.ID }}
+	var err error
+	switch f := a.format(); {
+	case f == formatName:
+		err = printNames(a, view, results)
+	case f == formatTable || len(results) == 0:
+	case len(results) == 1 && len(failed) == 0:
+		err = a.printData(results[0])
+	default:
+		err = a.printData(results)
+	}
+	if err != nil || len(failed) == 0 || ctx.Err() != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	last := len(failed) - 1
+	for _, err := range failed[:last] {
+		fmt.Fprintf(a.stderr, "error: %s\n", message(err))
+	}
+	return failed[last]
 }
 
 // podPoll is how often a waiting command looks.

@@ -74,7 +74,28 @@ Try it: "stark dev" starts everything on this machine.`,
 		a.devCommand(), a.serverCommand(), a.authCommand(), a.packCommand(), a.nodeCommand(), a.podCommand(),
 		a.statusCommand(), a.configCommand(), a.versionCommand(),
 	)
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			strictHelp(c)
+		}
+	}
+	// The usage line of a group says <command> already.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .HasAvailableSubCommands}}\n  {{.CommandPath}} [command]{{end}}", "", 1))
 	return withGroups(root)
+}
+
+// strictHelp makes `help` refuse what is no command; cobra would show the root's.
+func strictHelp(help *cobra.Command) {
+	help.Example = "  stark help pod create"
+	help.RunE = func(cmd *cobra.Command, args []string) error {
+		found, rest, err := cmd.Root().Find(args)
+		if err != nil || len(rest) > 0 {
+			return usagef("unknown command %q", strings.Join(args, " "))
+		}
+		found.InitDefaultHelpFlag()
+		return found.Help()
+	}
 }
 
 // withGroups makes commands that only hold others list these when called alone,
@@ -89,12 +110,13 @@ func withGroups(cmd *cobra.Command) *cobra.Command {
 	cmd.Use += " <command>"
 	cmd.DisableFlagsInUseLine = true
 	cmd.Args = cobra.ArbitraryArgs
-	cmd.SuggestionsMinimumDistance = 2
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
 		err := usagef("unknown command %q for %q", args[0], cmd.CommandPath())
+		// Any two words of three letters are near each other.
+		cmd.SuggestionsMinimumDistance = min(max(1, len(args[0])-2), 2)
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			err = usagef("unknown command %q for %q: did you mean %s?", args[0], cmd.CommandPath(), strings.Join(near, " or "))
 		}

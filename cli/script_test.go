@@ -92,7 +92,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"stark": scriptStark, "cluster": scriptCluster, "capture": scriptCapture, "mode": scriptMode,
+			"stark": scriptStark, "cluster": scriptCluster, "capture": scriptCapture, "prefix": scriptPrefix, "mode": scriptMode,
 		},
 	})
 }
@@ -147,6 +147,13 @@ func scriptCapture(ts *testscript.TestScript, _ bool, args []string) {
 		value = after
 	}
 	ts.Setenv(args[0], value)
+}
+
+// scriptPrefix puts the beginning of a value into a variable: prefix NAME value n.
+func scriptPrefix(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	ts.Setenv(args[0], args[1][:n])
 }
 
 // scriptMode checks the permissions of a file: mode 600 path.
