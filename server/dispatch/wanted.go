@@ -76,16 +76,18 @@ func (s *session) resync() {
 // serveWanted sends the complete set whenever it is asked for, until ctx ends.
 func (s *session) serveWanted(ctx context.Context, nodeID string) {
 	const retryAfter = time.Second
+	var retry <-chan time.Time // nil while nothing is to be tried again
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.sync:
+		case <-retry:
 		}
+		retry = nil
 		if err := s.sendSet(ctx, nodeID); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "the wanted set could not be read", slog.Any("error", err))
-			retry := time.AfterFunc(retryAfter, s.resync)
-			defer retry.Stop()
+			retry = time.After(retryAfter)
 		}
 	}
 }
