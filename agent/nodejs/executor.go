@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -47,6 +48,10 @@ type Options struct {
 	CacheBytes        int64 // bound of the bundle cache; default 2 GiB
 	Client            *http.Client
 }
+
+// storageTimeout bounds each step until a bundle begins to come: a storage that hangs
+// must not cost a pod the whole time that a large download may take.
+const storageTimeout = 15 * time.Second
 
 // DefaultWarmPool is a good size of the warm pool.
 const DefaultWarmPool = 2
@@ -148,7 +153,11 @@ func (o *Options) complete() error {
 		o.CacheBytes = 2 << 30
 	}
 	if o.Client == nil {
-		o.Client = &http.Client{}
+		o.Client = &http.Client{Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second,
+			DialContext:         (&net.Dialer{Timeout: storageTimeout}).DialContext,
+			TLSHandshakeTimeout: storageTimeout, ResponseHeaderTimeout: storageTimeout,
+		}}
 	}
 	return nil
 }
