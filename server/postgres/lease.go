@@ -193,6 +193,20 @@ func (db *DB) resign(ctx context.Context, t term) {
 const leaseSQL = `lease as materialized (
 	select l.epoch from stark.leader_lease l where l.name = 'leader' and l.epoch = @epoch for key share)`
 
+// hold locks the lease row at the term's epoch for the rest of a transaction of
+// several statements, or says that the term is over.
+func hold(ctx context.Context, tx Tx, t term) error {
+	var held int
+	if err := tx.Query(ctx, one(&held, scanInt), "with "+leaseSQL+" select count(*) from lease",
+		pgx.StrictNamedArgs{"epoch": t.epoch}); err != nil {
+		return err
+	}
+	if held == 0 {
+		return deposed(t)
+	}
+	return nil
+}
+
 // leading gives the term of ctx or a Stale fault.
 func leading(ctx context.Context) (term, error) {
 	t := termOf(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -227,9 +228,16 @@ func TestCompact(t *testing.T) {
 	b.exec(t, "update stark.changes set at = now() - interval '11 minutes'")
 	b.exec(t, "update stark.join_tokens set expires_at = now() - interval '2 days'")
 	b.exec(t, "update public.cluster_config set terminal_pod_retention_ms = 0")
+	const many = 1200 // more than one transaction removes
+	b.exec(t, `insert into public.pods (pack_id, pack_name, pack_version, created_by, status)
+		select $1, '', '', $2, 'stopped' from generate_series(1, $3)`, b.pod.PackID, b.owner.UserID, many)
+	for i, age := range []string{"40 days", "1 day"} {
+		b.exec(t, `insert into stark.node_credentials (node_id, secret_hash, revoked_at) values ($1, sha256($2::text::bytea), now() - $3::text::interval)`,
+			b.node.ID, strconv.Itoa(i), age)
+	}
 	b.lead(t, func(ctx context.Context) {
 		r := must(b.Compact(ctx))(t)
-		if r.Changes == 0 || r.Pods != 1 || r.Tokens != 1 {
+		if r.Changes == 0 || r.Pods != many+1 || r.Tokens != 1 || r.Credentials != 1 {
 			t.Errorf("got %+v", r)
 		}
 	})

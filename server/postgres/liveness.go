@@ -124,13 +124,8 @@ func (db *DB) SweepNodes(ctx context.Context) (SweepResult, error) {
 	var out SweepResult
 	err = db.transaction(ctx, "sweep nodes", service, func(tx Tx) error {
 		out = SweepResult{}
-		var held int
-		if err := tx.Query(ctx, one(&held, scanInt), "with "+leaseSQL+" select count(*) from lease",
-			pgx.StrictNamedArgs{"epoch": t.epoch}); err != nil {
+		if err := hold(ctx, tx, t); err != nil {
 			return err
-		}
-		if held == 0 {
-			return deposed(t)
 		}
 		if err := sweepNodes(ctx, tx, t, &out); err != nil {
 			return err

@@ -3,45 +3,59 @@ package postgres
 import (
 	"context"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // compactAfter is the age at which changes leave the log. A feed that has not
 // read for half of it reads everything anew, so nobody needs older rows.
 const compactAfter = 10 * time.Minute
 
+// purgeAtOnce is how many pods one transaction removes, so that none holds its
+// locks for long.
 const purgeAtOnce = 500
 
 // CompactResult is what Compact has removed.
 type CompactResult struct {
-	Changes, Pods, Tokens int
+	Changes, Pods, Tokens, Credentials int
 }
 
-// Compact removes old rows of the change log, ended pods past their retention
-// and join tokens that can no longer be used. Only a leader may; more than a few
-// hundred pods take more than one call.
+// Compact removes old rows of the change log, ended pods past their retention,
+// join tokens that can no longer be used and credentials that were replaced long
+// ago. Only a leader may. It goes on until no pod is left to remove or ctx ends:
+// what a busy cluster ends within a minute may be more than one transaction should.
 func (db *DB) Compact(ctx context.Context) (CompactResult, error) {
 	t, err := leading(ctx)
 	if err != nil {
 		return CompactResult{}, err
 	}
-	var out CompactResult
-	err = db.transaction(ctx, "compact", service, func(tx Tx) error {
-		out = CompactResult{}
-		var held int
-		if err := tx.Query(ctx, one(&held, scanInt), "with "+leaseSQL+" select count(*) from lease",
-			pgx.StrictNamedArgs{"epoch": t.epoch}); err != nil {
-			return err
+	var all CompactResult
+	for {
+		r, err := db.compactOnce(ctx, t)
+		if err != nil {
+			return all, err
 		}
-		if held == 0 {
-			return deposed(t)
+		all.Changes, all.Pods = all.Changes+r.Changes, all.Pods+r.Pods
+		all.Tokens, all.Credentials = all.Tokens+r.Tokens, all.Credentials+r.Credentials
+		if r.Pods < purgeAtOnce {
+			return all, nil
+		}
+	}
+}
+
+func (db *DB) compactOnce(ctx context.Context, t term) (CompactResult, error) {
+	var out CompactResult
+	err := db.transaction(ctx, "compact", service, func(tx Tx) error {
+		out = CompactResult{}
+		if err := hold(ctx, tx, t); err != nil {
+			return err
 		}
 		tx.Queue("select stark.compact_changes($1::text::interval)", compactAfter.String()).Query(one(&out.Changes, scanInt))
 		tx.Queue("select stark.purge_terminal_pods($1)", purgeAtOnce).Query(one(&out.Pods, scanInt))
 		tx.Queue(`with gone as (
 				delete from stark.join_tokens where expires_at < now() - interval '1 day' returning 1)
 			select count(*) from gone`).Query(one(&out.Tokens, scanInt))
+		tx.Queue(`with gone as (
+				delete from stark.node_credentials where revoked_at < now() - interval '30 days' returning 1)
+			select count(*) from gone`).Query(one(&out.Credentials, scanInt))
 		return nil
 	})
 	return out, err
