@@ -16,8 +16,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// After the first signal the default takes over again: a second one kills.
+	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stderr)
-	stop()
 	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "stark-server:", err)
 		os.Exit(1)
