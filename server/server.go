@@ -151,7 +151,7 @@ func (s *Server) handler(base context.Context) (http.Handler, error) {
 	})
 	return rest.New(rest.Deps{ //nolint:contextcheck // what its handlers use is the context of the request
 		DB: s.db, Auth: identity, Bundles: bundles, Verifier: verifier, Store: s.store, Logger: s.log,
-		WS: s.dispatcher, Logs: s.dispatcher, Metrics: registry, Ready: s.whyNot,
+		WS: s.dispatcher, Logs: s.dispatcher, Metrics: registry, Ready: s.whyNot, Leading: s.db.IsLeader,
 		Config: rest.Config{
 			Version: c.Version, CORSOrigins: c.CORSOrigins, TrustedProxies: c.TrustedProxies,
 			APIRate: rest.Rate(c.APIRate), AuthRate: rest.Rate(c.AuthRate),

@@ -130,7 +130,7 @@ type Config struct {
 	Version        string
 }
 
-// Deps is what New puts together. All but WS, Logs, Metrics and Ready must be set.
+// Deps is what New puts together. All but WS, Logs, Metrics, Ready and Leading must be set.
 type Deps struct {
 	DB       Database
 	Auth     IdentityProvider
@@ -141,6 +141,7 @@ type Deps struct {
 	Logs     LogSource            // nil: no node can be reached
 	Metrics  *prometheus.Registry // nil: a registry of its own
 	Ready    func() error         // nil: always; else why the server takes no traffic now
+	Leading  func() bool          // nil: never; whether this server leads now
 	Config   Config
 	Logger   *slog.Logger
 }

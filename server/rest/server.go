@@ -113,6 +113,7 @@ func (s *server) routes() {
 	s.nodeRoutes()
 	s.tokenRoutes()
 	s.podRoutes()
+	s.clusterRoutes()
 	s.healthRoutes()
 	if s.WS != nil {
 		s.engine.GET("/ws", gin.WrapH(s.WS))

@@ -15,7 +15,7 @@ const data = `{"success":true,"data":{
 	"pack":{"id":"k"},"packs":[{"id":"k"}],"versions":[{"id":"k"}],"total":7,"page":2,"pageSize":3,
 	"node":{"id":"n"},"nodes":[{"id":"n"}],"token":{"id":"j"},"tokens":[{"id":"j"}],
 	"pod":{"id":"p"},"pods":[{"id":"p"}],"purged":true,"history":[{"id":"h"}],"runs":[{"podId":"p"}],"verdict":{"podId":"p"},
-	"url":"http://s/k","sha256":"f"
+	"health":"healthy","url":"http://s/k","sha256":"f"
 }}`
 
 // TestCalls checks what each call sends, and that it finds its part of the answer.
@@ -123,6 +123,10 @@ func TestCalls(t *testing.T) {
 		"GET /api/pods/p/runs": func(ctx context.Context, c *client.Client) (string, error) {
 			r, err := c.PodRuns(ctx, "p")
 			return one(r, true), err
+		},
+		"GET /api/cluster/status": func(ctx context.Context, c *client.Client) (string, error) {
+			st, err := c.ClusterStatus(ctx)
+			return string(st.Health), err
 		},
 		"GET /api/pods/p/explain": func(ctx context.Context, c *client.Client) (string, error) {
 			v, err := c.ExplainPod(ctx, "p")

@@ -57,6 +57,21 @@ func (c *Client) node(ctx context.Context, k call) (api.Node, error) {
 	return out.Node, err
 }
 
+// ClusterStatus is how the whole cluster is, as one server sees it.
+type ClusterStatus struct {
+	Health api.HealthStatus `json:"health"`
+	Leader bool             `json:"leader"` // the server that answered leads
+	Stale  bool             `json:"stale"`  // the database is away: the figures are from before
+	Stats  api.ClusterStats `json:"stats"`
+}
+
+// ClusterStatus counts nodes and pods and judges the figures.
+func (c *Client) ClusterStatus(ctx context.Context) (ClusterStatus, error) {
+	var out ClusterStatus
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"api", "cluster", "status"}}, &out)
+	return out, err
+}
+
 // CreateJoinToken makes a join token; its secret is in this answer alone.
 func (c *Client) CreateJoinToken(ctx context.Context, r api.CreateJoinTokenRequest) (api.JoinToken, error) {
 	var out struct {
