@@ -123,6 +123,9 @@ func (s *server) logout(c *gin.Context) {
 	err := sess.err
 	if err == nil {
 		err = s.Auth.Logout(c.Request.Context(), sess.token)
+		if err == nil && s.ended != nil && sess.identity.SessionID != "" {
+			s.ended.Add(sess.identity.SessionID, struct{}{})
+		}
 	}
 	switch fault.CodeOf(err) {
 	case "", fault.TokenExpired, fault.TokenInvalid, fault.UserNotFound:

@@ -43,6 +43,8 @@ func (fakeVerifier) Verify(_ context.Context, token string) (access.Identity, er
 		return access.Identity{}, fault.New(fault.Unavailable, "access tokens cannot be checked now")
 	case strings.HasPrefix(token, "good-"):
 		return access.Identity{UserID: userIDOf(strings.TrimPrefix(token, "good-")), Email: "a@b.example"}, nil
+	case strings.HasPrefix(token, "session-"):
+		return access.Identity{UserID: userIDOf("viewer"), SessionID: token}, nil
 	default:
 		return access.Identity{}, fault.New(fault.TokenInvalid, "the access token is not valid")
 	}

@@ -44,3 +44,20 @@ func TestIDsInCapitals(t *testing.T) {
 	f := h.do(request{method: "GET", path: "/api/pods/" + lower + "/logs?folow=true", token: "good-viewer"}).fails(http.StatusBadRequest, fault.Validation)
 	field(t, f, "folow")
 }
+
+// Who has signed out is out, on the server that heard of it; his other sessions
+// are not.
+func TestSignedOutSession(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.auth.logout = func(string) error { return nil }
+	h.db.getPod = func(access.Identity, string) (api.Pod, error) { return somePod(), nil }
+	get := func(token string) reply {
+		return h.do(request{method: "GET", path: "/api/pods/" + someID, token: token})
+	}
+	get("session-1").want(http.StatusOK, nil)
+	h.do(request{method: "POST", path: "/auth/logout", token: "session-1"}).want(http.StatusOK, nil)
+	get("session-1").fails(http.StatusUnauthorized, fault.TokenInvalid)
+	get("session-2").want(http.StatusOK, nil)
+	h.do(request{method: "POST", path: "/auth/logout", token: "session-1"}).want(http.StatusOK, nil)
+}

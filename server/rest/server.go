@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 	"github.com/gin-gonic/gin"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stark-orchestrator/stark/shared/fault"
@@ -26,7 +27,8 @@ type server struct {
 	probes  *prober
 	apiRate *limiter
 	auth    *limiter
-	spool   chan struct{} // one place for each upload under way
+	spool   chan struct{}                // one place for each upload under way
+	ended   *lru.Cache[string, struct{}] // sessions that were signed out here
 }
 
 // concurrentUploads bounds the disk that spooled bundles may take: this many
@@ -47,6 +49,7 @@ func New(d Deps) http.Handler {
 	s.metrics = newMetrics(s.Metrics)
 	s.roles = newRoleCache(d.DB, d.Store)
 	s.probes = newProber(s)
+	s.ended = newEnded()
 	s.apiRate = newLimiter(s.config.APIRate)
 	s.auth = newLimiter(s.config.AuthRate)
 	s.engine = s.newEngine()

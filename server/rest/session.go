@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -83,6 +84,9 @@ func (s *server) callerOf(c *gin.Context) (caller, error) {
 	if sess.err != nil {
 		return caller{}, sess.err
 	}
+	if s.ended != nil && sess.identity.SessionID != "" && s.ended.Contains(sess.identity.SessionID) {
+		return caller{}, fault.New(fault.TokenInvalid, "this session has been signed out")
+	}
 	roles, known, err := s.roles.of(c.Request.Context(), sess.identity.UserID)
 	if err != nil {
 		return caller{}, err
@@ -92,6 +96,20 @@ func (s *server) callerOf(c *gin.Context) (caller, error) {
 	}
 	sess.identity.Roles = roles
 	return caller{Identity: sess.identity, token: sess.token, stale: new(bool)}, nil
+}
+
+// endedSessions bounds how many signed-out sessions are remembered.
+const endedSessions = 16384
+
+// newEnded remembers the sessions that end here. Access tokens stand on their own
+// until they expire, everywhere else too; but who signs out and tries again at
+// the same server should find the door shut.
+func newEnded() *lru.Cache[string, struct{}] {
+	cache, err := lru.New[string, struct{}](endedSessions)
+	if err != nil {
+		return nil // only for a size below one
+	}
+	return cache
 }
 
 // permit says no with what would be needed.

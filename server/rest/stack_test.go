@@ -204,6 +204,8 @@ func (s *stack) sessions(dev api.Session) {
 	s.do(request{method: "POST", path: "/auth/logout", token: fresh.AccessToken}).want(http.StatusOK, nil)
 	s.do(request{method: "POST", path: "/auth/refresh", body: map[string]any{"refreshToken": fresh.RefreshToken}}).
 		fails(http.StatusUnauthorized, fault.TokenInvalid)
+	s.do(request{method: "GET", path: "/auth/me", token: fresh.AccessToken}).fails(http.StatusUnauthorized, fault.TokenInvalid)
+	again := s.account("/auth/login", "dev@example.org", http.StatusOK)
 	if r := s.do(request{method: "GET", path: "/ready"}); r.status != http.StatusOK {
 		t.Errorf("ready: %d %s", r.status, r.raw)
 	}
@@ -211,5 +213,5 @@ func (s *stack) sessions(dev api.Session) {
 	if err := s.identity.AdminDeleteUser(t.Context(), dev.User.ID); err != nil {
 		t.Fatal(err)
 	}
-	s.do(request{method: "GET", path: "/auth/me", token: fresh.AccessToken}).fails(http.StatusUnauthorized, fault.UserNotFound)
+	s.do(request{method: "GET", path: "/auth/me", token: again.AccessToken}).fails(http.StatusUnauthorized, fault.UserNotFound)
 }
