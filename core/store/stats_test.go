@@ -15,8 +15,10 @@ func TestStatsCountWhatIsThere(t *testing.T) {
 	s.Apply(store.Batch{
 		Reset: true,
 		Nodes: store.Changes[api.Node]{Put: []api.Node{
-			{ID: "1", Status: api.NodeOnline, Allocatable: room}, {ID: "2", Status: api.NodeDraining, Allocatable: room},
-			{ID: "3", Status: api.NodeSuspect, Allocatable: room}, {ID: "4", Status: api.NodeOffline, Allocatable: room},
+			{ID: "1", Status: api.NodeOnline, Allocatable: room},
+			{ID: "2", Status: api.NodeDraining, Allocatable: room},
+			{ID: "3", Status: api.NodeSuspect, Allocatable: room},
+			{ID: "4", Status: api.NodeOffline, Allocatable: room},
 		}},
 		Pods: store.Changes[api.Pod]{Put: []api.Pod{
 			{ID: "1", Status: api.PodRunning, NodeID: new("1"), ResourceRequests: ask},
