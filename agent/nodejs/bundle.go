@@ -231,6 +231,7 @@ func (b *bundles) trim() {
 		if os.Remove(f.path) == nil {
 			total -= f.size
 			delete(b.checked, f.path)
+			delete(b.used, f.path)
 		}
 	}
 }
