@@ -52,7 +52,7 @@ stays in the folder that --dir names, and the next start goes on from there.`,
 	p.BoolVar(&f.noNode, "no-node", false, "start no node")
 	p.BoolVar(&f.once, "once", false, "end as soon as the pack has run and its first log line has come back")
 	p.BoolVar(&f.json, "json", false, "print one JSON object per line and step")
-	p.BoolVar(&f.supabase, "supabase", false, "use the project that `supabase status` shows instead of the embedded one")
+	p.BoolVar(&f.supabase, "supabase", false, "use the project that \"supabase status\" shows instead of the embedded one")
 	return cmd
 }
 
@@ -65,6 +65,8 @@ type dev struct {
 	cluster *local.Cluster
 	client  *client.Client
 	source  devSource
+
+	chosen string // the server that commands talked to before
 }
 
 // closeTimeout bounds the end: pods get their grace periods.
@@ -73,6 +75,10 @@ const closeTimeout = 60 * time.Second
 func (a *app) dev(ctx context.Context, f devFlags) error {
 	if f.once && f.noNode {
 		return usagef("--once needs a node: leave --no-node out")
+	}
+	const maxPort = 65535
+	if min(f.port, f.supabasePort) < 0 || max(f.port, f.supabasePort) > maxPort {
+		return usagef("--port and --supabase-port: want 1 to %d, or 0 for any", maxPort)
 	}
 	d := &dev{app: a, flags: f, begin: time.Now(), out: newDevOutput(a, f.json)}
 	err := d.run(ctx)
@@ -122,7 +128,11 @@ func (d *dev) startCluster(ctx context.Context, dir string, log *slog.Logger) er
 		if err != nil {
 			return stepError{"database", err}
 		}
-		o.Project = &project
+		o.Project, o.KeptSession = &project, d.app.keptSession
+		o.Account = local.Account{Email: d.app.getenv("STARK_EMAIL"), Password: d.app.getenv("STARK_PASSWORD")}
+		if o.Account.Email == "" || o.Account.Password == "" {
+			o.Account = local.Account{}
+		}
 		expected = expected[1:]
 	}
 	done := 0
@@ -133,6 +143,10 @@ func (d *dev) startCluster(ctx context.Context, dir string, log *slog.Logger) er
 	cluster, err := local.Start(ctx, o)
 	if _, locked := errors.AsType[*pg.LockedError](err); locked {
 		err = withHint(err, "one `stark dev` at a time uses a folder: stop the other, or name another folder with --dir")
+	}
+	if errors.Is(err, local.ErrUnknownAdmin) {
+		err = exitCodeError{exitNotAllowed, withHint(err,
+			"set STARK_EMAIL and STARK_PASSWORD to those of an account of the project, or sign in with `stark auth login` while a server runs on it at the same --port")}
 	}
 	if err != nil {
 		return stepError{expected[min(done, len(expected)-1)], err}
@@ -149,7 +163,7 @@ func (d *dev) stop(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	return d.cluster.Close(ctx)
+	return errors.Join(d.cluster.Close(ctx), d.giveBack(ctx))
 }
 
 // work deploys the pack and stays until ctx ends or a part of the cluster fails.
@@ -203,23 +217,6 @@ func (d *dev) deployAndStay(ctx context.Context) error {
 	return r.watch(ctx)
 }
 
-// keepSession makes other commands of this user talk to the cluster.
-func (d *dev) keepSession(ctx context.Context) error {
-	a := d.app
-	if err := a.home.credentials().put(ctx, d.cluster.URL, d.cluster.Session); err != nil {
-		return err
-	}
-	a.settings.APIURL = d.cluster.URL
-	if err := a.home.write(settingsFile, a.settings); err != nil {
-		return err
-	}
-	var err error
-	d.client, err = client.New(client.Config{
-		URL: d.cluster.URL, Token: &session{store: a.home.credentials(), url: d.cluster.URL}, UserAgent: userAgent(),
-	})
-	return err
-}
-
 // ready says what there is and what to do next.
 func (d *dev) ready(r *rollout, firstLine string) {
 	c := d.cluster
@@ -239,6 +236,9 @@ func (d *dev) ready(r *rollout, firstLine string) {
 	if d.flags.once {
 		d.out.say("\n  %s | %s", r.current.PackName, firstLine)
 		return
+	}
+	if d.chosen != "" {
+		d.out.say("\n  commands of this user talk to %s until this ends, then to %s again", c.URL, d.chosen)
 	}
 	if d.flags.folder != "" {
 		d.out.say("\n  watching %s - save a file to roll it out", d.flags.folder)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ const devLabel = "stark-dev"
 type rollout struct {
 	dev     *dev
 	current api.Pod
+	read    map[string]stamp // the files when the pod that is waited for was made
 
 	followers sync.WaitGroup
 }
@@ -74,6 +76,7 @@ func (r *rollout) settle(ctx context.Context, begin time.Time) error {
 		r.dev.out.step("pod", r.current.PackName+"  stored; there is no node to run it", time.Since(begin), map[string]any{"pod": r.current.ID})
 		return nil
 	}
+	r.read = stamps(r.dev.source.inputs)
 	p, err := r.running(ctx, r.current.ID)
 	if p.ID != "" {
 		r.current = p
@@ -120,16 +123,23 @@ func (r *rollout) create(ctx context.Context, pack api.Pack) (api.Pod, error) {
 	})
 }
 
-// running waits until a pod runs, has succeeded, or fails.
+// running waits until a pod runs, has succeeded, fails, or is out of date.
 func (r *rollout) running(ctx context.Context, id string) (api.Pod, error) {
+	newer := false
 	p, err := waitPod(ctx, r.dev.client, id, readyTimeout, func(p api.Pod) bool {
-		return p.Status == api.PodRunning || p.Status.Terminal() || p.Reason == api.ReasonCrashLoopBackOff
+		if p.Status == api.PodRunning || p.Status.Terminal() || p.Reason == api.ReasonCrashLoopBackOff {
+			return true
+		}
+		newer = !maps.Equal(stamps(r.dev.source.inputs), r.read)
+		return newer
 	})
 	switch {
 	case err != nil:
 		return p, err
 	case p.Status == api.PodRunning || p.Status == api.PodSucceeded:
 		return p, nil
+	case newer:
+		return p, fmt.Errorf("%s %s is %s: a newer save replaces it", p.PackName, p.PackVersion, podStatus(p))
 	}
 	text := fmt.Sprintf("%s %s is %s%s", p.PackName, p.PackVersion, podStatus(p), because(p))
 	if t := p.LastTermination; t != nil {
@@ -141,7 +151,7 @@ func (r *rollout) running(ctx context.Context, id string) (api.Pod, error) {
 // next rolls a new version out: the old pod goes when the new one runs.
 func (r *rollout) next(ctx context.Context, source devSource) error {
 	begin := time.Now()
-	r.dev.source = source
+	r.dev.source, r.read = source, stamps(source.inputs)
 	pack, err := r.dev.publish(ctx, source.registration)
 	if err != nil {
 		return err

@@ -28,10 +28,13 @@ type Options struct {
 	SupabasePort int      // wished port of the embedded Supabase
 	NoNode       bool     // start no node
 	Project      *Project // use this Supabase instead of the embedded one
+	Account      Account  // signs in, instead of the development admin of the folder
 	NodeName     string
 	Version      string
 	Logger       *slog.Logger
-	Report       func(Step) // called once per finished step, from one goroutine at a time
+	// KeptSession gives a sign-in that the user has kept for a server, if any.
+	KeptSession func(ctx context.Context, url string) (api.Session, bool, error)
+	Report      func(Step) // called once per finished step, from one goroutine at a time
 }
 
 // Project is a running Supabase project.
