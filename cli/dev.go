@@ -103,13 +103,14 @@ func (d *dev) run(ctx context.Context) (err error) {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return stepError{"database", err}
+		return stepError{"database", withHint(err, "name a folder of your own for the state with --dir")}
 	}
 	log, end, err := d.openLog(dir)
 	if err != nil {
-		return stepError{"database", err}
+		return stepError{"database", withHint(err, "name a folder of your own for the state with --dir")}
 	}
 	defer end()
+	defer context.AfterFunc(ctx, func() { d.out.quiet.Store(true) })()
 	if err := d.startCluster(ctx, dir, log); err != nil {
 		return err
 	}

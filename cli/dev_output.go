@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stark-orchestrator/stark/shared/logging"
 )
@@ -30,13 +31,14 @@ func (e stepError) Unwrap() error { return e.err }
 type devOutput struct {
 	stdout, stderr io.Writer
 	json, color    bool
+	width          func() int  // columns of the terminal; 0 is no terminal
 	quiet          atomic.Bool // at the end, parts that lose each other are no news
 
 	mu sync.Mutex // steps, log lines and warnings come from several goroutines
 }
 
 func newDevOutput(a *app, asJSON bool) *devOutput {
-	return &devOutput{stdout: a.stdout, stderr: a.stderr, json: asJSON, color: a.color(a.stdout)}
+	return &devOutput{stdout: a.stdout, stderr: a.stderr, json: asJSON, color: a.color(a.stdout), width: func() int { return columns(a.stdout) }}
 }
 
 func (o *devOutput) write(w io.Writer, text string) {
@@ -75,7 +77,25 @@ func (o *devOutput) step(name, message string, took time.Duration, fields map[st
 	if o.color {
 		mark = paint(green, mark)
 	}
-	o.say("  %s %-10s %-*s %7s", mark, name, messageWidth, clean(message), seconds(took))
+	o.say("  %s %-10s %s", mark, name, o.fit(clean(message), seconds(took)))
+}
+
+// fit puts the time behind a message, both on one line of the terminal.
+func (o *devOutput) fit(message, took string) string {
+	const (
+		before    = 18 // columns of mark and name
+		timeWidth = 7
+		least     = 10 // of the message, however narrow it is
+	)
+	room := messageWidth
+	if width := o.width(); width > 0 {
+		room = max(least, min(room, width-before-timeWidth-1))
+		if over := room + timeWidth - len(took); utf8.RuneCountInString(message) > over {
+			message = string([]rune(message)[:over-len("..")]) + ".."
+		}
+	}
+	pad := room + 1 + timeWidth - utf8.RuneCountInString(message)
+	return fmt.Sprintf("%s%*s", message, max(pad, len(took)+1), took)
 }
 
 func (o *devOutput) fail(e stepError) {

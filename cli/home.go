@@ -46,6 +46,12 @@ func (h home) make() error {
 	return nil
 }
 
+// damagedHint says how to go on without a file.
+var damagedHint = map[string]string{
+	credentialsFile: "remove it, and sign in again with `stark auth login`",
+	settingsFile:    "remove it: the settings are then as at first",
+}
+
 // maxHomeFile bounds the files of the folder, in bytes.
 const maxHomeFile = 1 << 20
 
@@ -66,7 +72,7 @@ func (h home) read(name string, v any) error {
 		return err
 	}
 	if err := json.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("%s: %w", h.path(name), err)
+		return withHint(fmt.Errorf("%s is damaged: %w", h.path(name), err), "%s", damagedHint[name])
 	}
 	return nil
 }

@@ -121,6 +121,19 @@ func atTerminal(w io.Writer) bool {
 	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
 }
 
+// columns gives the width of the terminal behind w, or 0.
+func columns(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0 // no terminal
+	}
+	return width
+}
+
 // color reports whether w may be written in colours.
 func (a *app) color(w io.Writer) bool {
 	return !a.flagNoColor && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb" && atTerminal(w)

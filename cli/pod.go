@@ -121,7 +121,7 @@ func (a *app) podStatusCommand() *cobra.Command {
 			}
 			return printOne(a, podView(), p, func(w io.Writer) {
 				describePod(w, p)
-				describeTermination(w, p.LastTermination)
+				describeTermination(w, p)
 				describeVerdict(w, verdict)
 			})
 		},
@@ -160,7 +160,11 @@ func resourcesText(r api.Resources) string {
 	return fmt.Sprintf("cpu %s, memory %s", r.CPU, r.Memory)
 }
 
-func describeTermination(w io.Writer, t *api.Termination) {
+// shownLines is how much of the last output is shown; there may be 64 KiB of it.
+const shownLines = 20
+
+func describeTermination(w io.Writer, p api.Pod) {
+	t := p.LastTermination
 	if t == nil {
 		return
 	}
@@ -176,7 +180,12 @@ func describeTermination(w io.Writer, t *api.Termination) {
 	line(w, "used", fmt.Sprintf("cpu %s, memory %d MiB", time.Duration(t.Usage.CPUMillis)*time.Millisecond, t.Usage.MemoryMiB))
 	if output := strings.TrimRight(t.LastOutput, "\n"); output != "" {
 		fmt.Fprintln(w, "last output:")
-		for l := range strings.SplitSeq(output, "\n") {
+		lines := strings.Split(output, "\n")
+		if before := len(lines) - shownLines; before > 0 {
+			fmt.Fprintf(w, "  [%d lines before: see `stark pod logs %s`]\n", before, p.ID)
+			lines = lines[before:]
+		}
+		for _, l := range lines {
 			fmt.Fprintf(w, "  %s\n", clean(l))
 		}
 	}

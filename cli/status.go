@@ -76,8 +76,15 @@ func describeStatus(w io.Writer, s clusterStatus) {
 	}
 	line(w, "you", s.User.Email+" ("+roles(*s.User)+")")
 	fmt.Fprintf(w, "nodes:\t%d online of %d\n", s.Counts["nodesOnline"], s.Counts["nodes"])
-	fmt.Fprintf(w, "packs:\t%d versions\n", s.Counts["packs"])
+	fmt.Fprintf(w, "packs:\t%s\n", plural(s.Counts["packs"], "version"))
 	fmt.Fprintf(w, "pods:\t%d running, %d pending, %d in all\n", s.Counts["podsRunning"], s.Counts["podsPending"], s.Counts["pods"])
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // counts asks for the totals of lists, without their items.

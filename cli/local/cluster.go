@@ -175,7 +175,7 @@ func (c *Cluster) startSupabase(ctx context.Context) error {
 		URL: stack.URL, DBURL: stack.DBURL, AnonKey: stack.AnonKey,
 		ServiceRoleKey: stack.ServiceRoleKey, JWTSecret: stack.JWTSecret,
 	}
-	message := "Postgres with built-in auth and storage on " + stack.URL
+	message := "Postgres, auth and storage on " + stack.URL
 	if got := portOf(stack.URL); c.o.SupabasePort != 0 && got != c.o.SupabasePort {
 		message += fmt.Sprintf(" (port %d is taken)", c.o.SupabasePort)
 	}
