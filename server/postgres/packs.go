@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -11,7 +12,12 @@ import (
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
-// CreatePack stores a pack whose bundle is still to come.
+// abandonedAfter is longer than any upload takes: a pack that still waits for its
+// bundle then was left behind by a server that died.
+const abandonedAfter = 15 * time.Minute
+
+// CreatePack stores a pack whose bundle is still to come. It takes the place of
+// one of the same name and version that the caller's upload left behind.
 func (db *DB) CreatePack(ctx context.Context, id access.Identity, p api.Pack) (api.Pack, error) {
 	metadata, err := jsonText(orEmpty(p.Metadata))
 	if err != nil {
@@ -28,6 +34,9 @@ func (db *DB) CreatePack(ctx context.Context, id access.Identity, p api.Pack) (a
 	}
 	var made api.Pack
 	err = db.writeAs(ctx, "create pack", id, func(b *pgx.Batch) {
+		b.Queue(`delete from public.packs k where k.name = $1 and k.version = $2 and k.status = 'pending'
+			and k.owner_id = $3::text::uuid and k.created_at < now() - $4::text::interval`,
+			p.Name, p.Version, id.UserID, abandonedAfter.String())
 		b.Queue(`insert into public.packs as k (id, name, version, runtime_tag, visibility, format, description, metadata)
 			values (@id, @name, @version, @tag::text::public.runtime_tag, @visibility::text::public.pack_visibility, @format, @description, @metadata::text::jsonb)
 			returning `+packColumns, pgx.StrictNamedArgs{

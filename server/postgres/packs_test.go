@@ -150,3 +150,23 @@ func TestMalformedIDs(t *testing.T) {
 		}
 	}
 }
+
+// A server that dies in the middle of an upload must not block the version.
+func TestAnAbandonedUploadDoesNotBlockItsVersion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ann, bob := w.user(t, api.RoleDeveloper), w.user(t, api.RoleDeveloper)
+	p := api.Pack{Name: "hello", Version: "1.0.0", RuntimeTag: api.TagNode}
+	left := must(w.CreatePack(t.Context(), ann, p))(t)
+	_, err := w.CreatePack(t.Context(), ann, p)
+	wantCode(t, err, fault.Conflict)                    // it may still be under way
+	w.exec(t, "set session_replication_role = replica") // else nobody makes a pack older
+	w.exec(t, "update public.packs set created_at = now() - interval '16 minutes' where id = $1", left.ID)
+	_, err = w.CreatePack(t.Context(), bob, p)
+	wantCode(t, err, fault.Conflict)
+	again := must(w.CreatePack(t.Context(), ann, p))(t)
+	w.exec(t, `update public.packs set created_at = now() - interval '1 day', status = 'ready', bundle_sha256 = $2, bundle_size = 10
+		where id = $1`, again.ID, sha)
+	_, err = w.CreatePack(t.Context(), ann, p)
+	wantCode(t, err, fault.Conflict)
+}
