@@ -52,13 +52,13 @@ func (id *identity) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&id.passwordStdin, "password-stdin", false, "read the password from stdin (else env STARK_PASSWORD, or a prompt)")
 }
 
-func (a *app) credentialsOf(id identity, repeat bool) (email, password string, err error) {
+func (a *app) credentialsOf(ctx context.Context, id identity, repeat bool) (email, password string, err error) {
 	if email = orDefault(id.email, a.getenv("STARK_EMAIL")); email == "" {
-		if email, err = a.ask("E-mail", "--email"); err != nil {
+		if email, err = a.ask(ctx, "E-mail", "--email"); err != nil {
 			return "", "", err
 		}
 	}
-	password, err = a.secret(secret{
+	password, err = a.secret(ctx, secret{
 		question: "Password", env: "STARK_PASSWORD", stdin: id.passwordStdin, flag: "password-stdin", repeat: repeat,
 	})
 	return email, password, err
@@ -69,7 +69,7 @@ func (a *app) signIn(ctx context.Context, id identity) error {
 	if err != nil {
 		return err
 	}
-	email, password, err := a.credentialsOf(id, false)
+	email, password, err := a.credentialsOf(ctx, id, false)
 	if err != nil {
 		return err
 	}
@@ -121,13 +121,13 @@ func (a *app) setup(ctx context.Context, id identity) error {
 	if !status.NeedsSetup {
 		return withHint(fmt.Errorf("%s has an admin already", a.apiURL()), "sign in with `stark auth login`")
 	}
-	email, password, err := a.credentialsOf(id, true)
+	email, password, err := a.credentialsOf(ctx, id, true)
 	if err != nil {
 		return err
 	}
 	r := api.RegisterRequest{Email: email, Password: password, DisplayName: id.name}
 	if status.CodeRequired {
-		if r.SetupCode, err = a.secret(secret{
+		if r.SetupCode, err = a.secret(ctx, secret{
 			question: "Setup code (printed by the server)", env: "STARK_SETUP_CODE", stdin: id.codeStdin, flag: "setup-code-stdin",
 		}); err != nil {
 			return err

@@ -49,11 +49,11 @@ func (a *app) addUserCommand() *cobra.Command {
 				r.Roles = append(r.Roles, api.Role(role))
 			}
 			if r.Email = id.email; r.Email == "" {
-				if r.Email, err = a.ask("E-mail of the new account", "--email"); err != nil {
+				if r.Email, err = a.ask(cmd.Context(), "E-mail of the new account", "--email"); err != nil {
 					return err
 				}
 			}
-			r.Password, err = a.secret(secret{
+			r.Password, err = a.secret(cmd.Context(), secret{
 				question: "Password of the new account", env: "STARK_PASSWORD", stdin: id.passwordStdin, flag: "password-stdin", repeat: true,
 			})
 			if err != nil {

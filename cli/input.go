@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,19 +48,40 @@ func (in *input) line() (string, error) {
 	}
 }
 
+// await gives a line, or ends with ctx: a read of stdin cannot be broken off.
+func (in *input) await(ctx context.Context) (string, error) { return await(ctx, in.line) }
+
+func await(ctx context.Context, read func() (string, error)) (string, error) {
+	type answer struct {
+		text string
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		text, err := read()
+		got <- answer{text, err}
+	}()
+	select {
+	case a := <-got:
+		return a.text, a.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
 // ask asks for a line at a terminal; flag names what to give where there is none.
-func (a *app) ask(question, flag string) (string, error) {
+func (a *app) ask(ctx context.Context, question, flag string) (string, error) {
 	if _, ok := a.stdin.terminal(); !ok {
 		return "", usagef("%s is needed: there is no terminal to ask at", flag)
 	}
 	fmt.Fprintf(a.stderr, "%s: ", question)
-	answer, err := a.stdin.line()
+	answer, err := a.stdin.await(ctx)
 	return strings.TrimSpace(answer), err
 }
 
 // confirm asks whether to go on; without a terminal the flag must say so.
-func (a *app) confirm(question string) error {
-	answer, err := a.ask(question+" [y/N]", "--force")
+func (a *app) confirm(ctx context.Context, question string) error {
+	answer, err := a.ask(ctx, question+" [y/N]", "--force")
 	if err != nil {
 		return err
 	}
@@ -79,9 +101,9 @@ type secret struct {
 	repeat   bool   // ask twice
 }
 
-func (a *app) secret(s secret) (string, error) {
+func (a *app) secret(ctx context.Context, s secret) (string, error) {
 	if s.stdin {
-		v, err := a.stdin.line()
+		v, err := a.stdin.await(ctx)
 		if err != nil {
 			return "", fmt.Errorf("read %s from stdin: %w", s.flag, err)
 		}
@@ -94,11 +116,11 @@ func (a *app) secret(s secret) (string, error) {
 	if !ok {
 		return "", usagef("set %s or give --%s: there is no terminal to ask at", s.env, s.flag)
 	}
-	v, err := a.hidden(f, s.question)
+	v, err := a.hidden(ctx, f, s.question)
 	if err != nil || !s.repeat {
 		return v, err
 	}
-	again, err := a.hidden(f, "The same again")
+	again, err := a.hidden(ctx, f, "The same again")
 	if err != nil {
 		return "", err
 	}
@@ -108,11 +130,21 @@ func (a *app) secret(s secret) (string, error) {
 	return v, nil
 }
 
-func (a *app) hidden(f *os.File, question string) (string, error) {
+func (a *app) hidden(ctx context.Context, f *os.File, question string) (string, error) {
 	fmt.Fprintf(a.stderr, "%s: ", question)
-	data, err := term.ReadPassword(int(f.Fd()))
+	state, err := term.GetState(int(f.Fd()))
+	if err != nil {
+		return "", err
+	}
+	password, err := await(ctx, func() (string, error) {
+		data, err := term.ReadPassword(int(f.Fd()))
+		return string(data), err
+	})
 	fmt.Fprintln(a.stderr)
-	return string(data), err
+	if ctx.Err() != nil { // the read goes on, and would leave the terminal without echo
+		err = errors.Join(ctx.Err(), term.Restore(int(f.Fd()), state))
+	}
+	return password, err
 }
 
 // atTerminal reports whether somebody looks at w.

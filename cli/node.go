@@ -151,7 +151,7 @@ func (a *app) nodeDeleteCommand() *cobra.Command {
 				return err
 			}
 			if !force {
-				if err := a.confirm(fmt.Sprintf("Delete node %s (%s)?", n.Name, n.Status)); err != nil {
+				if err := a.confirm(cmd.Context(), fmt.Sprintf("Delete node %s (%s)?", n.Name, n.Status)); err != nil {
 					return err
 				}
 			}

@@ -182,7 +182,7 @@ func (a *app) packDeleteCommand() *cobra.Command {
 				return err
 			}
 			if !force {
-				if err := a.confirm(fmt.Sprintf("Delete %s %s and its bundle?", p.Name, p.Version)); err != nil {
+				if err := a.confirm(cmd.Context(), fmt.Sprintf("Delete %s %s and its bundle?", p.Name, p.Version)); err != nil {
 					return err
 				}
 			}

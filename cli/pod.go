@@ -25,7 +25,7 @@ func (a *app) podCommand() *cobra.Command {
 
 func podView() view[api.Pod] {
 	return view[api.Pod]{
-		kind: "pod", id: func(p api.Pod) string { return p.ID }, empty: "no pods: run a pack with `stark pod create <pack>`",
+		kind: "pod", id: func(p api.Pod) string { return p.ID }, prefixes: true, empty: "no pods: run a pack with `stark pod create <pack>`",
 		columns: []column[api.Pod]{
 			{"ID", func(p api.Pod) string { return p.ID }},
 			{"PACK", func(p api.Pod) string { return p.PackName }},

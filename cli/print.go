@@ -60,6 +60,8 @@ type view[T any] struct {
 	id      func(T) string
 	columns []column[T]
 	empty   string // said instead of an empty table
+
+	prefixes bool // the commands take the beginning of an id, so that the table may show it
 }
 
 // printList shows several objects in the wanted format.
@@ -120,31 +122,70 @@ func (a *app) printData(v any) error {
 }
 
 func printTable[T any](a *app, v view[T], items []T) error {
-	var buf bytes.Buffer
-	w := tabwriter.NewWriter(&buf, 0, 0, 2, ' ', 0)
-	titles := make([]string, len(v.columns))
-	for i, c := range v.columns {
-		titles[i] = c.title
-	}
-	fmt.Fprintln(w, strings.Join(titles, "\t"))
-	for _, item := range items {
-		cells := make([]string, len(v.columns))
-		for i, c := range v.columns {
-			if cells[i] = clean(c.value(item)); cells[i] == "" {
-				cells[i] = "-"
-			}
-		}
-		fmt.Fprintln(w, strings.Join(cells, "\t"))
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	text := trimLines(buf.String())
+	text := table(v, items, columns(a.stdout))
 	if a.color(a.stdout) {
 		text = colorColumn(text, statusColumn)
 	}
 	_, err := io.WriteString(a.stdout, text)
 	return err
+}
+
+// table lays items out in columns. Ids are shortened where the terminal, of so many
+// columns, has no room for whole ones; the commands take the beginning of an id.
+func table[T any](v view[T], items []T, width int) string {
+	rows := make([][]string, len(items)+1)
+	for _, c := range v.columns {
+		rows[0] = append(rows[0], c.title)
+	}
+	for i, item := range items {
+		for _, c := range v.columns {
+			rows[i+1] = append(rows[i+1], orDefault(clean(c.value(item)), "-"))
+		}
+	}
+	text := layOut(rows)
+	first, _, _ := strings.Cut(text, "\n")
+	if !v.prefixes || width == 0 || widest(text) <= width || !strings.HasPrefix(first, "ID ") {
+		return text
+	}
+	length := uniqueLength(rows[1:])
+	for _, row := range rows[1:] {
+		row[0] = row[0][:min(length, len(row[0]))]
+	}
+	return layOut(rows)
+}
+
+func layOut(rows [][]string) string {
+	var buf bytes.Buffer
+	w := tabwriter.NewWriter(&buf, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	_ = w.Flush() // a buffer takes everything
+	return trimLines(buf.String())
+}
+
+func widest(text string) int {
+	most := 0
+	for l := range strings.Lines(text) {
+		most = max(most, utf8.RuneCountInString(strings.TrimSuffix(l, "\n")))
+	}
+	return most
+}
+
+// uniqueLength is how much of the first cells tells them apart: at least the part
+// of an id that is its time.
+func uniqueLength(rows [][]string) int {
+	const timePart, whole = 13, 36
+	for length := timePart; length < whole; length++ {
+		seen := make(map[string]bool, len(rows))
+		for _, row := range rows {
+			seen[row[0][:min(length, len(row[0]))]] = true
+		}
+		if len(seen) == len(rows) {
+			return length
+		}
+	}
+	return whole
 }
 
 func trimLines(s string) string {

@@ -145,3 +145,22 @@ func TestParsing(t *testing.T) {
 		t.Error("formatOf is wrong")
 	}
 }
+
+func TestIDsAreShortenedForANarrowTerminal(t *testing.T) {
+	t.Parallel()
+	pods := []api.Pod{
+		{ID: "01a208d6-7466-7f3f-81d2-f63c5632fbf8", PackName: "hello", PackVersion: "1.0.0", Status: api.PodRunning, NodeName: "node-1"},
+		{ID: "01a208d6-7466-7f40-81d2-f63c5632fbf8", PackName: "hello", PackVersion: "1.0.0", Status: api.PodRunning, NodeName: "node-1"},
+	}
+	wide := table(podView(), pods, 200)
+	if !strings.Contains(wide, pods[0].ID) || table(podView(), pods, 0) != wide {
+		t.Errorf("there is room for the ids:\n%s", wide)
+	}
+	narrow := table(podView(), pods, 80)
+	if !strings.Contains(narrow, "\n01a208d6-7466-7f3  hello") || !strings.Contains(narrow, "\n01a208d6-7466-7f4  hello") {
+		t.Errorf("ids are not the shortest that tell them apart:\n%s", narrow)
+	}
+	if got := table(podView(), pods[:1], 80); !strings.Contains(got, "\n01a208d6-7466  hello") {
+		t.Errorf("one pod:\n%s", got)
+	}
+}
