@@ -17,7 +17,8 @@ func (a *app) nodeCommand() *cobra.Command {
 		Use: "node", Aliases: []string{"nodes"}, Short: "Look at nodes, add and remove them",
 		Example: "  stark node list\n  stark node token create --uses 3\n  stark node agent start --name worker-1",
 	}
-	cmd.AddCommand(a.nodeListCommand(), a.nodeStatusCommand(), a.nodeDeleteCommand(), a.nodeTokenCommand(), a.nodeAgentCommand())
+	cmd.AddCommand(a.nodeListCommand(), a.completes(a.nodeStatusCommand(), false, nodeNames),
+		a.completes(a.nodeDeleteCommand(), false, nodeNames), a.nodeTokenCommand(), a.nodeAgentCommand())
 	return cmd
 }
 

@@ -19,7 +19,8 @@ func (a *app) packCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		a.packInitCommand(), a.packBundleCommand(), a.packRegisterCommand(), a.packListCommand(),
-		a.packVersionsCommand(), a.packInfoCommand(), a.packDeleteCommand(),
+		a.completes(a.packVersionsCommand(), false, packNames), a.completes(a.packInfoCommand(), false, packNames),
+		a.completes(a.packDeleteCommand(), false, packNames),
 	)
 	return cmd
 }

@@ -17,8 +17,10 @@ func (a *app) podCommand() *cobra.Command {
 		Example: "  stark pod create hello --wait\n  stark pod list\n  stark pod logs -f <id>",
 	}
 	cmd.AddCommand(
-		a.podCreateCommand(), a.podListCommand(), a.podStatusCommand(), a.podLogsCommand(),
-		a.podStopCommand(), a.podHistoryCommand(), a.podExplainCommand(),
+		a.completes(a.podCreateCommand(), false, packNames), a.podListCommand(),
+		a.completes(a.podStatusCommand(), false, podNames), a.completes(a.podLogsCommand(), false, podNames),
+		a.completes(a.podStopCommand(), true, podNames), a.completes(a.podHistoryCommand(), false, podNames),
+		a.completes(a.podExplainCommand(), false, podNames),
 	)
 	return cmd
 }

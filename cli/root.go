@@ -74,6 +74,7 @@ Try it: "stark dev" starts everything on this machine.`,
 		a.devCommand(), a.serverCommand(), a.authCommand(), a.packCommand(), a.nodeCommand(), a.podCommand(),
 		a.statusCommand(), a.configCommand(), a.versionCommand(),
 	)
+	cobra.CheckErr(root.RegisterFlagCompletionFunc("output", completeOutput))
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "help" {
