@@ -78,6 +78,9 @@ func (d *dev) publish(ctx context.Context, reg registration) (api.Pack, error) {
 			reg.Version = devVersion(base, number)
 		}
 		p, err := d.client.CreatePack(ctx, reg.request(), reg.bundle(nil))
+		if foreignName(err) {
+			return p, withHint(err, "choose another name in %s", bundle.ManifestName)
+		}
 		if fault.CodeOf(err) != fault.Conflict {
 			return p, err
 		}

@@ -76,7 +76,7 @@ func (a *app) tokenCreateCommand() *cobra.Command {
 				return err
 			}
 			return printOne(a, tokenView(), t, func(w io.Writer) {
-				fmt.Fprintf(w, "%s\n\nfor %d registrations, until %s; it is not shown again. On the new node:\n", t.Token, t.Uses, t.ExpiresAt.Local().Format(time.DateTime))
+				fmt.Fprintf(w, "%s\n\nfor %s, until %s; it is not shown again. On the new node:\n", t.Token, plural(t.Uses, "registration"), t.ExpiresAt.Local().Format(time.DateTime))
 				fmt.Fprintf(w, "  STARK_JOIN_TOKEN=%s stark node agent start --url %s\n", t.Token, a.apiURL())
 			})
 		},

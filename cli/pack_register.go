@@ -168,6 +168,9 @@ func (a *app) register(ctx context.Context, reg registration) error {
 	bar := a.progressBar("uploading "+reg.Name, int64(len(reg.code)))
 	p, err := c.CreatePack(ctx, reg.request(), reg.bundle(bar.set))
 	bar.end()
+	if foreignName(err) {
+		return withHint(err, "choose another name in %s", bundle.ManifestName)
+	}
 	if fault.CodeOf(err) == fault.Conflict {
 		return withHint(err, "versions never change: raise the version, or give another one with --ver; `stark pack versions %s` lists them", reg.Name)
 	}
@@ -178,4 +181,10 @@ func (a *app) register(ctx context.Context, reg registration) error {
 		fmt.Fprintf(w, "registered %s %s (%s, %s)\n", p.Name, p.Version, p.RuntimeTag, size(p.BundleSize))
 		fmt.Fprintf(w, "run it: stark pod create %s --wait\n", p.Name)
 	})
+}
+
+// foreignName reports whether a pack was refused for its name, which no other
+// version mends; both refusals are conflicts.
+func foreignName(err error) bool {
+	return fault.CodeOf(err) == fault.Conflict && strings.Contains(err.Error(), "belongs to another user")
 }
