@@ -22,7 +22,7 @@ func TestExitCodesFollowTheFault(t *testing.T) {
 		code  int
 		says  string
 	}{
-		{fault.New(fault.NotFound, "pod not found"), 1, "error: pod not found\n"},
+		{fault.New(fault.NotFound, "pod not found"), 1, "error: pod \"0199f3a2-7c1e-7d3a-9a52-3f1d2f7f0a11\" not found\n"},
 		{fault.New(fault.Forbidden, "no right"), 4, "stark auth whoami"},
 		{fault.New(fault.TokenInvalid, "bad token"), 4, "STARK_TOKEN"},
 		{fault.New(fault.QuotaExceeded, "quota"), 1, "quota"},
@@ -32,11 +32,11 @@ func TestExitCodesFollowTheFault(t *testing.T) {
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fail(w, tt.fault) }))
 		env := map[string]string{"STARK_HOME": t.TempDir(), "STARK_API_URL": srv.URL, "STARK_TOKEN": "t"}
-		got := run(t, env, "", "pod", "status", "x")
+		got := run(t, env, "", "pod", "status", "0199f3a2-7c1e-7d3a-9a52-3f1d2f7f0a11")
 		if got.code != tt.code || !strings.Contains(got.stderr, tt.says) || got.stdout != "" {
 			t.Errorf("%s: code %d, stdout %q, stderr %q", tt.fault.Code, got.code, got.stdout, got.stderr)
 		}
-		got = run(t, env, "", "pod", "status", "x", "-o", "json")
+		got = run(t, env, "", "pod", "status", "0199f3a2-7c1e-7d3a-9a52-3f1d2f7f0a11", "-o", "json")
 		var envelope fault.Envelope
 		if err := json.Unmarshal([]byte(got.stderr), &envelope); err != nil || envelope.Success || envelope.Error.Code != tt.fault.Code || got.stdout != "" {
 			t.Errorf("%s as JSON: %v, %q", tt.fault.Code, err, got.stderr)

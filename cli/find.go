@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -22,7 +21,7 @@ func podID(ctx context.Context, c *client.Client, arg string) (string, error) {
 		return text, nil
 	}
 	if len(text) < minPrefix {
-		return "", withHint(fmt.Errorf("pod %q: want an id, or at least the first %d characters of one", arg, minPrefix), "`stark pod list` shows the ids")
+		return "", withHint(fault.New(fault.Validation, "pod %q: want an id, or at least the first %d characters of one", arg, minPrefix), "`stark pod list` shows the ids")
 	}
 	found, seen := []string{}, 0
 	if strings.Trim(text, "0123456789abcdef-") != "" {
@@ -48,7 +47,7 @@ func podID(ctx context.Context, c *client.Client, arg string) (string, error) {
 	case 1:
 		return found[0], nil
 	default:
-		return "", fmt.Errorf("pod %q: %d pods begin so, such as %s and %s: give more of the id", arg, len(found), found[0], found[1])
+		return "", fault.New(fault.Validation, "pod %q: %d pods begin so, such as %s and %s: give more of the id", arg, len(found), found[0], found[1])
 	}
 }
 
