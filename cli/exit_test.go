@@ -15,6 +15,9 @@ import (
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
+// someID is the id of a pod that no server here has.
+const someID = "01a208b6-f30e-75d9-81fe-a7f057bd6384"
+
 func TestExitCodesFollowTheFault(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
