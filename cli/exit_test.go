@@ -35,11 +35,11 @@ func TestExitCodesFollowTheFault(t *testing.T) {
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fail(w, tt.fault) }))
 		env := map[string]string{"STARK_HOME": t.TempDir(), "STARK_API_URL": srv.URL, "STARK_TOKEN": "t"}
-		got := run(t, env, "", "pod", "status", "0199f3a2-7c1e-7d3a-9a52-3f1d2f7f0a11")
+		got := run(t, env, "", "pod", "status", someID)
 		if got.code != tt.code || !strings.Contains(got.stderr, tt.says) || got.stdout != "" {
 			t.Errorf("%s: code %d, stdout %q, stderr %q", tt.fault.Code, got.code, got.stdout, got.stderr)
 		}
-		got = run(t, env, "", "pod", "status", "0199f3a2-7c1e-7d3a-9a52-3f1d2f7f0a11", "-o", "json")
+		got = run(t, env, "", "pod", "status", someID, "-o", "json")
 		var envelope fault.Envelope
 		if err := json.Unmarshal([]byte(got.stderr), &envelope); err != nil || envelope.Success || envelope.Error.Code != tt.fault.Code || got.stdout != "" {
 			t.Errorf("%s as JSON: %v, %q", tt.fault.Code, err, got.stderr)
