@@ -25,7 +25,7 @@ func TestExitCodesFollowTheFault(t *testing.T) {
 		code  int
 		says  string
 	}{
-		{fault.New(fault.NotFound, "pod not found"), 1, "error: pod \"0199f3a2-7c1e-7d3a-9a52-3f1d2f7f0a11\" not found\n"},
+		{fault.New(fault.NotFound, "pod not found"), 1, "error: pod \"01a208b6-f30e-75d9-81fe-a7f057bd6384\" not found\n"},
 		{fault.New(fault.Forbidden, "no right"), 4, "stark auth whoami"},
 		{fault.New(fault.TokenInvalid, "bad token"), 4, "STARK_TOKEN"},
 		{fault.New(fault.QuotaExceeded, "quota"), 1, "quota"},
