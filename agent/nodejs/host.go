@@ -77,6 +77,7 @@ type host struct {
 
 	writeMu sync.Mutex // of the control socket, and of alive
 	alive   bool       // started and not yet reaped: its process id is its own
+	looked  bool       // whether forked was found out
 	forked  bool       // has started processes, or may have
 
 	mu     sync.Mutex
@@ -257,7 +258,12 @@ func (h *host) killGroup() {
 	}
 	pid := h.cmd.Process.Pid
 	var below []int
-	if h.forked = h.forked || forked(pid); h.forked {
+	// Whoever was killed can start nothing more, and a dead one does not tell
+	// whether it ever did: the first look, at the living process, counts.
+	if !h.looked {
+		h.looked, h.forked = true, forked(pid)
+	}
+	if h.forked {
 		below = descendants(pid)
 	}
 	// These fail only when nothing is left to kill.
