@@ -45,7 +45,7 @@ func ValidCorrelationID(id string) bool {
 
 // New makes a logger that writes JSON lines of at least level to w.
 func New(w io.Writer, level slog.Leveler, component string) *slog.Logger {
-	h := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: Redact})
+	h := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: render})
 	log := slog.New(handler{h})
 	if component != "" {
 		log = log.With(slog.String(KeyComponent, component))
@@ -58,6 +58,15 @@ func ParseLevel(s string) (slog.Level, error) {
 	var l slog.Level
 	err := l.UnmarshalText([]byte(s))
 	return l, err
+}
+
+// render hides secrets and writes durations as people read them: JSON would have
+// nanoseconds without a unit.
+func render(groups []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		return slog.String(a.Key, a.Value.Duration().String())
+	}
+	return Redact(groups, a)
 }
 
 // Redact hides values whose key names a secret; it is a ReplaceAttr function.

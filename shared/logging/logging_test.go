@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stark-orchestrator/stark/shared/logging"
 )
@@ -88,5 +89,14 @@ func TestParseLevel(t *testing.T) {
 	}
 	if _, err := logging.ParseLevel("loud"); err == nil {
 		t.Error("loud is taken as a level")
+	}
+}
+
+func TestDurationsHaveTheirUnit(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	logging.New(&out, slog.LevelInfo, "").Info("later", slog.Duration("retry", 1500*time.Millisecond))
+	if !strings.Contains(out.String(), `"retry":"1.5s"`) {
+		t.Errorf("got %s", out.String())
 	}
 }
