@@ -55,8 +55,8 @@ func (a *Agent) nextWait(ctx context.Context, last time.Duration, registered boo
 	case ctx.Err() != nil || a.stopping.Load():
 	case refused(err):
 		wait = b.Refused
-		a.log.ErrorContext(ctx, "the server refuses this node; a fresh join token may help",
-			slog.String("server", a.cfg.URL), slog.Any("error", err), slog.Duration("retry", wait))
+		a.log.ErrorContext(ctx, "the server refuses this node", slog.String("server", a.cfg.URL),
+			slog.Any("error", err), slog.String("help", remedy(err)), slog.Duration("retry", wait))
 	case registered:
 		wait = b.First
 		a.log.WarnContext(ctx, "connection lost", slog.Any("error", err), slog.Duration("retry", wait))
@@ -65,6 +65,20 @@ func (a *Agent) nextWait(ctx context.Context, last time.Duration, registered boo
 			slog.Any("error", err), slog.Duration("retry", wait))
 	}
 	return wait
+}
+
+// remedy tells what may help against a refusal.
+func remedy(err error) string {
+	switch fault.CodeOf(err) {
+	case fault.Conflict:
+		return "another node has this name: give this one another"
+	case fault.Validation:
+		return "what this node says of itself is not valid: mend its name, labels, taints or room"
+	case fault.Forbidden:
+		return "the account behind the token may not register nodes: use a join token of `stark node token create`"
+	default:
+		return "the token is not, or no longer, good: use a fresh join token of `stark node token create`"
+	}
 }
 
 func refused(err error) bool {
