@@ -19,6 +19,10 @@ const (
 	reportRetry    = time.Second
 	maxBatchBytes  = wire.MaxMessage / 8 // of output; JSON escapes can make it six times longer
 	reportOverhead = 4 << 10
+	// passing is how long the report of a state is kept back that should soon give way to
+	// the next one: a start or a stop that is quicker costs the control plane one commit
+	// instead of two.
+	passing = 50 * time.Millisecond
 )
 
 // reporter keeps the newest report of every run until the control plane has taken
@@ -38,6 +42,7 @@ type reporter struct {
 type pendingReport struct {
 	report wire.RunReport
 	order  uint64
+	due    time.Time // not sent before
 }
 
 func newReporter(log *slog.Logger, l *link, acked func(context.Context, api.RunKey)) *reporter {
@@ -54,8 +59,12 @@ func (r *reporter) add(rep wire.RunReport) {
 	if old, ok := r.pending[rep.RunKey]; ok && old.report.Status == api.RunExited && rep.Status != api.RunExited {
 		return
 	}
+	due := time.Now()
+	if rep.Status == api.RunStarting || rep.Status == api.RunStopping {
+		due = due.Add(passing)
+	}
 	r.next++
-	r.pending[rep.RunKey] = pendingReport{report: rep, order: r.next}
+	r.pending[rep.RunKey] = pendingReport{report: rep, order: r.next, due: due}
 	r.broadcast()
 }
 
@@ -67,14 +76,15 @@ func (r *reporter) broadcast() {
 // run sends until ctx ends.
 func (r *reporter) run(ctx context.Context) {
 	for {
-		batch, changed := r.batch()
+		batch, changed, wait := r.batch()
 		if len(batch) == 0 {
 			select {
 			case <-changed:
-				continue
+			case <-wait:
 			case <-ctx.Done():
 				return
 			}
+			continue
 		}
 		s, err := r.link.get(ctx)
 		if err != nil {
@@ -164,27 +174,43 @@ func (r *reporter) settle(batch []pendingReport, answered map[api.RunKey]bool) b
 	return all
 }
 
-// batch gives the oldest reports that fit into one frame, and a channel that closes
-// at the next change.
-func (r *reporter) batch() ([]pendingReport, <-chan struct{}) {
+// batch gives the oldest due reports that fit into one frame, a channel that closes at
+// the next change and, when nothing is due, one that fires when something is.
+func (r *reporter) batch() ([]pendingReport, <-chan struct{}, <-chan time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make([]pendingReport, 0, len(r.pending))
+	now := time.Now()
+	due := make([]pendingReport, 0, len(r.pending))
+	first := now.Add(time.Hour)
 	for _, p := range r.pending {
-		all = append(all, p)
+		if p.due.After(now) {
+			first = earlier(first, p.due)
+			continue
+		}
+		due = append(due, p)
 	}
-	slices.SortFunc(all, func(a, b pendingReport) int { return cmp.Compare(a.order, b.order) })
+	if len(due) == 0 {
+		return nil, r.changed, time.After(first.Sub(now))
+	}
+	slices.SortFunc(due, func(a, b pendingReport) int { return cmp.Compare(a.order, b.order) })
 	size := 0
-	for i, p := range all {
+	for i, p := range due {
 		size += reportOverhead + len(p.report.Message)
 		if t := p.report.Termination; t != nil {
 			size += len(t.LastOutput) + len(t.Message)
 		}
 		if i > 0 && size > maxBatchBytes {
-			return all[:i], r.changed
+			return due[:i], r.changed, nil
 		}
 	}
-	return all, r.changed
+	return due, r.changed, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // flush waits until every report has been answered.

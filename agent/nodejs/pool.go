@@ -11,7 +11,12 @@ import (
 	"time"
 )
 
-const maxPoolBackoff = 30 * time.Second
+const (
+	maxPoolBackoff = 30 * time.Second
+	// poolQuiet is how long no pod must have been started before the pool is refilled: a
+	// process that starts takes a core from the one that a user waits for.
+	poolQuiet = 100 * time.Millisecond
+)
 
 // pool keeps warm hosts. It makes them for the memory limit that was asked for last,
 // and waits with that while pods are being started.
@@ -26,6 +31,7 @@ type pool struct {
 	idle     []*host
 	heap     int
 	starting int
+	started  time.Time     // when the last start came to its end
 	changed  chan struct{} // not nil while somebody waits for a full pool
 }
 
@@ -55,6 +61,7 @@ func (p *pool) begin() {
 func (p *pool) finish() {
 	p.mu.Lock()
 	p.starting--
+	p.started = time.Now()
 	p.mu.Unlock()
 	p.poke()
 }
@@ -105,9 +112,17 @@ func (p *pool) run(ctx context.Context) {
 			return
 		}
 		for {
-			heap, missing := p.missing()
+			heap, missing, quiet := p.missing()
 			if !missing || ctx.Err() != nil {
 				break
+			}
+			if quiet > 0 {
+				select {
+				case <-time.After(quiet):
+					continue
+				case <-ctx.Done():
+					return
+				}
 			}
 			h, err := p.make(ctx, heap)
 			if err != nil {
@@ -135,12 +150,13 @@ func (p *pool) run(ctx context.Context) {
 	}
 }
 
-// missing drops dead hosts and ones made for another limit, and says what to make.
-func (p *pool) missing() (int, bool) {
+// missing drops dead hosts, and says whether one is to be made, for which limit, and
+// how long to wait with that.
+func (p *pool) missing() (heap int, missing bool, quiet time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.idle = slices.DeleteFunc(p.idle, func(h *host) bool { return h.isDead() })
-	return p.heap, p.starting == 0 && len(p.idle) < p.size
+	return p.heap, p.starting == 0 && len(p.idle) < p.size, poolQuiet - time.Since(p.started)
 }
 
 // full tells whether n hosts wait, and gives a channel that closes at the next change.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -19,6 +21,9 @@ var program = `exports.default = async ({ signal, ready }) => {
   await new Promise((done) => signal.addEventListener("abort", done));
 };
 // ` + strings.Repeat("x", 10<<10) + "\n"
+
+// burstPods are asked for at once.
+const burstPods = 50
 
 // waitLimit bounds each wait for one pod.
 const waitLimit = 30 * time.Second
@@ -111,7 +116,7 @@ func settle(ctx context.Context) {
 }
 
 func (b *bench) deploys(ctx context.Context) error {
-	if !b.wants("deploy.running", "deploy.running.cold", "deploy.burst50", "deploy.burst50.shared", "stop", "node.lost") {
+	if !b.wants("deploy.running", "deploy.running.cold", "deploy.burst50", "deploy.burst50.shared", "machine.node50", "stop", "node.lost") {
 		return nil
 	}
 	d, err := b.bed(ctx, "deploy")
@@ -126,6 +131,9 @@ func (b *bench) deploys(ctx context.Context) error {
 		return err
 	}
 	if err := b.cold(ctx, d); err != nil {
+		return err
+	}
+	if err := b.bareNode(ctx); err != nil {
 		return err
 	}
 	for _, isolation := range []api.Isolation{api.IsolationProcess, api.IsolationShared} {
@@ -178,8 +186,42 @@ func (b *bench) cold(ctx context.Context, d *bed) error {
 	return nil
 }
 
+// bareNode measures what deploy.burst50 cannot go below: as many Node.js processes,
+// each with a worker that does nothing, one per core at a time, without Stark.
+func (b *bench) bareNode(ctx context.Context) error {
+	const program = "new (require('node:worker_threads').Worker)('0', {eval: true})"
+	node, err := exec.LookPath("node")
+	if err != nil {
+		return err
+	}
+	var samples []time.Duration
+	for range 3 {
+		settle(ctx)
+		begin := time.Now()
+		turn := make(chan struct{}, runtime.NumCPU())
+		errs := make(chan error, burstPods)
+		for range burstPods {
+			go func() {
+				turn <- struct{}{}
+				defer func() { <-turn }()
+				cmd := exec.CommandContext(ctx, node, "-e", program)
+				cmd.Env = []string{"PATH=/usr/bin:/bin"} // as bare as Stark's own hosts
+				errs <- cmd.Run()
+			}()
+		}
+		for range burstPods {
+			if err := <-errs; err != nil {
+				return fmt.Errorf("start node: %w", err)
+			}
+		}
+		samples = append(samples, time.Since(begin))
+	}
+	b.median("machine.node50", fmt.Sprintf("%d bare Node.js processes with a worker, without Stark", burstPods), samples)
+	return nil
+}
+
 func (b *bench) burst(ctx context.Context, d *bed, isolation api.Isolation) error {
-	const pods = 50
+	const pods = burstPods
 	var samples []time.Duration
 	for range 3 {
 		settle(ctx)
