@@ -19,7 +19,7 @@ func (a *app) authCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		a.setupCommand(), a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.authStatusCommand(),
-		a.addUserCommand(), a.listUsersCommand(),
+		a.registerCommand(), a.addUserCommand("add-user"), a.listUsersCommand("list-users"),
 	)
 	return cmd
 }

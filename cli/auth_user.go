@@ -18,6 +18,12 @@ func userView() view[api.User] {
 			{"E-MAIL", func(u api.User) string { return u.Email }},
 			{"NAME", func(u api.User) string { return u.DisplayName }},
 			{"ROLES", roles},
+			{"STATE", func(u api.User) string {
+				if u.DisabledAt != nil {
+					return "disabled " + age(*u.DisabledAt)
+				}
+				return "enabled"
+			}},
 			{"AGE", func(u api.User) string { return age(u.CreatedAt) }},
 		},
 	}
@@ -31,13 +37,14 @@ func roles(u api.User) string {
 	return strings.Join(names, ", ")
 }
 
-func (a *app) addUserCommand() *cobra.Command {
+// addUserCommand makes accounts; auth add-user and user create are the same.
+func (a *app) addUserCommand(name string) *cobra.Command {
 	var id identity
 	var given []string
 	cmd := &cobra.Command{
-		Use: "add-user", Short: "Make an account (admins only)",
+		Use: name, Short: "Make an account (admins only)",
 		Long:    "Make an account. Its password is asked for, read from stdin, or taken from STARK_PASSWORD.",
-		Example: "  stark auth add-user --email dev@example.com --role developer\n  stark auth add-user -e ops@example.com -r operator --password-stdin < password.txt",
+		Example: "  stark user create --email dev@example.com --role developer\n  stark user create -e ops@example.com -r operator --password-stdin < password.txt",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
@@ -76,11 +83,12 @@ func (a *app) addUserCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) listUsersCommand() *cobra.Command {
+// listUsersCommand lists accounts; auth list-users and user list are the same.
+func (a *app) listUsersCommand(name string) *cobra.Command {
 	var q api.UserQuery
 	var role string
 	cmd := &cobra.Command{
-		Use: "list-users", Short: "List accounts (admins only)", Example: "  stark auth list-users --role admin",
+		Use: name, Short: "List accounts (admins and operators only)", Example: "  stark user list --role admin",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()

@@ -71,7 +71,7 @@ Try it: "stark dev" starts everything on this machine.`,
 	f.StringVarP(&a.flagOutput, "output", "o", "", "output format: table, json, yaml or name")
 	f.BoolVar(&a.flagNoColor, "no-color", false, "no colours (env NO_COLOR)")
 	root.AddCommand(
-		a.devCommand(), a.serverCommand(), a.authCommand(), a.packCommand(), a.nodeCommand(), a.podCommand(),
+		a.devCommand(), a.serverCommand(), a.authCommand(), a.userCommand(), a.packCommand(), a.nodeCommand(), a.podCommand(),
 		a.statusCommand(), a.configCommand(), a.versionCommand(),
 	)
 	cobra.CheckErr(root.RegisterFlagCompletionFunc("output", completeOutput))

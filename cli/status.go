@@ -11,14 +11,16 @@ import (
 
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/client"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 // clusterStatus is the answer of `stark status`.
 type clusterStatus struct {
 	APIURL string         `json:"apiUrl"`
 	Health map[string]any `json:"health"`
-	Counts map[string]int `json:"counts,omitempty"` // what the caller sees
-	User   *api.User      `json:"user,omitempty"`
+	// Cluster counts also what the caller may not see; absent without a role.
+	Cluster *client.ClusterStatus `json:"cluster,omitempty"`
+	User    *api.User             `json:"user,omitempty"`
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -38,17 +40,32 @@ func (a *app) status(ctx context.Context) error {
 	if s.Health, err = c.Health(ctx); err != nil {
 		return err
 	}
-	switch user, err := c.Whoami(ctx); {
-	case err == nil:
-		s.User = &user
-		if s.Counts, err = counts(ctx, c); err != nil {
-			return err
-		}
-	case exitCode(err) != exitNotAllowed:
+	if err := s.askAsUser(ctx, c); err != nil {
 		return err
 	}
 	v := view[clusterStatus]{kind: "server", id: func(s clusterStatus) string { return s.APIURL }}
 	return printOne(a, v, s, func(w io.Writer) { describeStatus(w, s) })
+}
+
+// askAsUser adds what only users are told; who is not signed in sees the rest.
+func (s *clusterStatus) askAsUser(ctx context.Context, c *client.Client) error {
+	user, err := c.Whoami(ctx)
+	switch {
+	case exitCode(err) == exitNotAllowed:
+		return nil
+	case err != nil:
+		return err
+	}
+	s.User = &user
+	cluster, err := c.ClusterStatus(ctx)
+	switch {
+	case fault.CodeOf(err) == fault.Forbidden:
+		return nil
+	case err != nil:
+		return err
+	}
+	s.Cluster = &cluster
+	return nil
 }
 
 func describeStatus(w io.Writer, s clusterStatus) {
@@ -74,10 +91,20 @@ func describeStatus(w io.Writer, s clusterStatus) {
 		line(w, "you", "not signed in: `stark auth login` shows more")
 		return
 	}
-	line(w, "you", s.User.Email+" ("+roles(*s.User)+")")
-	fmt.Fprintf(w, "nodes:\t%d online of %d\n", s.Counts["nodesOnline"], s.Counts["nodes"])
-	fmt.Fprintf(w, "packs:\t%s\n", plural(s.Counts["packs"], "version"))
-	fmt.Fprintf(w, "pods:\t%d running, %d pending, %d in all\n", s.Counts["podsRunning"], s.Counts["podsPending"], s.Counts["pods"])
+	line(w, "you", s.User.Email+" ("+orDefault(roles(*s.User), "no roles: ask an admin")+")")
+	if s.Cluster == nil {
+		return
+	}
+	if s.Cluster.Stale {
+		line(w, "figures", "from before the database went away")
+	}
+	line(w, "cluster", string(s.Cluster.Health)+map[bool]string{true: ", led by this server"}[s.Cluster.Leader])
+	n := s.Cluster.Stats
+	fmt.Fprintf(w, "nodes:\t%d online of %d\n", n.HealthyNodes, n.TotalNodes)
+	fmt.Fprintf(w, "cpu:\t%s of %s\n", n.AllocatedCPU, n.TotalCPU)
+	fmt.Fprintf(w, "memory:\t%s of %s\n", n.AllocatedMemory, n.TotalMemory)
+	fmt.Fprintf(w, "packs:\t%s\n", plural(n.PackCount, "version"))
+	fmt.Fprintf(w, "pods:\t%d running, %d pending, %d not ended\n", n.RunningPods, n.PendingPods, n.TotalPods)
 }
 
 func plural(n int, what string) string {
@@ -85,29 +112,4 @@ func plural(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// counts asks for the totals of lists, without their items.
-func counts(ctx context.Context, c *client.Client) (map[string]int, error) {
-	one := api.PageQuery{Page: 1, PageSize: 1}
-	out := map[string]int{}
-	for name, q := range map[string]api.NodeQuery{"nodes": {PageQuery: one}, "nodesOnline": {PageQuery: one, Status: api.NodeOnline}} {
-		page, err := c.ListNodes(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		out[name] = page.Total
-	}
-	for name, q := range map[string]api.PodQuery{
-		"pods": {PageQuery: one}, "podsRunning": {PageQuery: one, Status: api.PodRunning}, "podsPending": {PageQuery: one, Status: api.PodPending},
-	} {
-		page, err := c.ListPods(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		out[name] = page.Total
-	}
-	page, err := c.ListPacks(ctx, api.PackQuery{PageQuery: one})
-	out["packs"] = page.Total
-	return out, err
 }

@@ -57,9 +57,12 @@ type Config struct {
 	APIRate        Rate
 	AuthRate       Rate
 	SetupCode      string // made at start when empty
-	RequestTimeout time.Duration
-	ShutdownGrace  time.Duration
-	LogLevel       slog.Level
+	// OpenRegistration sets whether people may make accounts for themselves; nil
+	// leaves that as the database has it, which is no at first.
+	OpenRegistration *bool
+	RequestTimeout   time.Duration
+	ShutdownGrace    time.Duration
+	LogLevel         slog.Level
 
 	HeartbeatInterval time.Duration
 	BundleURLTTL      time.Duration
@@ -119,6 +122,7 @@ func LoadConfig(getenv func(string) string) (Config, error) {
 		TrustedProxies:    l.prefixes("trustedProxies", "STARK_TRUSTED_PROXIES"),
 		APIRate:           l.rate("apiRate", Rate{Requests: 600, Per: time.Minute}, "STARK_RATE_LIMIT_API"),
 		AuthRate:          l.rate("authRate", Rate{Requests: 30, Per: time.Minute}, "STARK_RATE_LIMIT_AUTH"),
+		OpenRegistration:  l.flag("openRegistration", "STARK_OPEN_REGISTRATION"),
 		SetupCode:         l.text("setupCode", "", "STARK_SETUP_CODE"),
 		RequestTimeout:    l.duration("requestTimeout", 30*time.Second, time.Second, 10*time.Minute, "STARK_REQUEST_TIMEOUT"),
 		ShutdownGrace:     l.duration("shutdownGrace", 15*time.Second, time.Second, 10*time.Minute, "STARK_SHUTDOWN_GRACE"),
@@ -221,6 +225,19 @@ func (l *loader) integer(setting string, fallback, low, high int, names ...strin
 		return fallback
 	}
 	return n
+}
+
+// flag reads true or false; absent is neither.
+func (l *loader) flag(setting string, names ...string) *bool {
+	v, name := l.find(setting, names...)
+	if v == "" {
+		return nil
+	}
+	on, err := strconv.ParseBool(v)
+	if err != nil {
+		l.fault("%s must be true or false", name)
+	}
+	return &on
 }
 
 func (l *loader) duration(setting string, fallback, low, high time.Duration, names ...string) time.Duration {

@@ -54,6 +54,7 @@ func TestLoadConfigFirstNameWins(t *testing.T) {
 	e["STARK_RATE_LIMIT_API"], e["STARK_RATE_LIMIT_AUTH"] = "100/15m", "off"
 	e["STARK_LOG_LEVEL"], e["STARK_SETUP_CODE"] = "debug", "long-enough"
 	e["STARK_JWT_ISSUER"], e["STARK_SUPABASE_PUBLIC_URL"] = "https://other/auth/v1", "https://public.example"
+	e["STARK_OPEN_REGISTRATION"] = "false"
 	e["SUPABASE_JWT_SECRET"] = strings.Repeat("s", 32)
 	c, err := server.LoadConfig(env(e))
 	if err != nil {
@@ -63,7 +64,7 @@ func TestLoadConfigFirstNameWins(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	if c.Loopback() || c.Port != 0 || c.APIRate.String() != "100/15m0s" || c.AuthRate.String() != "off" || c.CORSOrigins[0] != "https://a.example" ||
-		len(c.TrustedProxies) != 3 || !c.TrustedProxies[0].Contains(netip.MustParseAddr("10.9.9.9")) || c.SupabasePublicURL != "https://public.example" {
+		c.OpenRegistration == nil || *c.OpenRegistration || len(c.TrustedProxies) != 3 || !c.TrustedProxies[0].Contains(netip.MustParseAddr("10.9.9.9")) || c.SupabasePublicURL != "https://public.example" {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -73,7 +74,7 @@ func TestLoadConfigTellsAllFaults(t *testing.T) {
 	_, err := server.LoadConfig(env(map[string]string{
 		"SUPABASE_URL": "ftp://x", "STARK_PORT": "99999", "STARK_RATE_LIMIT_API": "fast", "STARK_TRUSTED_PROXIES": "me", "LOG_LEVEL": "loud",
 		"STARK_DATABASE_URL": "mysql://u:dbpass1@h/d", "STARK_REQUEST_TIMEOUT": "0s", "SUPABASE_JWT_SECRET": "hunter2", "STARK_CORS_ORIGINS": "everywhere",
-		"STARK_SETUP_CODE": "abc",
+		"STARK_SETUP_CODE": "abc", "STARK_OPEN_REGISTRATION": "perhaps",
 	}))
 	if err == nil {
 		t.Fatal("accepted")
@@ -81,6 +82,7 @@ func TestLoadConfigTellsAllFaults(t *testing.T) {
 	for _, name := range []string{
 		"SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY or SUPABASE_ANON_KEY", "SUPABASE_SECRET_KEY or", "STARK_PORT", "STARK_RATE_LIMIT_API",
 		"STARK_TRUSTED_PROXIES", "LOG_LEVEL", "STARK_DATABASE_URL", "STARK_REQUEST_TIMEOUT", "SUPABASE_JWT_SECRET", "STARK_CORS_ORIGINS", "STARK_SETUP_CODE",
+		"STARK_OPEN_REGISTRATION",
 	} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not told: %v", name, err)

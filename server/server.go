@@ -229,6 +229,9 @@ func (s *Server) greet(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
+	if err := s.applySettings(ctx); err != nil {
+		return err
+	}
 	s.why.CompareAndSwap(s.starting, nil) // unless the server is stopping already
 	close(s.ready)
 	if s.config.Loopback() {
@@ -236,6 +239,23 @@ func (s *Server) greet(ctx context.Context) error {
 	}
 	if status, err := s.db.SetupStatus(ctx); err == nil && status.NeedsSetup {
 		s.log.InfoContext(ctx, "there is no admin yet: run `stark auth setup` with this code", slog.String("setup_code", s.config.SetupCode))
+	}
+	return nil
+}
+
+// applySettings stores what the environment says about the whole cluster, before
+// the first request is taken.
+func (s *Server) applySettings(ctx context.Context) error {
+	open := s.config.OpenRegistration
+	if open == nil {
+		return nil
+	}
+	changed, err := s.db.SetOpenRegistration(ctx, *open)
+	if err != nil {
+		return fmt.Errorf("set whether registration is open: %w", err)
+	}
+	if changed {
+		s.log.InfoContext(ctx, "audit", slog.String("action", "registration.set"), slog.Bool("done", true), slog.Bool("open", *open))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 // Kind is a kind of object that rights are given on.
@@ -54,6 +55,11 @@ type Identity struct {
 	ExpiresAt time.Time
 	Claims    json.RawMessage // verified claims, for request.jwt.claims
 	NodeID    string          // set for agents that speak with a node credential
+}
+
+// AccountDisabled is what the owner of a disabled account is told at every door.
+func AccountDisabled() error {
+	return fault.New(fault.Forbidden, "this account is disabled; ask an admin to enable it")
 }
 
 // HasRole reports whether the identity has any of the roles.

@@ -141,6 +141,29 @@ func (c *Client) AdminDeleteUser(ctx context.Context, userID string) error {
 	return supabase.Fault(err, "delete user")
 }
 
+// banDuration is for ever: Auth knows no ban without an end. A hundred years.
+const banDuration = 100 * 365 * 24 * time.Hour
+
+// AdminSetBanned stops a user from signing in and from renewing sessions, or lets
+// them again. Access tokens that are out stay good for Auth until they expire.
+func (c *Client) AdminSetBanned(ctx context.Context, userID string, banned bool) error {
+	id, err := uuid.Parse(userID)
+	if err != nil {
+		return fault.New(fault.Validation, "the user id is not a UUID")
+	}
+	client, err := c.factory.Auth(true)
+	if err != nil {
+		return err
+	}
+	ban := types.BanDurationNone()
+	if banned {
+		ban = types.BanDurationTime(banDuration)
+	}
+	_, err = client.Auth.WithClient(c.factory.HTTPClient(ctx, "")).WithToken(c.factory.ServiceKey()).
+		AdminUpdateUser(types.AdminUpdateUserRequest{UserID: id, BanDuration: &ban})
+	return supabase.Fault(err, "ban user")
+}
+
 // Health reports whether Auth answers. Auth says so even without its database.
 func (c *Client) Health(ctx context.Context) error {
 	client, err := c.factory.Auth(false)

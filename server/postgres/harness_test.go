@@ -99,11 +99,12 @@ func (w *world) user(tb testing.TB, roles ...api.Role) access.Identity {
 	tb.Helper()
 	id := api.NewID()
 	w.exec(tb, `insert into auth.users (id, email, raw_user_meta_data) values ($1, $2, '{"display_name":"Somebody"}')`, id, id+"@example.com")
+	roles = append([]api.Role{api.RoleViewer}, roles...)
 	for _, role := range roles {
 		w.exec(tb, `insert into public.user_roles (user_id, role) values ($1, $2::text::public.stark_role)
 			on conflict do nothing`, id, string(role))
 	}
-	return access.Identity{UserID: id, Email: id + "@example.com", Roles: append([]api.Role{api.RoleViewer}, roles...)}
+	return access.Identity{UserID: id, Email: id + "@example.com", Roles: roles}
 }
 
 // pack makes a ready pack.

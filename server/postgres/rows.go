@@ -63,12 +63,12 @@ func scanPack(row pgx.CollectableRow) (api.Pack, error) {
 
 const userColumns = `u.id::text, coalesce(u.email, ''), coalesce(u.display_name, ''),
 	array(select r.role::text from public.user_roles r where r.user_id = u.id order by r.role),
-	u.created_at, u.updated_at`
+	u.created_at, u.updated_at, u.disabled_at`
 
 func scanUser(row pgx.CollectableRow) (api.User, error) {
 	var u api.User
 	var roles []string
-	err := row.Scan(&u.ID, &u.Email, &u.DisplayName, &roles, &u.CreatedAt, &u.UpdatedAt)
+	err := row.Scan(&u.ID, &u.Email, &u.DisplayName, &roles, &u.CreatedAt, &u.UpdatedAt, &u.DisabledAt)
 	u.Roles = toRoles(roles)
 	return u, err
 }

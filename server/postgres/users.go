@@ -37,7 +37,98 @@ func (db *DB) UserRoles(ctx context.Context, userID string) (roles []api.Role, f
 	if err != nil || len(users) == 0 {
 		return nil, false, err
 	}
+	if users[0].DisabledAt != nil {
+		return nil, true, access.AccountDisabled()
+	}
 	return users[0].Roles, true, nil
+}
+
+// GetUser gives one user, if the caller may see them.
+func (db *DB) GetUser(ctx context.Context, id access.Identity, userID string) (api.User, error) {
+	var u api.User
+	if err := checkID(userID, "user"); err != nil {
+		return u, err
+	}
+	err := db.readAs(ctx, "get user", id, func(b *pgx.Batch) { queueUser(b, userID, &u) })
+	return u, notFound(err, "user")
+}
+
+func queueUser(b *pgx.Batch, userID string, u *api.User) {
+	b.Queue("select "+userColumns+" from public.users u where u.id = $1", userID).Query(one(u, scanUser))
+}
+
+// GrantRoles adds roles to a user's, as the caller, and gives the user as they are
+// then. Roles that the user has already are no fault.
+func (db *DB) GrantRoles(ctx context.Context, id access.Identity, userID string, roles []api.Role) (api.User, error) {
+	var u api.User
+	if err := checkID(userID, "user"); err != nil {
+		return u, err
+	}
+	err := db.writeAs(ctx, "grant roles", id, func(b *pgx.Batch) {
+		b.Queue(`insert into public.user_roles (user_id, role)
+			select u.id, r::public.stark_role from public.users u, unnest($2::text[]) r where u.id = $1
+			on conflict do nothing`, userID, roleNames(roles))
+		queueUser(b, userID, &u)
+	})
+	return u, notFound(err, "user")
+}
+
+// RevokeRole takes a role from a user, as the caller. The last admin keeps the
+// role: the database refuses otherwise.
+func (db *DB) RevokeRole(ctx context.Context, id access.Identity, userID string, role api.Role) (api.User, error) {
+	var u api.User
+	if err := checkID(userID, "user"); err != nil {
+		return u, err
+	}
+	err := db.writeAs(ctx, "revoke role", id, func(b *pgx.Batch) {
+		b.Queue("delete from public.user_roles where user_id = $1 and role::text = $2", userID, string(role))
+		queueUser(b, userID, &u)
+	})
+	return u, notFound(err, "user")
+}
+
+// SetDisabled takes all roles from a user, or gives them back. by must be an
+// admin; the database checks that too, and keeps the last admin enabled.
+func (db *DB) SetDisabled(ctx context.Context, userID string, disabled bool, by string) (api.User, error) {
+	var u api.User
+	if err := checkID(userID, "user"); err != nil {
+		return u, err
+	}
+	op, sql := "enable user", "select stark.enable_user($1, $2)"
+	if disabled {
+		op, sql = "disable user", "select stark.disable_user($1, $2)"
+	}
+	err := db.write(ctx, op, service, func(b *pgx.Batch) {
+		b.Queue(sql, userID, by)
+		queueUser(b, userID, &u)
+	})
+	return u, notFound(err, "user")
+}
+
+// OpenRegistration tells whether people may make accounts for themselves.
+func (db *DB) OpenRegistration(ctx context.Context) (open bool, err error) {
+	err = db.read(ctx, "registration", service, func(b *pgx.Batch) {
+		b.Queue("select open_registration from public.cluster_config").Query(one(&open, scanBool))
+	})
+	return open, err
+}
+
+// SetOpenRegistration lets people make accounts for themselves, or stops it, and
+// says whether that is a change.
+func (db *DB) SetOpenRegistration(ctx context.Context, open bool) (changed bool, err error) {
+	err = db.write(ctx, "set registration", service, func(b *pgx.Batch) {
+		b.Queue(`with c as (update public.cluster_config set open_registration = $1 where open_registration <> $1 returning 1)
+			select exists (select from c)`, open).Query(one(&changed, scanBool))
+	})
+	return changed, err
+}
+
+func roleNames(roles []api.Role) []string {
+	names := make([]string, len(roles))
+	for i, r := range roles {
+		names[i] = string(r)
+	}
+	return names
 }
 
 // ListUsers gives the users that the caller may see, newest first, and how many
@@ -67,10 +158,7 @@ func (db *DB) SetRoles(ctx context.Context, userID string, roles []api.Role, by 
 	if err := checkID(userID, "user"); err != nil {
 		return err
 	}
-	names := make([]string, len(roles))
-	for i, r := range roles {
-		names[i] = string(r)
-	}
+	names := roleNames(roles)
 	var exists bool
 	err := db.write(ctx, "set roles", service, func(b *pgx.Batch) {
 		b.Queue("select exists (select from public.users where id = $1)", userID).Query(one(&exists, scanBool))

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -38,7 +39,7 @@ type refreshInput struct {
 func (s *server) authRoutes() {
 	register(s, operation{
 		method: http.MethodPost, path: "/auth/register", id: "register", tag: "auth", rule: public,
-		summary: "Make an account and sign in", status: http.StatusCreated,
+		summary: "Make an account for oneself and sign in, where registration is open", status: http.StatusCreated,
 		errors: []int{http.StatusForbidden, http.StatusConflict},
 	}, s.register)
 	register(s, operation{
@@ -62,10 +63,19 @@ func (s *server) register(ctx context.Context, _ caller, in *registerInput) (api
 	if err != nil {
 		return api.Session{}, err
 	}
+	open, err := s.DB.OpenRegistration(ctx)
+	if err != nil {
+		return api.Session{}, err
+	}
+	if !open {
+		s.audit(ctx, "account.register", false, "", slog.String("reason", "registration is closed"))
+		return api.Session{}, fault.New(fault.Forbidden, "registration is closed here; ask an admin for an account")
+	}
 	session, err := s.Auth.SignUp(ctx, gotrue.NewUser{Email: req.Email, Password: req.Password, DisplayName: req.DisplayName})
 	if err != nil {
 		return api.Session{}, err
 	}
+	s.audit(ctx, "account.register", true, session.User.ID, slog.String("by", session.User.ID))
 	return s.withRoles(ctx, session)
 }
 
@@ -97,6 +107,9 @@ func (s *server) refresh(ctx context.Context, _ caller, in *refreshInput) (api.S
 // cannot be read now: a spent refresh token would otherwise be lost.
 func (s *server) withRoles(ctx context.Context, session api.Session) (api.Session, error) {
 	roles, _, err := s.DB.UserRoles(ctx, session.User.ID)
+	if fault.CodeOf(err) == fault.Forbidden { // disabled, though Auth does not know it yet
+		return api.Session{}, err
+	}
 	if err != nil {
 		s.log.WarnContext(ctx, "a session goes out without roles", errAttr(err))
 	}

@@ -35,8 +35,18 @@ type UserDatabase interface {
 	UserRoles(ctx context.Context, userID string) (roles []api.Role, found bool, err error)
 	ListUsers(ctx context.Context, id access.Identity, q api.UserQuery) ([]api.User, int, error)
 	SetRoles(ctx context.Context, userID string, roles []api.Role, by string) error
+	AccountDatabase
 	SetupStatus(ctx context.Context) (api.SetupStatus, error)
 	ClaimFirstAdmin(ctx context.Context, userID string) (bool, error)
+}
+
+// AccountDatabase changes what accounts may do. Roles change as the caller.
+type AccountDatabase interface {
+	GetUser(ctx context.Context, id access.Identity, userID string) (api.User, error)
+	GrantRoles(ctx context.Context, id access.Identity, userID string, roles []api.Role) (api.User, error)
+	RevokeRole(ctx context.Context, id access.Identity, userID string, role api.Role) (api.User, error)
+	SetDisabled(ctx context.Context, userID string, disabled bool, by string) (api.User, error)
+	OpenRegistration(ctx context.Context) (bool, error)
 }
 
 // PackDatabase holds packs; it acts as the user.
@@ -87,6 +97,7 @@ type IdentityProvider interface {
 	Logout(ctx context.Context, token string) error
 	AdminCreateUser(ctx context.Context, u gotrue.NewUser) (api.User, error)
 	AdminDeleteUser(ctx context.Context, userID string) error
+	AdminSetBanned(ctx context.Context, userID string, banned bool) error
 	Health(ctx context.Context) error
 }
 

@@ -21,8 +21,14 @@ type fakeDB struct {
 	userRoles       func(userID string) ([]api.Role, bool, error)
 	listUsers       func(access.Identity, api.UserQuery) ([]api.User, int, error)
 	setRoles        func(userID string, roles []api.Role, by string) error
+	getUser         func(access.Identity, string) (api.User, error)
+	grantRoles      func(access.Identity, string, []api.Role) (api.User, error)
+	revokeRole      func(access.Identity, string, api.Role) (api.User, error)
+	setDisabled     func(userID string, disabled bool, by string) (api.User, error)
 	setupStatus     func() (api.SetupStatus, error)
 	claimFirstAdmin func(userID string) (bool, error)
+
+	openRegistration func() (bool, error)
 
 	createPack   func(access.Identity, api.Pack) (api.Pack, error)
 	completePack func(id access.Identity, packID, sha string, size int64) (api.Pack, error)
@@ -88,6 +94,42 @@ func (f *fakeDB) SetRoles(_ context.Context, userID string, roles []api.Role, by
 		return unexpected()
 	}
 	return f.setRoles(userID, roles, by)
+}
+
+func (f *fakeDB) GetUser(_ context.Context, id access.Identity, userID string) (api.User, error) {
+	if f.getUser == nil {
+		return api.User{}, unexpected()
+	}
+	return f.getUser(id, userID)
+}
+
+func (f *fakeDB) GrantRoles(_ context.Context, id access.Identity, userID string, roles []api.Role) (api.User, error) {
+	if f.grantRoles == nil {
+		return api.User{}, unexpected()
+	}
+	return f.grantRoles(id, userID, roles)
+}
+
+func (f *fakeDB) RevokeRole(_ context.Context, id access.Identity, userID string, role api.Role) (api.User, error) {
+	if f.revokeRole == nil {
+		return api.User{}, unexpected()
+	}
+	return f.revokeRole(id, userID, role)
+}
+
+func (f *fakeDB) SetDisabled(_ context.Context, userID string, disabled bool, by string) (api.User, error) {
+	if f.setDisabled == nil {
+		return api.User{}, unexpected()
+	}
+	return f.setDisabled(userID, disabled, by)
+}
+
+// OpenRegistration is open unless a test says otherwise.
+func (f *fakeDB) OpenRegistration(context.Context) (bool, error) {
+	if f.openRegistration == nil {
+		return true, nil
+	}
+	return f.openRegistration()
 }
 
 func (f *fakeDB) SetupStatus(context.Context) (api.SetupStatus, error) {
@@ -279,6 +321,7 @@ type fakeAuth struct {
 	logout     func(token string) error
 	createUser func(gotrue.NewUser) (api.User, error)
 	deleteUser func(userID string) error
+	setBanned  func(userID string, banned bool) error
 	health     func() error
 }
 
@@ -322,6 +365,13 @@ func (f *fakeAuth) AdminDeleteUser(_ context.Context, userID string) error {
 		return unexpected()
 	}
 	return f.deleteUser(userID)
+}
+
+func (f *fakeAuth) AdminSetBanned(_ context.Context, userID string, banned bool) error {
+	if f.setBanned == nil {
+		return unexpected()
+	}
+	return f.setBanned(userID, banned)
 }
 
 func (f *fakeAuth) Health(context.Context) error {

@@ -7,6 +7,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
@@ -45,6 +46,9 @@ func newRoleCache(db UserDatabase, model *store.Store) *roleCache {
 // database is away, the read model answers.
 func (r *roleCache) of(ctx context.Context, userID string) ([]api.Role, bool, error) {
 	seen, inModel := r.inModel(userID)
+	if inModel && seen.DisabledAt != nil && r.model.Stale() {
+		return nil, true, access.AccountDisabled()
+	}
 	if e, hit := r.cache.Get(userID); hit && inModel && r.current(e, seen) {
 		return e.roles, true, nil
 	}
@@ -53,7 +57,7 @@ func (r *roleCache) of(ctx context.Context, userID string) ([]api.Role, bool, er
 	}
 	roles, found, err := r.db.UserRoles(ctx, userID)
 	if err != nil {
-		if fault.CodeOf(err) == fault.Unavailable && inModel {
+		if fault.CodeOf(err) == fault.Unavailable && inModel && seen.DisabledAt == nil {
 			return seen.Roles, true, nil
 		}
 		return nil, false, err
@@ -63,6 +67,10 @@ func (r *roleCache) of(ctx context.Context, userID string) ([]api.Role, bool, er
 	}
 	return roles, found, nil
 }
+
+// forget makes the next question about a user go to the database: the change that
+// this server has just made is true here before the read model shows it.
+func (r *roleCache) forget(userID string) { r.cache.Remove(userID) }
 
 func (r *roleCache) current(e roleEntry, seen api.User) bool {
 	return !r.model.Stale() && time.Since(e.fetched) < rolesMaxAge &&

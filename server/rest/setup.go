@@ -86,7 +86,7 @@ func (s *server) setup(ctx context.Context, _ caller, in *setupInput) (api.Sessi
 		}
 		return api.Session{}, err
 	}
-	s.log.InfoContext(ctx, "the first admin has been made", slog.String("userId", user.ID))
+	s.audit(ctx, "setup", true, user.ID, slog.String("by", user.ID))
 	session, err := s.Auth.SignIn(ctx, req.Email, req.Password)
 	if err != nil {
 		return api.Session{}, err

@@ -32,6 +32,7 @@ import (
 // stack is the API on a real Postgres, Auth and Storage.
 type stack struct {
 	*harness
+	db       *postgres.DB
 	identity *gotrue.Client
 	bundles  *storage.Client
 	verifier *auth.Verifier
@@ -67,7 +68,7 @@ func newStack(t *testing.T) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stack{identity: gotrue.NewWithFactory(factory), bundles: storage.NewWithFactory(factory)}
+	s := &stack{db: db, identity: gotrue.NewWithFactory(factory), bundles: storage.NewWithFactory(factory)}
 	s.verifier, err = auth.New(t.Context(), auth.Config{JWKSURL: ds.URL + "/auth/v1/.well-known/jwks.json", Issuer: ds.URL + "/auth/v1", Logger: log})
 	if err != nil {
 		t.Fatal(err)
@@ -123,6 +124,11 @@ func TestOnTheRealThings(t *testing.T) {
 	}
 	s.do(request{method: "POST", path: "/auth/setup", body: map[string]any{"email": "b@example.org", "password": goodPassword}}).
 		fails(http.StatusForbidden, fault.Forbidden)
+	stranger := map[string]any{"email": "viewer@example.org", "password": goodPassword}
+	s.do(request{method: "POST", path: "/auth/register", body: stranger}).fails(http.StatusForbidden, fault.Forbidden)
+	if changed, err := s.db.SetOpenRegistration(t.Context(), true); err != nil || !changed {
+		t.Fatalf("open the registration: %v, %v", changed, err)
+	}
 	viewer := s.account("/auth/register", "viewer@example.org", http.StatusCreated)
 	var me struct{ User api.User }
 	s.do(request{method: "GET", path: "/auth/me", token: viewer.AccessToken}).want(http.StatusOK, &me)
@@ -139,7 +145,42 @@ func TestOnTheRealThings(t *testing.T) {
 		t.Errorf("%d users", users.Count)
 	}
 	s.packs(dev, viewer)
+	s.disabled(admin, dev)
 	s.sessions(dev)
+}
+
+// disabled shuts dev out by Stark and by Auth, and lets them in again.
+func (s *stack) disabled(admin, dev api.Session) {
+	s.t.Helper()
+	me := request{method: "GET", path: "/auth/me", token: dev.AccessToken}
+	login := request{method: "POST", path: "/auth/login", body: map[string]any{"email": dev.User.Email, "password": goodPassword}}
+	change := func(user api.Session, what string) reply {
+		return s.do(request{method: "POST", path: "/auth/users/" + user.User.ID + "/" + what, token: admin.AccessToken})
+	}
+	change(admin, "disable").fails(http.StatusConflict, fault.Conflict)
+	s.do(request{method: "DELETE", path: "/auth/users/" + admin.User.ID + "/roles/admin", token: admin.AccessToken}).
+		fails(http.StatusConflict, fault.Conflict)
+	s.do(me).want(http.StatusOK, nil)
+	var one struct{ User api.User }
+	change(dev, "disable").want(http.StatusOK, &one)
+	if one.User.DisabledAt == nil || len(one.User.Roles) != 0 {
+		s.t.Errorf("disabled: %+v", one.User)
+	}
+	s.do(me).fails(http.StatusForbidden, fault.Forbidden)
+	s.do(login).fails(http.StatusForbidden, fault.Forbidden)
+	s.do(request{method: "POST", path: "/auth/refresh", body: map[string]any{"refreshToken": dev.RefreshToken}}).
+		fails(http.StatusForbidden, fault.Forbidden)
+	s.do(request{
+		method: "POST", path: "/auth/users/" + dev.User.ID + "/roles", token: admin.AccessToken,
+		body: map[string]any{"roles": []string{"operator"}},
+	}).fails(http.StatusConflict, fault.Conflict)
+	var back struct{ User api.User }
+	change(dev, "enable").want(http.StatusOK, &back)
+	if back.User.DisabledAt != nil || len(back.User.Roles) != 1 || back.User.Roles[0] != api.RoleDeveloper {
+		s.t.Errorf("enabled: %+v", back.User)
+	}
+	s.do(me).want(http.StatusOK, nil)
+	s.do(login).want(http.StatusOK, nil)
 }
 
 func (s *stack) packs(dev, viewer api.Session) {

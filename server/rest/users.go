@@ -35,6 +35,20 @@ func (s *server) userRoutes() {
 		method: http.MethodPost, path: "/auth/users", id: "createUser", tag: "auth", rule: may(access.Create, access.User),
 		summary: "Make an account with roles", status: http.StatusCreated, errors: []int{http.StatusConflict},
 	}, s.createUser)
+	register(s, operation{
+		method: http.MethodGet, path: "/auth/users/{id}", id: "getUser", tag: "auth", rule: may(access.Read, access.User),
+		summary: "One account",
+	}, s.getUser)
+	s.accountRoutes()
+}
+
+func (s *server) getUser(ctx context.Context, who caller, in *IDInput) (profile, error) {
+	id, err := in.uuid()
+	if err != nil {
+		return profile{}, err
+	}
+	user, err := s.DB.GetUser(ctx, who.Identity, id)
+	return profile{User: user}, err
 }
 
 func (s *server) listUsers(ctx context.Context, who caller, in *listUsersInput) (userList, error) {
@@ -59,7 +73,7 @@ func (s *server) createUser(ctx context.Context, who caller, in *createUserInput
 		s.removeUser(ctx, user.ID)
 		return profile{}, err
 	}
-	s.log.InfoContext(ctx, "account made", slog.String("userId", user.ID), slog.Any("roles", req.Roles), slog.String("by", who.UserID))
+	s.audit(ctx, "account.create", true, user.ID, slog.String("by", who.UserID), slog.Any("roles", req.Roles))
 	user.Roles = req.Roles
 	return profile{User: user}, nil
 }

@@ -53,6 +53,18 @@ func (r *CreateUserRequest) Validate() error {
 	return c.err()
 }
 
+// Validate reports every fault.
+func (r *GrantRolesRequest) Validate() error {
+	var c checker
+	if len(r.Roles) == 0 {
+		c.add("roles", fault.FieldRequired, "name a role: admin, operator, developer or viewer")
+	}
+	for i, role := range r.Roles {
+		oneOf(&c, index("roles", i), role, UserRoles...)
+	}
+	return c.err()
+}
+
 func normalEmail(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 
 func (c *checker) account(email, password, displayName string) {

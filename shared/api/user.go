@@ -19,12 +19,13 @@ var UserRoles = []Role{RoleAdmin, RoleOperator, RoleDeveloper, RoleViewer}
 
 // User is the profile of a person.
 type User struct {
-	ID          string    `json:"id"`
-	Email       string    `json:"email"`
-	DisplayName string    `json:"displayName,omitempty"`
-	Roles       []Role    `json:"roles"`
-	CreatedAt   time.Time `json:"createdAt"`
-	UpdatedAt   time.Time `json:"updatedAt"`
+	ID          string     `json:"id"`
+	Email       string     `json:"email"`
+	DisplayName string     `json:"displayName,omitempty"`
+	Roles       []Role     `json:"roles"` // none while the account is disabled
+	CreatedAt   time.Time  `json:"createdAt"`
+	UpdatedAt   time.Time  `json:"updatedAt"`
+	DisabledAt  *time.Time `json:"disabledAt,omitempty"`
 }
 
 // Session is what signing in gives.
@@ -60,6 +61,11 @@ type CreateUserRequest struct {
 	Password    string `json:"password"`
 	DisplayName string `json:"displayName,omitempty"`
 	Roles       []Role `json:"roles,omitempty"`
+}
+
+// GrantRolesRequest is the body of POST /auth/users/:id/roles.
+type GrantRolesRequest struct {
+	Roles []Role `json:"roles"`
 }
 
 // SetupStatus is the answer of GET /auth/setup/status.

@@ -43,19 +43,43 @@ func (c *Client) Logout(ctx context.Context) error {
 
 // Whoami gives the profile of the caller, with the roles of this moment.
 func (c *Client) Whoami(ctx context.Context) (api.User, error) {
-	var out struct {
-		User api.User `json:"user"`
-	}
-	err := c.do(ctx, call{method: http.MethodGet, path: []string{"auth", "me"}}, &out)
-	return out.User, err
+	return c.user(ctx, call{method: http.MethodGet, path: []string{"auth", "me"}})
 }
 
 // CreateUser makes an account; only admins may.
 func (c *Client) CreateUser(ctx context.Context, r api.CreateUserRequest) (api.User, error) {
+	return c.user(ctx, call{method: http.MethodPost, path: []string{"auth", "users"}}.jsonBody(r))
+}
+
+// GetUser gives one account; staff only may.
+func (c *Client) GetUser(ctx context.Context, id string) (api.User, error) {
+	return c.user(ctx, call{method: http.MethodGet, path: []string{"auth", "users", id}})
+}
+
+// GrantRoles adds roles to an account's; only admins may.
+func (c *Client) GrantRoles(ctx context.Context, id string, roles []api.Role) (api.User, error) {
+	return c.user(ctx, call{method: http.MethodPost, path: []string{"auth", "users", id, "roles"}}.jsonBody(api.GrantRolesRequest{Roles: roles}))
+}
+
+// RevokeRole takes a role from an account; only admins may.
+func (c *Client) RevokeRole(ctx context.Context, id string, role api.Role) (api.User, error) {
+	return c.user(ctx, call{method: http.MethodDelete, path: []string{"auth", "users", id, "roles", string(role)}})
+}
+
+// SetUserDisabled shuts an account out, or lets it in again; only admins may.
+func (c *Client) SetUserDisabled(ctx context.Context, id string, disabled bool) (api.User, error) {
+	what := "enable"
+	if disabled {
+		what = "disable"
+	}
+	return c.user(ctx, call{method: http.MethodPost, path: []string{"auth", "users", id, what}})
+}
+
+func (c *Client) user(ctx context.Context, how call) (api.User, error) {
 	var out struct {
 		User api.User `json:"user"`
 	}
-	err := c.do(ctx, call{method: http.MethodPost, path: []string{"auth", "users"}}.jsonBody(r), &out)
+	err := c.do(ctx, how, &out)
 	return out.User, err
 }
 

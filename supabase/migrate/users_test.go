@@ -18,6 +18,7 @@ const described = `select concat_ws(' ', u.email, u.display_name, (select string
 func TestSigningUpMakesAProfileWhateverTheClientSends(t *testing.T) {
 	t.Parallel()
 	d := migratetest.New(t)
+	d.Exec(t, `update public.cluster_config set open_registration = true`)
 	for _, test := range []struct{ email, meta, anonymous, want string }{
 		{"a@x.org", `{"display_name":"  Ann  ","roles":["admin"],"role":"admin"}`, "false", "a@x.org Ann viewer"},
 		{"b@x.org", `{"display_name":"` + strings.Repeat("é", 300) + `"}`, "false", "b@x.org " + strings.Repeat("é", 100) + " viewer"},
@@ -42,6 +43,7 @@ func TestSigningUpMakesAProfileWhateverTheClientSends(t *testing.T) {
 func TestProfilesFollowTheAccount(t *testing.T) {
 	t.Parallel()
 	d := migratetest.New(t)
+	d.Exec(t, `update public.cluster_config set open_registration = true`)
 	id := migratetest.Value[string](t, d.Conn, `insert into auth.users (id, is_anonymous) values (gen_random_uuid(), true) returning id::text`)
 	d.Exec(t, `update auth.users set last_sign_in_at = now() where id = $1`, id)
 	if got := migratetest.Value[string](t, d.Conn, described, id); got != "" {

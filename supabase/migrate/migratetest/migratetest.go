@@ -133,7 +133,7 @@ func (d *DB) User(t *testing.T, roles ...string) string {
 	t.Helper()
 	id := uuid.NewString()
 	d.Exec(t, `insert into auth.users (id, email) values ($1, $2)`, id, id+"@example.com")
-	for _, role := range roles {
+	for _, role := range append([]string{"viewer"}, roles...) {
 		d.Exec(t, `insert into public.user_roles (user_id, role) values ($1, $2::public.stark_role) on conflict do nothing`, id, role)
 	}
 	return id
