@@ -1,6 +1,7 @@
-// Package access decides who may do what: a table of role x action x kind, and
-// which objects an identity may see. It mirrors the row level security policies
-// of supabase/migrations, which stay the floor; it refuses to look anything up.
+// Package access decides who may do what: a table of role x action x kind with
+// how far each right reaches (docs/rights.md is printed from it), and which
+// objects an identity may see. It mirrors the row level security policies of
+// supabase/migrations, which stay the floor; it refuses to look anything up.
 package access
 
 import (
@@ -15,20 +16,28 @@ import (
 // Kind is a kind of object that rights are given on.
 type Kind string
 
-// The kinds.
+// The kinds. Bundle is the object in Storage; UserRole a role that somebody has;
+// Profile what an account says of itself. Runs, history and verdicts go with
+// their pod.
 const (
-	Pack          Kind = "pack"
-	Pod           Kind = "pod"
-	Node          Kind = "node"
-	Namespace     Kind = "namespace"
-	ClusterConfig Kind = "clusterConfig"
-	PriorityClass Kind = "priorityClass"
-	User          Kind = "user"
-	JoinToken     Kind = "joinToken"
+	Pack            Kind = "pack"
+	Bundle          Kind = "bundle"
+	Pod             Kind = "pod"
+	Node            Kind = "node"
+	JoinToken       Kind = "joinToken"
+	Namespace       Kind = "namespace"
+	NamespaceMember Kind = "namespaceMember"
+	PriorityClass   Kind = "priorityClass"
+	ClusterConfig   Kind = "clusterConfig"
+	User            Kind = "user"
+	UserRole        Kind = "userRole"
+	Profile         Kind = "profile"
 )
 
 // Kinds lists every kind.
-var Kinds = []Kind{Pack, Pod, Node, Namespace, ClusterConfig, PriorityClass, User, JoinToken}
+var Kinds = []Kind{
+	Pack, Bundle, Pod, Node, JoinToken, Namespace, NamespaceMember, PriorityClass, ClusterConfig, User, UserRole, Profile,
+}
 
 // Action is what one may do with an object.
 type Action string
@@ -77,54 +86,21 @@ func (i Identity) Can(a Action, k Kind) bool {
 	return !i.Anonymous && slices.ContainsFunc(i.Roles, func(r api.Role) bool { return Allowed(r, a, k) })
 }
 
-// OwnOnly reports whether the identity may do this to its own objects alone.
+// OwnOnly reports whether the identity may do this, but not to everybody's
+// objects by its role alone: reading apart, where the database says what is seen.
 func (i Identity) OwnOnly(a Action, k Kind) bool {
 	return i.Can(a, k) && !slices.ContainsFunc(i.Roles, func(r api.Role) bool {
-		return Allowed(r, a, k) && !ownOnly(r, a, k)
+		switch ScopeOf(r, a, k) {
+		case None, Socket, Own, Run, Lead:
+			return a == Create && Allowed(r, a, k)
+		default:
+			return true
+		}
 	})
 }
 
-// grants maps role and kind to the allowed actions: c, r, u, d as letters.
-var grants = map[api.Role]map[Kind]string{
-	api.RoleAdmin: {
-		Pack: "crud", Pod: "crud", Node: "crud", Namespace: "crud",
-		ClusterConfig: "crud", PriorityClass: "crud", User: "crud", JoinToken: "crud",
-	},
-	api.RoleOperator: {
-		Pack: "r", Pod: "crud", Node: "crud", Namespace: "crud",
-		ClusterConfig: "crud", PriorityClass: "crud", User: "r", JoinToken: "crud",
-	},
-	api.RoleDeveloper: {
-		Pack: "crud", Pod: "crud", Node: "crud", Namespace: "r", JoinToken: "crd",
-	},
-	api.RoleViewer: {Pack: "r", Pod: "r", Node: "r", Namespace: "r"},
-}
-
-// Allowed reports whether a role allows an action on a kind.
+// Allowed reports whether a role allows an action on a kind at all.
 func Allowed(role api.Role, a Action, k Kind) bool {
-	if a == "" {
-		return false
-	}
-	letters := grants[role][k]
-	for n := range len(letters) {
-		if letters[n] == a[0] && slices.Contains(Actions, a) {
-			return true
-		}
-	}
-	return false
-}
-
-// ownOnly says which rights of a role end at the caller's own objects.
-func ownOnly(role api.Role, a Action, k Kind) bool {
-	if role != api.RoleDeveloper || a == Create {
-		return false
-	}
-	switch k {
-	case Pack, Pod, Node:
-		return a != Read
-	case JoinToken:
-		return true
-	default:
-		return false
-	}
+	scope := ScopeOf(role, a, k)
+	return scope != None && scope != Socket
 }

@@ -7,39 +7,55 @@ import (
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
-func TestAllowed(t *testing.T) {
+// Rights that must not change by mistake; docs/rights.md has all of them.
+func TestScopes(t *testing.T) {
 	t.Parallel()
-	table := map[api.Role]map[access.Kind]string{
-		api.RoleAdmin: {
-			access.Pack: "crud", access.Pod: "crud", access.Node: "crud", access.Namespace: "crud",
-			access.ClusterConfig: "crud", access.PriorityClass: "crud", access.User: "crud", access.JoinToken: "crud",
-		},
-		api.RoleOperator: {
-			access.Pack: "r", access.Pod: "crud", access.Node: "crud", access.Namespace: "crud",
-			access.ClusterConfig: "crud", access.PriorityClass: "crud", access.User: "r", access.JoinToken: "crud",
-		},
-		api.RoleDeveloper: {
-			access.Pack: "crud", access.Pod: "crud", access.Node: "crud", access.Namespace: "r", access.JoinToken: "crd",
-		},
-		api.RoleViewer: {access.Pack: "r", access.Pod: "r", access.Node: "r", access.Namespace: "r"},
-		api.RoleNode:   {},
-		"":             {},
-	}
-	for role, kinds := range table {
-		for _, k := range access.Kinds {
-			for _, a := range access.Actions {
-				want := false
-				for _, letter := range kinds[k] {
-					want = want || letter == rune(a[0])
-				}
-				if got := access.Allowed(role, a, k); got != want {
-					t.Errorf("Allowed(%q, %s, %s) = %v, want %v", role, a, k, got, want)
-				}
-			}
+	for _, test := range []struct {
+		role  api.Role
+		does  access.Action
+		kind  access.Kind
+		want  access.Scope
+		rest  bool
+		owned bool
+	}{
+		{api.RoleAdmin, access.Delete, access.Pack, access.All, true, false},
+		{api.RoleOperator, access.Update, access.Pack, access.None, false, false},
+		{api.RoleOperator, access.Delete, access.Pod, access.All, true, false},
+		{api.RoleOperator, access.Create, access.UserRole, access.None, false, false},
+		{api.RoleDeveloper, access.Create, access.Pod, access.Own, true, false},
+		{api.RoleDeveloper, access.Delete, access.Pod, access.Run, true, true},
+		{api.RoleDeveloper, access.Read, access.Pack, access.Open, true, false},
+		{api.RoleDeveloper, access.Read, access.JoinToken, access.Own, true, true},
+		{api.RoleDeveloper, access.Update, access.NamespaceMember, access.Lead, true, true},
+		{api.RoleDeveloper, access.Read, access.User, access.None, false, false},
+		{api.RoleViewer, access.Read, access.Pod, access.Team, true, false},
+		{api.RoleViewer, access.Create, access.Node, access.None, false, false},
+		{api.RoleNode, access.Update, access.Node, access.Socket, false, false},
+		{"", access.Read, access.Pod, access.None, false, false},
+		{api.RoleAdmin, "", access.Pod, access.None, false, false},
+		{api.RoleAdmin, "cook", access.Pod, access.None, false, false},
+		{api.RoleAdmin, access.Read, "kitchen", access.None, false, false},
+	} {
+		who := access.Identity{UserID: "u", Roles: []api.Role{test.role}}
+		if got := access.ScopeOf(test.role, test.does, test.kind); got != test.want {
+			t.Errorf("%s %s %s reaches %q, want %q", test.role, test.does, test.kind, got, test.want)
+		}
+		if got := access.Allowed(test.role, test.does, test.kind); got != test.rest || who.Can(test.does, test.kind) != test.rest {
+			t.Errorf("%s may %s %s: %v, want %v", test.role, test.does, test.kind, got, test.rest)
+		}
+		if got := who.OwnOnly(test.does, test.kind); got != test.owned {
+			t.Errorf("%s %s %s is bound to what is theirs: %v, want %v", test.role, test.does, test.kind, got, test.owned)
 		}
 	}
-	if access.Allowed(api.RoleAdmin, "", access.Pod) || access.Allowed(api.RoleAdmin, "cook", access.Pod) {
-		t.Error("an action that does not exist is allowed")
+	for _, k := range access.Kinds {
+		for _, a := range access.Actions {
+			if scope := access.ScopeOf(access.Anonymous, a, k); scope != access.None {
+				t.Errorf("nobody in particular may %s %s: %s", a, k, scope)
+			}
+			if access.Allowed(api.RoleNode, a, k) {
+				t.Errorf("a node may %s %s through REST", a, k)
+			}
+		}
 	}
 }
 
@@ -79,6 +95,7 @@ func TestVisible(t *testing.T) {
 	public := api.Pack{OwnerID: "ann", Visibility: api.VisibilityPublic}
 	memberOf := func(ns string) bool { return ns == "team" }
 	nowhere := func(string) bool { return false }
+	none := nowhere
 	tests := map[string]struct{ got, want bool }{
 		"own pod":                      {access.VisiblePod(as("ann", api.RoleDeveloper), pod, nowhere), true},
 		"other's pod":                  {access.VisiblePod(as("bob", api.RoleDeveloper), pod, nowhere), false},
@@ -89,11 +106,12 @@ func TestVisible(t *testing.T) {
 		"node and its pod":             {access.VisiblePod(node, pod, nowhere), true},
 		"node and another's pod":       {access.VisiblePod(node, api.Pod{NodeID: new("n2")}, memberOf), false},
 		"node and pending pod":         {access.VisiblePod(node, api.Pod{}, memberOf), false},
-		"own pack":                     {access.VisiblePack(as("ann", api.RoleDeveloper), private), true},
-		"other's private pack":         {access.VisiblePack(as("bob", api.RoleDeveloper), private), false},
-		"public pack":                  {access.VisiblePack(as("bob", api.RoleViewer), public), true},
-		"admin and pack":               {access.VisiblePack(as("bob", api.RoleAdmin), private), true},
-		"no role and public pack":      {access.VisiblePack(as("bob"), public), false},
+		"own pack":                     {access.VisiblePack(as("ann", api.RoleDeveloper), private, none), true},
+		"other's private pack":         {access.VisiblePack(as("bob", api.RoleDeveloper), private, none), false},
+		"public pack":                  {access.VisiblePack(as("bob", api.RoleViewer), public, none), true},
+		"admin and pack":               {access.VisiblePack(as("bob", api.RoleAdmin), private, none), true},
+		"member and the team's pack":   {access.VisiblePack(as("bob", api.RoleViewer), private, func(string) bool { return true }), true},
+		"no role and public pack":      {access.VisiblePack(as("bob"), public, none), false},
 		"viewer and node":              {access.VisibleNode(as("bob", api.RoleViewer), api.Node{ID: "n1"}), true},
 		"no role and node":             {access.VisibleNode(as("bob"), api.Node{ID: "n1"}), false},
 		"node and itself":              {access.VisibleNode(node, api.Node{ID: "n1"}), true},

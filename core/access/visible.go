@@ -18,9 +18,10 @@ func VisiblePod(i Identity, p api.Pod, memberOf func(namespace string) bool) boo
 }
 
 // VisiblePack reports whether the identity may see a pack: its owner, admins and
-// operators may, and everybody when it is public.
-func VisiblePack(i Identity, p api.Pack) bool {
-	return i.Can(Read, Pack) && (p.Visibility == api.VisibilityPublic || own(i, p.OwnerID) || i.Staff())
+// operators may, everybody when it is public, and the members of namespaces that
+// have pods of it, which inMine tells.
+func VisiblePack(i Identity, p api.Pack, inMine func(packID string) bool) bool {
+	return i.Can(Read, Pack) && (p.Visibility == api.VisibilityPublic || own(i, p.OwnerID) || i.Staff() || inMine(p.ID))
 }
 
 // VisibleNode reports whether the identity may see a node: every user with a role

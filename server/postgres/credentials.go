@@ -111,9 +111,9 @@ func (g *registration) comeBack(ctx context.Context) (api.Node, error) {
 			taints = case when n.taints = '[]' then @taints::text::jsonb else n.taints end,
 			namespaces = case when n.namespaces = '{}' then @namespaces::text[] else n.namespaces end,
 			ip_address = @ip, user_agent = @agent, last_heartbeat = now(), status = `+onlineSQL+`
-		where n.id = @id and n.name = @name returning `+nodeColumns, g.with(pgx.StrictNamedArgs{"id": g.by.NodeID}))
+		where n.id = @id and n.name = @name and stark.node_stands(n.id) returning `+nodeColumns, g.with(pgx.StrictNamedArgs{"id": g.by.NodeID}))
 	if errors.Is(err, pgx.ErrNoRows) {
-		return n, fault.New(fault.Conflict, "this credential belongs to a node with another name, or to none")
+		return n, fault.New(fault.Conflict, "this credential belongs to a node with another name, or to one whose owner may not register nodes any more")
 	}
 	return n, err
 }
@@ -219,15 +219,16 @@ func (g *registration) store(ctx context.Context, id *string) (api.Node, error) 
 	return n, err
 }
 
-// NodeByCredential tells which node a credential belongs to.
+// NodeByCredential tells which node a credential belongs to. It is no good while
+// nobody answers for the node; it is good again when the owner has the right.
 func (db *DB) NodeByCredential(ctx context.Context, secret string) (string, error) {
 	var nodeID string
 	err := db.read(ctx, "check node credential", service, func(b *pgx.Batch) {
-		b.Queue("select c.node_id::text from stark.node_credentials c where c.secret_hash = $1 and c.revoked_at is null",
+		b.Queue("select c.node_id::text from stark.node_credentials c where c.secret_hash = $1 and c.revoked_at is null and stark.node_stands(c.node_id)",
 			HashSecret(secret)).Query(one(&nodeID, scanText))
 	})
 	if fault.CodeOf(err) == fault.NotFound {
-		return "", fault.Wrap(err, fault.TokenInvalid, "the node credential is unknown or revoked")
+		return "", fault.Wrap(err, fault.TokenInvalid, "the node credential is unknown or revoked, or the owner of the node may not register nodes any more")
 	}
 	return nodeID, err
 }

@@ -100,7 +100,7 @@ func (s *server) getPack(ctx context.Context, who caller, in *IDInput) (onePack,
 	}
 	pack, err := s.DB.GetPack(ctx, who.Identity, id)
 	if err != nil {
-		pack, err = remembered(s, who, err, func() (api.Pack, error) { return find(s.Store.Packs, id, seesPack(who)) })
+		pack, err = remembered(s, who, err, func() (api.Pack, error) { return find(s.Store.Packs, id, s.seesPack(who)) })
 	}
 	return packAnswer(pack, err)
 }

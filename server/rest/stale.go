@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/core/store"
@@ -66,8 +67,20 @@ func seesNode(who caller) func(api.Node) bool {
 	return func(n api.Node) bool { return access.VisibleNode(who.Identity, n) }
 }
 
-func seesPack(who caller) func(api.Pack) bool {
-	return func(p api.Pack) bool { return access.VisiblePack(who.Identity, p) }
+// seesPack looks at the pods at most once, and only where it must.
+func (s *server) seesPack(who caller) func(api.Pack) bool {
+	packs := sync.OnceValue(func() map[string]bool {
+		found := map[string]bool{}
+		for _, p := range s.Store.Pods.Snapshot().All() {
+			if s.Store.MemberOf(p.Namespace, who.UserID) {
+				found[p.PackID] = true
+			}
+		}
+		return found
+	})
+	return func(p api.Pack) bool {
+		return access.VisiblePack(who.Identity, p, func(id string) bool { return packs()[id] })
+	}
 }
 
 func (s *server) recallPods(who caller, q api.PodQuery) (api.Page[api.Pod], error) {
@@ -94,7 +107,7 @@ func (s *server) recallNodes(who caller, q api.NodeQuery) (api.Page[api.Node], e
 }
 
 func (s *server) recallPacks(who caller, q api.PackQuery) (api.Page[api.Pack], error) {
-	sees := seesPack(who)
+	sees := s.seesPack(who)
 	return pageOf(s.Store.Packs, q.PageQuery, func(p api.Pack) bool {
 		return sees(p) && is(q.RuntimeTag, p.RuntimeTag) && is(q.Name, p.Name) && is(q.Version, p.Version) && is(q.OwnerID, p.OwnerID) && has(p.Name, q.Search)
 	}, func(a, b api.Pack) int { return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), strings.Compare(a.ID, b.ID)) }), nil

@@ -118,10 +118,12 @@ func TestHistoryHasEachChangeOnce(t *testing.T) {
 	f.Exec(t, `update public.pods set status = 'stopped', reason = 'Stopped' where id = $1`, id)
 	f.Exec(t, `delete from public.pods where id = $1`, id)
 	got := migratetest.Values[string](t, f.Conn, `select concat_ws(' ', action, previous_status || '->' || new_status, attempt,
-		case actor_id when $2::uuid then 'operator' when $3::uuid then 'owner' end) from public.pod_history where pod_id = $1 order by created_at`, id, actor, f.owner)
+		case actor_id when $2::uuid then 'operator' when $3::uuid then 'owner' end,
+		translate(metadata ->> 'changed', '"', '')) from public.pod_history where pod_id = $1 order by created_at`, id, actor, f.owner)
 	want := []string{
 		"created", "scheduled pending->scheduled", "started scheduled->starting", "ready starting->running",
-		"restarted running->starting", "ready starting->running", "updated running->stopping operator",
+		"updated running->running [labels]", "restarted running->starting", "ready starting->running",
+		"updated running->stopping operator [stopRequestedAt]",
 		"stopped stopping->stopped owner", "deleted owner",
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {

@@ -59,6 +59,27 @@ func TestProfilesFollowTheAccount(t *testing.T) {
 	}
 }
 
+// Auth deletes accounts as a role of its own, whatever hangs on them: roles,
+// memberships, nodes.
+func TestAuthDeletesAccounts(t *testing.T) {
+	t.Parallel()
+	d := migratetest.New(t)
+	id := d.User(t, "developer", "operator")
+	d.Exec(t, `insert into public.namespaces (name, created_by) values ('team', $1)`, id)
+	d.Exec(t, `insert into public.namespace_members (namespace, user_id, role) values ('team', $1, 'admin')`, id)
+	d.Exec(t, `insert into public.nodes (name, runtime_type, registered_by, namespaces, status) values ('n', 'node', $1, '{team}', 'online')`, id)
+	d.Exec(t, `insert into public.nodes (name, runtime_type, registered_by, shared, status) values ('s', 'node', $1, true, 'online')`, id)
+	d.Exec(t, `insert into stark.node_leases (node_id) select id from public.nodes`)
+	if _, err := d.Connect(t, "supabase_auth_admin").Exec(t.Context(), `delete from auth.users where id = $1`, id); err != nil {
+		t.Fatal(err)
+	}
+	for _, left := range migratetest.Values[string](t, d.Conn, `select name from public.nodes
+		where shared or namespaces <> '{}' or status <> 'offline' or registered_by is not null
+			or id in (select node_id from stark.node_leases)`) {
+		t.Errorf("node %s still serves", left)
+	}
+}
+
 func TestTheFirstAdminIsClaimedOnce(t *testing.T) {
 	t.Parallel()
 	d := migratetest.New(t)

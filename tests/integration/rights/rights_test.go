@@ -114,7 +114,7 @@ func TestVisibilityIsTheSameInSQLAndInMemory(t *testing.T) {
 		for _, ns := range []string{"default", "team"} {
 			id := migratetest.Value[string](t, w.Conn, `insert into public.pods (pack_id, namespace, created_by) values ($1, $2, $3) returning id::text`, pack.ID, ns, pack.OwnerID)
 			w.Exec(t, `insert into public.pod_runs (pod_id, incarnation, attempt, pack_id) values ($1, 1, 1, $2)`, id, pack.ID)
-			pods = append(pods, api.Pod{ID: id, CreatedBy: pack.OwnerID, Namespace: ns})
+			pods = append(pods, api.Pod{ID: id, CreatedBy: pack.OwnerID, Namespace: ns, PackID: pack.ID})
 		}
 	}
 	node := migratetest.Value[string](t, w.Conn, `insert into public.nodes (name, runtime_type, registered_by) values ('n', 'node', $1) returning id::text`, w.owner)
@@ -131,7 +131,10 @@ func TestVisibilityIsTheSameInSQLAndInMemory(t *testing.T) {
 		}
 		memberOf := func(ns string) bool { return w.member(who.UserID, ns) }
 		visiblePods := pick(pods, func(p api.Pod) (string, bool) { return p.ID, access.VisiblePod(who, p, memberOf) })
-		compare("packs", `select id::text from public.packs`, pick(packs, func(p api.Pack) (string, bool) { return p.ID, access.VisiblePack(who, p) }))
+		inMine := func(packID string) bool {
+			return slices.ContainsFunc(pods, func(p api.Pod) bool { return p.PackID == packID && memberOf(p.Namespace) })
+		}
+		compare("packs", `select id::text from public.packs`, pick(packs, func(p api.Pack) (string, bool) { return p.ID, access.VisiblePack(who, p, inMine) }))
 		compare("pods", `select id::text from public.pods`, visiblePods)
 		compare("runs", `select pod_id::text from public.pod_runs`, visiblePods)
 		compare("histories", `select pod_id::text from public.pod_history`, visiblePods)
