@@ -25,6 +25,9 @@ const (
 	passing = 50 * time.Millisecond
 )
 
+// A frame never has more reports than the server takes: this does not compile otherwise.
+const _ = uint(wire.MaxReports - maxBatchBytes/reportOverhead)
+
 // reporter keeps the newest report of every run until the control plane has taken
 // or refused it. One batch is under way at a time, so reports of a run arrive in
 // their order.

@@ -48,6 +48,9 @@ func (s *session) onRunReport(ctx context.Context, e wire.Envelope) error {
 
 // checkReports refuses what no node can mean, before the database is asked.
 func checkReports(reports []wire.RunReport) error {
+	if len(reports) > wire.MaxReports {
+		return fault.New(fault.Validation, "reports: %d in one message, at most %d: send them in several", len(reports), wire.MaxReports)
+	}
 	for i := range reports {
 		r := &reports[i]
 		switch {

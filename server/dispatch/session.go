@@ -26,7 +26,7 @@ const (
 	outQueue    = 512 // frames that wait for one socket
 	maxWatches  = 32  // per session
 	maxBeside   = 8   // calls of one session that run beside its reader
-	maxReports  = 4096
+	maxReports  = wire.MaxReports
 	maxStreams  = 64
 	framesPer   = 2000 // per second and session; more waits
 	framesBurst = 4000

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,6 +111,22 @@ func TestReportsThatCannotBe(t *testing.T) {
 		if code := p.expectFailure(wire.TypeRunReport + wire.ErrorSuffix); code != string(fault.Validation) {
 			t.Errorf("got %s, want VALIDATION_ERROR", code)
 		}
+	}
+}
+
+// A message that can never be stored is not put off to later.
+func TestTooManyReportsInOneMessage(t *testing.T) {
+	t.Parallel()
+	p, _ := newRig(t, newFakeDB(), dispatch.Config{}).agent(t)
+	reports := make([]wire.RunReport, wire.MaxReports+1)
+	for i := range reports {
+		reports[i] = aReport(i, api.RunRunning)
+	}
+	p.send(wire.TypeRunReport, "r", wire.RunReports{Reports: reports})
+	var f wire.Failure
+	p.expect(wire.TypeRunReport+wire.ErrorSuffix, &f)
+	if f.Code != string(fault.Validation) || !strings.Contains(f.Message, "at most 4096") {
+		t.Errorf("got %+v, want VALIDATION_ERROR with the limit", f)
 	}
 }
 

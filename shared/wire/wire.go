@@ -15,6 +15,10 @@ import (
 // MaxMessage bounds one frame, in bytes.
 const MaxMessage = 1 << 20
 
+// MaxReports bounds the entries of one TypeRunReport; whoever has more sends them in
+// several messages.
+const MaxReports = 4096
+
 // Subprotocol is the WebSocket subprotocol that both sides speak. A browser may
 // send its token as a second offer, BearerSubprotocolPrefix + base64url(token).
 const (
