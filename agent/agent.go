@@ -61,7 +61,7 @@ func (a *Agent) NodeID() string {
 
 // Run works until ctx ends, then stops all pods within their grace, delivers what
 // can be delivered, and returns nil. It returns an error only when the kept state
-// cannot be read.
+// cannot be read, or a *RefusedError when the server does not let a new node in.
 func (a *Agent) Run(ctx context.Context) error {
 	id, err := a.ledger.loadIdentity(ctx)
 	if err != nil {
@@ -88,12 +88,20 @@ func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.worker.run(bg) })
 	wg.Go(func() { a.reporter.run(bg) })
-	wg.Go(func() { a.connect(bg, ctx.Done(), id) })
-	<-ctx.Done()
-	a.drain(bg)
+	unwelcome := make(chan error, 1)
+	wg.Go(func() {
+		if err := a.connect(bg, ctx.Done(), id); err != nil {
+			unwelcome <- err
+		}
+	})
+	select {
+	case <-ctx.Done():
+		a.drain(bg)
+	case err = <-unwelcome: // nothing runs yet that would have to be stopped
+	}
 	cancel()
 	wg.Wait()
-	return nil
+	return err
 }
 
 // drain is the graceful stop.

@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -251,6 +252,33 @@ func TestRefusedToken(t *testing.T) {
 	// Nothing helps until the server accepts again: the agent goes on trying.
 	s.set(func() { s.tokens, s.accept = nil, func(string) bool { return len(s.tokens) > 4 } })
 	startNode(t, s, dir)
+}
+
+// Who was never let in and shows a token that is no good is told, and does not wait
+// for a token to become good.
+func TestRefusedFirstToken(t *testing.T) {
+	t.Parallel()
+	for _, late := range []bool{false, true} {
+		s := newServer(t)
+		s.set(func() {
+			s.lateAuth = late
+			s.accept = func(string) bool { return late }
+		})
+		cfg, state := configure(t, s, t.TempDir())
+		t.Cleanup(func() { _ = state.Close() })
+		cfg.Token = "stark_join_wrong"
+		a, err := agent.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		err = a.Run(ctx)
+		cancel()
+		refused, ok := errors.AsType[*agent.RefusedError](err)
+		if !ok || !strings.Contains(refused.Help, "stark node token create") || strings.Contains(err.Error(), cfg.Token) {
+			t.Errorf("late %v: ended with %v, want the refusal and what helps", late, err)
+		}
+	}
 }
 
 // A server that does not know the token of the handshake asks for one.

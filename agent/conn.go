@@ -9,6 +9,19 @@ import (
 // token. The agent then retries slowly.
 var ErrRefused = errors.New("the server refused the token")
 
+// RefusedError ends an agent that has never been let in: what the server refuses now
+// it will refuse later.
+type RefusedError struct {
+	Err  error
+	Help string // the next step to take
+}
+
+// Error tells why.
+func (e *RefusedError) Error() string { return "the server refuses this node: " + e.Err.Error() }
+
+// Unwrap gives the server's answer.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
 // Close codes that the agent uses (RFC 6455).
 const (
 	CloseNormal    = 1000

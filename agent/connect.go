@@ -25,24 +25,28 @@ const (
 	silenceSlack = 5 * time.Second
 )
 
-// connect keeps a session up until ctx ends; after stopped no new one is opened.
-func (a *Agent) connect(ctx context.Context, stopped <-chan struct{}, id identity) {
+// connect keeps a session up until ctx ends; after stopped no new one is opened. It
+// gives up only where it was never let in.
+func (a *Agent) connect(ctx context.Context, stopped <-chan struct{}, id identity) error {
 	wait := time.Duration(0)
 	for {
 		next, registered, err := a.serve(ctx, id)
 		id = next
+		if id.Credential == "" && refused(err) && ctx.Err() == nil {
+			return &RefusedError{Err: err, Help: remedy(err)}
+		}
 		wait = a.nextWait(ctx, wait, registered, err)
 		select {
 		case <-stopped:
-			return
+			return nil
 		default:
 		}
 		select {
 		case <-time.After(jitter(wait)):
 		case <-stopped:
-			return
+			return nil
 		case <-ctx.Done():
-			return
+			return nil
 		}
 	}
 }

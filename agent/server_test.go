@@ -274,19 +274,26 @@ type node struct {
 	crash func() // ends it like a kill -9 as far as the state on the disk goes
 }
 
-func startNode(t *testing.T, s *server, dir string, change ...func(*agent.Config)) *node {
+// configure makes what an agent needs; the caller or the test's end closes the state.
+func configure(t *testing.T, s *server, dir string) (agent.Config, *filestate.State) {
 	t.Helper()
 	state, err := filestate.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	frozen := &freezer{State: state}
-	fake := &executortest.Fake{}
-	cfg := agent.Config{
-		URL: s.url, Name: "n1", Token: joinToken, Executor: fake, State: frozen, Dialer: wsconn.Dialer{},
+	return agent.Config{
+		URL: s.url, Name: "n1", Token: joinToken, Executor: &executortest.Fake{}, State: state, Dialer: wsconn.Dialer{},
 		Backoff: agent.Backoff{First: 5 * time.Millisecond, Max: 20 * time.Millisecond, Refused: 20 * time.Millisecond},
 		Restart: agent.RestartDelays{First: 5 * time.Millisecond, Max: 20 * time.Millisecond},
-	}
+	}, state
+}
+
+func startNode(t *testing.T, s *server, dir string, change ...func(*agent.Config)) *node {
+	t.Helper()
+	cfg, state := configure(t, s, dir)
+	frozen := &freezer{State: state}
+	fake := &executortest.Fake{}
+	cfg.Executor, cfg.State = fake, frozen
 	for _, f := range change {
 		f(&cfg)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stark-orchestrator/stark/agent"
 	"github.com/stark-orchestrator/stark/agent/nodejs"
 	"github.com/stark-orchestrator/stark/cli/local"
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -84,10 +85,14 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := node.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		return err
+	err = node.Run(ctx)
+	if refused, ok := errors.AsType[*agent.RefusedError](err); ok {
+		return exitCodeError{exitNotAllowed, withHint(refused, "%s", refused.Help)}
 	}
-	return nil
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 func (a *app) logLevel() (slog.Level, error) {
