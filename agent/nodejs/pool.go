@@ -16,6 +16,8 @@ const (
 	// poolQuiet is how long no pod must have been started before the pool is refilled: a
 	// process that starts takes a core from the one that a user waits for.
 	poolQuiet = 100 * time.Millisecond
+	// poolLate is how long starts can put that off: some never end, and some never cease.
+	poolLate = time.Second
 )
 
 // pool keeps warm hosts. It makes them for the memory limit that was asked for last,
@@ -32,6 +34,7 @@ type pool struct {
 	heap     int
 	starting int
 	started  time.Time     // when the last start came to its end
+	short    time.Time     // since when a host is missing; zero when none is
 	changed  chan struct{} // not nil while somebody waits for a full pool
 }
 
@@ -119,10 +122,11 @@ func (p *pool) run(ctx context.Context) {
 			if quiet > 0 {
 				select {
 				case <-time.After(quiet):
-					continue
+				case <-p.wake:
 				case <-ctx.Done():
 					return
 				}
+				continue
 			}
 			h, err := p.make(ctx, heap)
 			if err != nil {
@@ -140,7 +144,7 @@ func (p *pool) run(ctx context.Context) {
 			}
 			backoff = 0
 			p.mu.Lock()
-			p.idle = append(p.idle, h)
+			p.idle, p.short = append(p.idle, h), time.Time{}
 			if p.changed != nil {
 				close(p.changed)
 				p.changed = nil
@@ -151,12 +155,23 @@ func (p *pool) run(ctx context.Context) {
 }
 
 // missing drops dead hosts, and says whether one is to be made, for which limit, and
-// how long to wait with that.
+// how long to wait with that unless a start ends before.
 func (p *pool) missing() (heap int, missing bool, quiet time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.idle = slices.DeleteFunc(p.idle, func(h *host) bool { return h.isDead() })
-	return p.heap, p.starting == 0 && len(p.idle) < p.size, poolQuiet - time.Since(p.started)
+	if len(p.idle) >= p.size {
+		p.short = time.Time{}
+		return p.heap, false, 0
+	}
+	if p.short.IsZero() {
+		p.short = time.Now()
+	}
+	late := poolLate - time.Since(p.short)
+	if p.starting > 0 {
+		return p.heap, true, late
+	}
+	return p.heap, true, min(late, poolQuiet-time.Since(p.started))
 }
 
 // full tells whether n hosts wait, and gives a channel that closes at the next change.
