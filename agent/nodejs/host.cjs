@@ -54,9 +54,9 @@ function supervise() {
   // loaded already.
   function spawn(heap) {
     const { port1, port2 } = new MessageChannel();
-    const beat = new Float64Array(new SharedArrayBuffer(16)); // [time of the last beat, 0 while not watched]
+    const beat = new Float64Array(new SharedArrayBuffer(16)); // [time of the last beat, 0 while not watched; beats]
     const w = {
-      id: '', heap, port: port1, beat, lines: [], late: [], bytes: 0, dropped: 0, delay: 0, flushing: false, ended: false, outcome: null, stopping: null, timer: null,
+      id: '', heap, port: port1, beat, lines: [], late: [], bytes: 0, dropped: 0, delay: 0, ready: false, flushing: false, ended: false, outcome: null, stopping: null, timer: null,
     };
     w.thread = new Worker(__filename, {
       workerData: { port: port2, beat }, transferList: [port2], env: {}, stdout: true, stderr: true,
@@ -90,7 +90,7 @@ function supervise() {
 
   function fromWorker(w, m) {
     if (m.t === 'out') output(w, m.line, m.dropped);
-    else if (m.t === 'ready') { flush(w); send({ t: 'ready', id: w.id }); }
+    else if (m.t === 'ready') { w.ready = true; flush(w); send({ t: 'ready', id: w.id }); }
     else if (m.t === 'outcome') w.outcome ??= m.outcome;
     else if (m.t === 'last') lastWords(w, m);
   }
@@ -109,9 +109,16 @@ function supervise() {
     if (!w || w.stopping) return;
     w.stopping = { message: '' };
     w.port.postMessage({ t: 'stop' });
+    endIfUnborn(w, Date.now() - w.beat[0] - WATCH_MS);
     if (m.graceMs !== undefined) {
       w.timer = setTimeout(() => kill(w, 'Stopped', `did not stop within ${seconds(m.graceMs)} s and was killed`), Math.max(m.graceMs, 0));
     }
+  }
+
+  // A pack that has never come to its event loop cannot hear of the stop, and has
+  // nothing to bring to an end.
+  function endIfUnborn(w, late) {
+    if (w.beat[0] && !w.beat[1] && !w.ready && late > WATCH_MS) kill(w, 'Stopped', 'was still loading and was ended at once');
   }
 
   function kill(w, reason, message) {
@@ -174,6 +181,7 @@ function supervise() {
       if (w.unresponsiveMs > 0 && late > w.unresponsiveMs && !w.stopping) {
         kill(w, 'Unresponsive', `the event loop stood still for ${Math.round(late / 1000)} s`);
       }
+      if (w.stopping) endIfUnborn(w, late);
     }
   }
 
@@ -248,7 +256,7 @@ function serve() {
   async function start({ file, pod, env }) {
     Object.assign(process.env, env);
     beat[0] = Date.now();
-    setInterval(() => { beat[0] = Date.now(); capture.tick(); }, WATCH_MS).unref();
+    setInterval(() => { beat[0] = Date.now(); beat[1]++; capture.tick(); }, WATCH_MS).unref();
     let pack;
     try {
       pack = file.endsWith('.cjs') ? createRequire(file)(file) : await import(pathToFileURL(file).href);

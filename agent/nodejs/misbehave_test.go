@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stark-orchestrator/stark/agent/executor"
+	"github.com/stark-orchestrator/stark/agent/executor/executortest"
 	"github.com/stark-orchestrator/stark/agent/nodejs"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
@@ -103,6 +104,71 @@ func TestStopOfALoop(t *testing.T) {
 				t.Errorf("ended with %+v", got)
 			}
 		})
+	}
+}
+
+// A pack whose event loop never comes to life cannot hear of a stop, and uses none of
+// its grace.
+func TestStopOfALoopAtLoad(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*executor.Task){"process": esm, "shared": shared} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, nodejs.Options{})
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			loops := make(chan struct{})
+			c, err := r.Controller(r.task(`console.log('in'); for (;;);`, &executortest.Lines{}, change, func(t *executor.Task) {
+				t.Output = func(api.LogLine) { close(loops) }
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Prepare(ctx); err != nil {
+				t.Fatal(err)
+			}
+			started := make(chan error, 1)
+			go func() { started <- c.Start(ctx) }()
+			<-loops
+			if err := c.Shutdown(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if left, _ := ctx.Deadline(); time.Until(left) < patience/2 {
+				t.Errorf("the stop used %s of the grace", patience-time.Until(left))
+			}
+			if got := end(t, c); got.Reason != api.ReasonStopped || !strings.Contains(got.Message, "loading") {
+				t.Errorf("ended with %+v", got)
+			}
+			if err := <-started; !errors.Is(err, executor.ErrEnded) {
+				t.Errorf("start: %v", err)
+			}
+			if err := c.Remove(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// One that is ready has its whole grace, however early the stop comes.
+func TestEarlyStopLeavesTheGrace(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nodejs.Options{})
+	const source = `module.exports = ({ onStop, ready }) => {
+		onStop(() => { for (const end = Date.now() + 2500; Date.now() < end;); console.log('cleaned up'); });
+		ready();
+		return new Promise(() => {});
+	}`
+	c, lines, err := r.launch(t, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := c.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := end(t, c); got.Reason != api.ReasonStopped || !strings.Contains(lines.Text(), "cleaned up") {
+		t.Errorf("ended with %+v, printed %q", got, lines.Text())
 	}
 }
 
