@@ -52,10 +52,21 @@ type stamp struct {
 	changed time.Time
 }
 
+// flight is one download, for all the pods that wait for it.
 type flight struct {
-	done chan struct{}
-	err  error
+	done   chan struct{}
+	err    error
+	askers []asker // owned by the lock of bundles
 }
+
+// asker is a pod that waits, until gone is closed.
+type asker struct {
+	gone  <-chan struct{}
+	where locate
+}
+
+// errNobodyWaits ends a download before it has begun.
+var errNobodyWaits = errors.New("nobody waits for the bundle any more")
 
 func newBundles(quit <-chan struct{}, dir string, o Options) *bundles {
 	return &bundles{
@@ -84,8 +95,9 @@ func (b *bundles) get(ctx context.Context, spec wire.PodSpec, where locate) (str
 	if f == nil {
 		f = &flight{done: make(chan struct{})}
 		b.flights[path] = f
-		go b.fly(context.WithoutCancel(ctx), f, path, spec, where)
+		go b.fly(context.WithoutCancel(ctx), f, path, spec)
 	}
+	f.askers = append(f.askers, asker{gone: ctx.Done(), where: where})
 	b.mu.Unlock()
 	select {
 	case <-f.done:
@@ -100,7 +112,38 @@ func isHex(s string) bool {
 	return err == nil
 }
 
-func (b *bundles) fly(ctx context.Context, f *flight, path string, spec wire.PodSpec, where locate) {
+// ask gives the address of the bundle. The control plane tells it to pods that shall
+// run, so whoever still waits asks, each in turn.
+func (b *bundles) ask(ctx context.Context, f *flight) (wire.BundleURLAck, error) {
+	b.mu.Lock()
+	b.prune(f)
+	if len(f.askers) == 0 {
+		b.mu.Unlock()
+		return wire.BundleURLAck{}, errNobodyWaits
+	}
+	next := f.askers[0]
+	f.askers = append(f.askers[1:], next)
+	b.mu.Unlock()
+	at, err := next.where(ctx)
+	if err != nil {
+		return at, fmt.Errorf("ask for the bundle: %w", err)
+	}
+	return at, nil
+}
+
+// prune forgets who has stopped waiting; the caller holds the lock.
+func (b *bundles) prune(f *flight) {
+	f.askers = slices.DeleteFunc(f.askers, func(a asker) bool {
+		select {
+		case <-a.gone:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+func (b *bundles) fly(ctx context.Context, f *flight, path string, spec wire.PodSpec) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	go func() {
@@ -110,12 +153,15 @@ func (b *bundles) fly(ctx context.Context, f *flight, path string, spec wire.Pod
 		case <-ctx.Done():
 		}
 	}()
-	if sameDigest(path, spec.BundleSHA256) == nil {
-		f.err = nil
-	} else {
-		f.err = b.fetch(ctx, path, spec, where)
+	if sameDigest(path, spec.BundleSHA256) != nil {
+		f.err = b.fetch(ctx, f, path, spec)
 	}
 	b.mu.Lock()
+	for errors.Is(f.err, errNobodyWaits) && len(f.askers) > 0 { // somebody came at the last moment
+		b.mu.Unlock()
+		f.err = b.fetch(ctx, f, path, spec)
+		b.mu.Lock()
+	}
 	if f.err == nil {
 		b.checked[path] = stampOf(path)
 	}
@@ -126,7 +172,7 @@ func (b *bundles) fly(ctx context.Context, f *flight, path string, spec wire.Pod
 }
 
 // fetch downloads with fresh addresses until it works, a few times.
-func (b *bundles) fetch(ctx context.Context, path string, spec wire.PodSpec, where locate) error {
+func (b *bundles) fetch(ctx context.Context, f *flight, path string, spec wire.PodSpec) error {
 	var err error
 	for n := range fetchAttempts {
 		if n > 0 {
@@ -136,18 +182,18 @@ func (b *bundles) fetch(ctx context.Context, path string, spec wire.PodSpec, whe
 				return context.Cause(ctx)
 			}
 		}
-		if err = b.fetchOnce(ctx, path, spec, where); err == nil {
-			return nil
+		if err = b.fetchOnce(ctx, f, path, spec); err == nil || errors.Is(err, errNobodyWaits) {
+			return err
 		}
 		b.log.WarnContext(ctx, "a bundle could not be fetched", slog.String("digest", spec.BundleSHA256), slog.Any("error", err))
 	}
 	return &executor.RunError{Reason: api.ReasonBundleUnavailable, Message: err.Error()}
 }
 
-func (b *bundles) fetchOnce(ctx context.Context, path string, spec wire.PodSpec, where locate) error {
-	at, err := where(ctx)
+func (b *bundles) fetchOnce(ctx context.Context, f *flight, path string, spec wire.PodSpec) error {
+	at, err := b.ask(ctx, f)
 	if err != nil {
-		return fmt.Errorf("ask for the bundle: %w", err)
+		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.URL, nil)
 	if err != nil {

@@ -3,12 +3,22 @@
 package nodejs
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
 func TestTheCacheLetsGoOfWhatWasNotUsedForLongest(t *testing.T) {
@@ -44,4 +54,61 @@ func TestTheCacheLetsGoOfWhatWasNotUsedForLongest(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(b.dir, "fresh")); err != nil {
 		t.Errorf("what was used within the hour is gone: %v", err)
 	}
+}
+
+// A download that several pods wait for goes on when the first of them is stopped: the
+// control plane then tells that one no address any more.
+func TestADownloadOutlivesThePodThatAskedFirst(t *testing.T) {
+	t.Parallel()
+	const source = "module.exports = () => {}"
+	sum := sha256.Sum256([]byte(source))
+	spec := wire.PodSpec{BundleSHA256: hex.EncodeToString(sum[:])}
+	shelf := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, source)
+	}))
+	t.Cleanup(shelf.Close)
+	b := newBundles(t.Context().Done(), t.TempDir(), Options{
+		CacheBytes: 1 << 20, Client: shelf.Client(), Logger: slog.New(slog.DiscardHandler),
+	})
+	first, stop := context.WithCancel(t.Context())
+	asked, stopped := make(chan struct{}, fetchAttempts), make(chan struct{})
+	gone := make(chan error, 1)
+	go func() {
+		_, err := b.get(first, spec, func(context.Context) (wire.BundleURLAck, error) {
+			asked <- struct{}{}
+			<-stopped
+			return wire.BundleURLAck{}, errors.New("this node does not run the pod")
+		})
+		gone <- err
+	}()
+	<-asked
+	got := make(chan error, 1)
+	joined := make(chan struct{})
+	go func() {
+		_, err := b.get(&joining{Context: t.Context(), joined: joined}, spec, func(context.Context) (wire.BundleURLAck, error) {
+			return wire.BundleURLAck{URL: shelf.URL}, nil
+		})
+		got <- err
+	}()
+	<-joined
+	stop()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("the stopped pod got %v", err)
+	}
+	close(stopped)
+	if err := <-got; err != nil {
+		t.Errorf("the other pod got %v", err)
+	}
+}
+
+// joining tells when somebody begins to wait on it.
+type joining struct {
+	context.Context
+	once   sync.Once
+	joined chan struct{}
+}
+
+func (j *joining) Done() <-chan struct{} {
+	j.once.Do(func() { close(j.joined) })
+	return j.Context.Done()
 }
