@@ -26,24 +26,11 @@ func tokenView() view[api.JoinToken] {
 		columns: []column[api.JoinToken]{
 			{"ID", func(t api.JoinToken) string { return t.ID }},
 			{"USES LEFT", func(t api.JoinToken) string { return strconv.Itoa(t.Uses) }},
-			{statusColumn, tokenStatus},
+			{statusColumn, func(t api.JoinToken) string { return string(t.State) }},
 			{"EXPIRES", func(t api.JoinToken) string { return t.ExpiresAt.Local().Format(time.DateTime) }},
 			{"LABELS", func(t api.JoinToken) string { return pairs(t.Labels) }},
 			{"AGE", func(t api.JoinToken) string { return age(t.CreatedAt) }},
 		},
-	}
-}
-
-func tokenStatus(t api.JoinToken) string {
-	switch {
-	case t.RevokedAt != nil:
-		return "revoked"
-	case time.Until(t.ExpiresAt) <= 0:
-		return "expired"
-	case t.Uses <= 0:
-		return "used up"
-	default:
-		return "active"
 	}
 }
 
@@ -91,7 +78,7 @@ func (a *app) tokenCreateCommand() *cobra.Command {
 
 func (a *app) tokenListCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "List join tokens, without their secrets", Example: "  stark node token list",
+		Use: "list", Aliases: []string{"ls"}, Short: "List join tokens and whether they can still be used, without their secrets", Example: "  stark node token list",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()

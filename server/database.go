@@ -20,6 +20,12 @@ func (d dispatchDB) RegisterNode(ctx context.Context, r dispatch.Registrar, req 
 	return dispatch.Registration(reg), err
 }
 
+// NodeByCredential implements dispatch.Credentials.
+func (d dispatchDB) NodeByCredential(ctx context.Context, secret string) (dispatch.Credential, error) {
+	c, err := d.DB.NodeByCredential(ctx, secret)
+	return dispatch.Credential(c), err
+}
+
 // upkeep is the database as the leader's loops declare it.
 type upkeep struct{ db *postgres.DB }
 

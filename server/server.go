@@ -46,6 +46,7 @@ type Server struct {
 	// made by Run
 	db         *postgres.DB
 	store      *store.Store
+	gate       *auth.Gate
 	dispatcher *dispatch.Dispatcher
 	http       *http.Server
 }
@@ -105,7 +106,7 @@ func (s *Server) assemble(base context.Context) error {
 	var err error
 	s.db, err = postgres.Open(base, postgres.Config{
 		URL: c.DatabaseURL, ListenURL: c.ListenDatabaseURL, PoolSize: int32(c.DatabasePoolSize), //nolint:gosec // bounded by LoadConfig
-		Logger: s.log, OnStale: s.store.SetStale,
+		Logger: s.log, OnStale: s.store.SetStale, OnEnded: s.onEnded,
 	})
 	if err != nil {
 		return fmt.Errorf("open the database: %w", err)
@@ -132,6 +133,9 @@ func (s *Server) handler(base context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify tokens: %w", err)
 	}
+	if s.gate, err = auth.NewGate(verifier, s.db, s.store.Stale, s.log); err != nil {
+		return nil, fmt.Errorf("check sessions: %w", err)
+	}
 	identity, err := gotrue.New(c.SupabaseURL, c.AnonKey, c.ServiceKey)
 	if err != nil {
 		return nil, fmt.Errorf("reach Supabase Auth: %w", err)
@@ -143,21 +147,33 @@ func (s *Server) handler(base context.Context) (http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.dispatcher = dispatch.New(dispatch.Deps{
-		DB: dispatchDB{s.db}, Store: s.store, Verifier: verifier, Metrics: registry, Logger: s.log,
+		DB: dispatchDB{s.db}, Store: s.store, Verifier: s.gate, Metrics: registry, Logger: s.log,
 		Signer: signer{bundles: bundles, inner: c.SupabaseURL, outer: c.SupabasePublicURL},
 		Config: dispatch.Config{
 			HeartbeatInterval: c.HeartbeatInterval, BundleURLTTL: c.BundleURLTTL, Origins: c.CORSOrigins,
 		},
 	})
 	return rest.New(rest.Deps{ //nolint:contextcheck // what its handlers use is the context of the request
-		DB: s.db, Auth: identity, Bundles: bundles, Verifier: verifier, Store: s.store, Logger: s.log,
-		WS: s.dispatcher, Logs: s.dispatcher, Metrics: registry, Ready: s.whyNot, Leading: s.db.IsLeader,
+		DB: s.db, Auth: identity, Bundles: bundles, Verifier: s.gate, Store: s.store, Logger: s.log,
+		WS: s.dispatcher, Logs: s.dispatcher, Metrics: registry, Ready: s.whyNot, Leading: s.db.IsLeader, Ended: s.signedOut,
 		Config: rest.Config{
 			Version: c.Version, CORSOrigins: c.CORSOrigins, TrustedProxies: c.TrustedProxies,
 			APIRate: rest.Rate(c.APIRate), AuthRate: rest.Rate(c.AuthRate),
 			SetupCode: c.SetupCode, RequestTimeout: c.RequestTimeout, BundleURLTTL: c.BundleURLTTL,
 		},
 	}), nil
+}
+
+// onEnded is told by the feed of sessions and credentials that may have ended.
+func (s *Server) onEnded(sessions, nodes []string) {
+	s.gate.Forget(sessions...)
+	s.dispatcher.Doubt(sessions, nodes)
+}
+
+// signedOut is told of a session that has ended through this server.
+func (s *Server) signedOut(session string) {
+	s.gate.End(session)
+	s.dispatcher.Doubt([]string{session}, nil)
 }
 
 // whyNot tells why the server takes no traffic now.

@@ -11,20 +11,32 @@ import (
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
-// authenticate learns who speaks from a token: a node credential, a join token or
-// a user's access token. A user may do so again, to renew; nobody may become
-// somebody else.
+// credentials are what a token has shown.
+type credentials struct {
+	identity   access.Identity
+	join       string // the join token itself: it is used up by the registration
+	credential string // id of a node's credential
+}
+
+// authenticate learns who speaks from a token: a node credential, a join token, a
+// user's access token or a ticket. A user may do so again, to renew; nobody may
+// become somebody else.
 func (s *session) authenticate(ctx context.Context, token string) error {
-	id, join, err := s.identify(ctx, token)
+	shown, err := s.identify(ctx, token)
 	if err != nil {
 		return err
 	}
+	id := shown.identity
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.known && (s.identity.UserID != id.UserID || s.identity.NodeID != id.NodeID || (s.joinToken == "") != (join == "")) {
+	if s.known && (s.identity.UserID != id.UserID || s.identity.NodeID != id.NodeID || (s.joinToken == "") != (shown.join == "")) {
 		return fault.New(fault.Forbidden, "this connection belongs to somebody else")
 	}
-	s.identity, s.joinToken, s.known = id, join, true
+	s.identity, s.joinToken, s.credential, s.known = id, shown.join, shown.credential, true
+	s.namespaces = s.d.memberships(id.UserID)
+	if _, seen := s.d.Store.Users.Snapshot().Get(id.UserID); seen {
+		s.met.Store(true)
+	}
 	if s.expiry != nil {
 		s.expiry.Stop()
 		s.expiry = nil
@@ -35,27 +47,40 @@ func (s *session) authenticate(ctx context.Context, token string) error {
 	return nil
 }
 
-func (s *session) identify(ctx context.Context, token string) (id access.Identity, join string, err error) {
+func (s *session) identify(ctx context.Context, token string) (credentials, error) {
 	switch {
 	case strings.HasPrefix(token, api.NodeCredentialPrefix):
-		nodeID, err := s.d.DB.NodeByCredential(ctx, token)
-		return access.Identity{NodeID: nodeID, Roles: []api.Role{api.RoleNode}}, "", err
+		c, err := s.d.DB.NodeByCredential(ctx, token)
+		return credentials{identity: access.Identity{NodeID: c.NodeID, Roles: []api.Role{api.RoleNode}}, credential: c.ID}, err
 	case strings.HasPrefix(token, api.JoinTokenPrefix):
-		return access.Identity{}, token, s.d.DB.JoinTokenValid(ctx, token)
+		return credentials{join: token}, s.d.DB.JoinTokenValid(ctx, token)
 	}
-	id, err = s.d.Verifier.Verify(ctx, token)
+	id, err := s.user(ctx, token)
 	if err != nil {
-		return id, "", err
+		return credentials{}, err
 	}
 	roles, found, err := s.d.DB.UserRoles(ctx, id.UserID)
 	switch {
 	case err != nil:
-		return id, "", err
+		return credentials{}, err
 	case !found || id.Anonymous:
-		return id, "", fault.New(fault.UserNotFound, "the token's user does not exist")
+		return credentials{}, fault.New(fault.UserNotFound, "the token's user does not exist")
 	}
 	id.Roles = roles
-	return id, "", nil
+	return credentials{identity: id}, nil
+}
+
+// user gives whose access token or ticket this is. A ticket is as good as the
+// session of the token that it was made with.
+func (s *session) user(ctx context.Context, token string) (access.Identity, error) {
+	if !strings.HasPrefix(token, api.TicketPrefix) {
+		return s.d.Verifier.Verify(ctx, token)
+	}
+	id, err := s.d.DB.RedeemTicket(ctx, token)
+	if err == nil {
+		err = s.d.Verifier.Alive(ctx, id)
+	}
+	return id, err
 }
 
 // onAuthenticate handles TypeAuthenticate.
@@ -78,16 +103,17 @@ func (s *session) onAuthenticate(ctx context.Context, e wire.Envelope) error {
 }
 
 // becomeNode makes a session the node's own: from now on it does not end with the
-// token of the user who registered it.
-func (s *session) becomeNode(nodeID string) {
+// token of the user who registered it, but with the node's credential.
+func (s *session) becomeNode(reg Registration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.expiry != nil {
 		s.expiry.Stop()
 		s.expiry = nil
 	}
-	s.identity = access.Identity{NodeID: nodeID, Roles: []api.Role{api.RoleNode}}
-	s.joinToken = ""
+	s.identity = access.Identity{NodeID: reg.Node.ID, Roles: []api.Role{api.RoleNode}}
+	s.joinToken, s.namespaces = "", nil
+	s.credential, s.unconfirmed = reg.CredentialID, reg.Credential != ""
 }
 
 // forgetTimers ends what would wake after the session.
@@ -108,7 +134,7 @@ func (s *session) registrar() (Registrar, error) {
 	case !s.known:
 		return Registrar{}, fault.New(fault.AuthenticationRequired, "authenticate first")
 	case s.identity.NodeID != "":
-		return Registrar{NodeID: s.identity.NodeID}, nil
+		return Registrar{NodeID: s.identity.NodeID, CredentialID: s.credential}, nil
 	case s.joinToken != "":
 		return Registrar{JoinToken: s.joinToken}, nil
 	case !now.Can(access.Create, access.Node):

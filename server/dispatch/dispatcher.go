@@ -26,9 +26,20 @@ type Database interface {
 
 // Credentials answers for tokens that Stark itself has issued, and for roles.
 type Credentials interface {
-	NodeByCredential(ctx context.Context, secret string) (nodeID string, err error)
+	NodeByCredential(ctx context.Context, secret string) (Credential, error)
+	// ConfirmCredential says that the node has kept a credential it was given.
+	ConfirmCredential(ctx context.Context, credentialID string) error
+	// UsableCredentials gives those that are neither revoked nor to be replaced.
+	UsableCredentials(ctx context.Context, ids []string) ([]string, error)
 	JoinTokenValid(ctx context.Context, secret string) error
+	RedeemTicket(ctx context.Context, secret string) (access.Identity, error)
 	UserRoles(ctx context.Context, userID string) (roles []api.Role, found bool, err error)
+}
+
+// Credential names a node's credential, without its secret.
+type Credential struct {
+	ID     string
+	NodeID string
 }
 
 // Nodes changes what is known of nodes. SetNodeStatus does nothing when a newer
@@ -54,6 +65,8 @@ type Registrar struct {
 	Shared    bool   // the user is staff, so the node serves everybody
 	JoinToken string
 	NodeID    string // the connection came with this node's credential
+
+	CredentialID string // the one that was shown, with NodeID
 }
 
 // Meta is what the connection tells about a node.
@@ -63,15 +76,20 @@ type Meta struct {
 	UserAgent string
 }
 
-// Registration is the outcome: Credential is set when a new one was issued.
+// Registration is the outcome: Credential is set when a new one was issued, and
+// CredentialID names the one that the node is to use from now on.
 type Registration struct {
-	Node       api.Node
-	Credential string
+	Node         api.Node
+	Credential   string
+	CredentialID string
 }
 
-// Verifier tells who an access token speaks for, without roles.
+// Verifier tells who an access token speaks for, without roles, and which
+// sessions of users are over.
 type Verifier interface {
 	Verify(ctx context.Context, token string) (access.Identity, error)
+	Alive(ctx context.Context, id access.Identity) error
+	Ended(ctx context.Context, sessions []string) ([]string, error)
 }
 
 // Signer makes short-lived addresses of bundles.
@@ -86,7 +104,8 @@ type Config struct {
 	PingInterval      time.Duration // 15 s
 	PingTimeout       time.Duration // 10 s
 	AckTimeout        time.Duration // until the wanted set is sent again; 10 s
-	BundleURLTTL      time.Duration // 5 min
+	BundleURLTTL      time.Duration // 5 min, and no more
+	ReviewInterval    time.Duration // between looks at whether sessions have ended; 5 s
 	MaxSessions       int           // 20,000
 	Origins           []string      // of pages that may connect: "https://host", "http://localhost:*", "*"
 }
@@ -102,7 +121,9 @@ func (c Config) withDefaults() Config {
 	or(&c.PingInterval, 15*time.Second)
 	or(&c.PingTimeout, 10*time.Second)
 	or(&c.AckTimeout, 10*time.Second)
-	or(&c.BundleURLTTL, 5*time.Minute)
+	or(&c.BundleURLTTL, maxBundleURLTTL)
+	c.BundleURLTTL = min(c.BundleURLTTL, maxBundleURLTTL)
+	or(&c.ReviewInterval, 5*time.Second)
 	if c.MaxSessions <= 0 {
 		c.MaxSessions = 20_000
 	}
@@ -124,6 +145,8 @@ const (
 	flushEvery   = time.Second // heartbeats to leases
 	callTimeout  = 15 * time.Second
 	writeTimeout = 10 * time.Second
+
+	maxBundleURLTTL = 5 * time.Minute
 )
 
 // Dispatcher holds the sessions of one server. It is an http.Handler and safe for
@@ -134,6 +157,7 @@ type Dispatcher struct {
 	log     *slog.Logger
 	metrics *metrics
 	usage   usage
+	doubts  doubts
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
@@ -147,15 +171,19 @@ type Dispatcher struct {
 func New(d Deps) *Dispatcher {
 	return &Dispatcher{
 		Deps: d, config: d.Config.withDefaults(), log: d.Logger, metrics: newMetrics(d.Metrics),
+		doubts:   newDoubts(),
 		sessions: map[*session]struct{}{}, nodes: map[string]*session{}, beats: map[string]string{},
 	}
 }
 
-// Run routes changes to nodes and renews leases until ctx ends.
+// Run routes changes to nodes, renews leases and ends sessions whose right has
+// gone, until ctx ends.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { d.route(ctx) })
 	wg.Go(func() { d.tick(ctx) })
+	wg.Go(func() { d.review(ctx) })
+	wg.Go(func() { d.followRights(ctx) })
 	wg.Wait()
 	return context.Cause(ctx)
 }

@@ -72,7 +72,7 @@ func (s *session) onRegister(ctx context.Context, e wire.Envelope) error {
 	if err != nil {
 		return err
 	}
-	s.becomeNode(reg.Node.ID)
+	s.becomeNode(reg)
 	first := s.wanted.begin(reg.Node.ID)
 	s.d.join(s, reg.Node.ID)
 	s.ack(e, wire.Registered{
@@ -83,7 +83,9 @@ func (s *session) onRegister(ctx context.Context, e wire.Envelope) error {
 	return nil
 }
 
-func (s *session) onHeartbeat(_ context.Context, e wire.Envelope) error {
+// onHeartbeat also shows that the node has kept the credential which it was given:
+// an agent stores it before its first heartbeat.
+func (s *session) onHeartbeat(ctx context.Context, e wire.Envelope) error {
 	h, err := decode[wire.Heartbeat](e)
 	if err != nil {
 		return err
@@ -98,6 +100,9 @@ func (s *session) onHeartbeat(_ context.Context, e wire.Envelope) error {
 	}
 	s.d.mu.Unlock()
 	s.ack(e, wire.HeartbeatAck{NodeID: nodeID, LastHeartbeat: time.Now().UTC()})
+	if id := s.takeUnconfirmed(); id != "" {
+		s.aside(ctx, e, func(ctx context.Context) error { return s.confirm(ctx, id) })
+	}
 	return nil
 }
 

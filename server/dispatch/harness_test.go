@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,15 +39,19 @@ type fakeDB struct {
 	bundle   func(node, pod string) (api.Pack, error)
 	roles    func(user string) ([]api.Role, bool, error)
 	lost     func(nodes []string) []string
+	usable   func(ids []string) []string
+	redeem   func(ticket string) (access.Identity, error)
 
-	statuses chan statusCall
-	leases   chan []string
-	reports  chan []wire.RunReport
+	confirmed chan string
+	statuses  chan statusCall
+	leases    chan []string
+	reports   chan []wire.RunReport
 }
 
 func newFakeDB() *fakeDB {
 	return &fakeDB{
-		statuses: make(chan statusCall, 100), leases: make(chan []string, 100), reports: make(chan []wire.RunReport, 100),
+		confirmed: make(chan string, 100),
+		statuses:  make(chan statusCall, 100), leases: make(chan []string, 100), reports: make(chan []wire.RunReport, 100),
 	}
 }
 
@@ -55,11 +60,30 @@ const (
 	joinToken  = api.JoinTokenPrefix + "good"
 )
 
-func (f *fakeDB) NodeByCredential(_ context.Context, secret string) (string, error) {
+func (f *fakeDB) NodeByCredential(_ context.Context, secret string) (dispatch.Credential, error) {
 	if secret != credential {
-		return "", fault.New(fault.TokenInvalid, "the credential is not valid")
+		return dispatch.Credential{}, fault.New(fault.TokenInvalid, "the credential is not valid")
 	}
-	return "n1", nil
+	return dispatch.Credential{ID: "c1", NodeID: "n1"}, nil
+}
+
+func (f *fakeDB) ConfirmCredential(_ context.Context, id string) error {
+	f.confirmed <- id
+	return nil
+}
+
+func (f *fakeDB) UsableCredentials(_ context.Context, ids []string) ([]string, error) {
+	if f.usable != nil {
+		return f.usable(ids), nil
+	}
+	return ids, nil
+}
+
+func (f *fakeDB) RedeemTicket(_ context.Context, ticket string) (access.Identity, error) {
+	if f.redeem != nil {
+		return f.redeem(ticket)
+	}
+	return access.Identity{}, fault.New(fault.TokenInvalid, "the ticket is not valid")
 }
 
 func (f *fakeDB) JoinTokenValid(_ context.Context, secret string) error {
@@ -80,9 +104,9 @@ func (f *fakeDB) RegisterNode(_ context.Context, r dispatch.Registrar, req api.R
 	if f.register != nil {
 		return f.register(r, req)
 	}
-	reg := dispatch.Registration{Node: api.Node{ID: "n1", Name: req.Name, Status: api.NodeOnline}}
+	reg := dispatch.Registration{Node: api.Node{ID: "n1", Name: req.Name, Status: api.NodeOnline}, CredentialID: r.CredentialID}
 	if r.NodeID == "" {
-		reg.Credential = credential
+		reg.Credential, reg.CredentialID = credential, "c1"
 	}
 	return reg, nil
 }
@@ -126,15 +150,38 @@ func (f *fakeDB) BundleFor(_ context.Context, node, pod string, _ int) (api.Pack
 	return api.Pack{BundlePath: "o/p/1.0.0/x.js", BundleSHA256: "abc", BundleSize: 3}, nil
 }
 
-// fakeVerifier takes "token <user> [lifetime]" for a token.
-type fakeVerifier struct{}
+// fakeVerifier takes "token <user> [lifetime]" for a token, of the session
+// "of <user>".
+type fakeVerifier struct {
+	mu    sync.Mutex
+	ended []string
+}
 
-func (fakeVerifier) Verify(_ context.Context, token string) (access.Identity, error) {
+func (v *fakeVerifier) end(session string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ended = append(v.ended, session)
+}
+
+func (v *fakeVerifier) Ended(_ context.Context, ids []string) ([]string, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !slices.Contains(v.ended, id) }), nil
+}
+
+func (v *fakeVerifier) Alive(ctx context.Context, id access.Identity) error {
+	if ended, err := v.Ended(ctx, []string{id.SessionID}); err != nil || len(ended) > 0 {
+		return fault.New(fault.TokenInvalid, "the session has ended")
+	}
+	return nil
+}
+
+func (*fakeVerifier) Verify(_ context.Context, token string) (access.Identity, error) {
 	parts := strings.Fields(token)
 	if len(parts) < 2 || parts[0] != "token" {
 		return access.Identity{}, fault.New(fault.TokenInvalid, "the token is not valid")
 	}
-	id := access.Identity{UserID: parts[1]}
+	id := access.Identity{UserID: parts[1], SessionID: "of " + parts[1]}
 	if len(parts) == 3 {
 		d, err := time.ParseDuration(parts[2])
 		if err != nil {
@@ -153,18 +200,20 @@ func (fakeSigner) SignedURL(_ context.Context, path string, ttl time.Duration) (
 
 // rig is a dispatcher behind a real socket.
 type rig struct {
-	d     *dispatch.Dispatcher
-	db    *fakeDB
-	store *store.Store
-	url   string
+	d      *dispatch.Dispatcher
+	db     *fakeDB
+	tokens *fakeVerifier
+	store  *store.Store
+	url    string
 }
 
 func newRig(t *testing.T, db *fakeDB, c dispatch.Config) *rig {
 	t.Helper()
 	st := store.New()
 	st.Apply(store.Batch{Reset: true, Cursor: "1"})
+	tokens := &fakeVerifier{}
 	d := dispatch.New(dispatch.Deps{
-		DB: db, Store: st, Verifier: fakeVerifier{}, Signer: fakeSigner{}, Config: c, Logger: slog.New(slog.DiscardHandler),
+		DB: db, Store: st, Verifier: tokens, Signer: fakeSigner{}, Config: c, Logger: slog.New(slog.DiscardHandler),
 	})
 	srv := httptest.NewServer(d)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -180,7 +229,7 @@ func newRig(t *testing.T, db *fakeDB, c dispatch.Config) *rig {
 		wg.Wait()
 		srv.Close()
 	})
-	return &rig{d: d, db: db, store: st, url: "ws" + strings.TrimPrefix(srv.URL, "http")}
+	return &rig{d: d, db: db, tokens: tokens, store: st, url: "ws" + strings.TrimPrefix(srv.URL, "http")}
 }
 
 // peer is the other end of a session.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/coder/websocket"
+
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/dispatch"
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -47,17 +49,14 @@ func TestWatchOfADeletedUser(t *testing.T) {
 
 	pod.StatusMessage = "secret"
 	r.store.Apply(store.Batch{Cursor: "3", Users: store.Changes[api.User]{Delete: []string{"viewer"}}, Pods: store.Changes[api.Pod]{Put: []api.Pod{pod}}})
-	var e wire.Event
-	p.expect(wire.TypeEvent, &e)
-	var object map[string]any
-	if err := json.Unmarshal(e.Object, &object); err != nil {
-		t.Fatal(err)
+	if code := p.expectClose(); code != websocket.StatusPolicyViolation {
+		t.Errorf("got %d, want 1008", code)
 	}
-	if e.Event != wire.EventDelete || len(object) != 1 || object["id"] != pod.ID {
-		t.Errorf("got %s %s, want the deletion of %s and no more", e.Event, e.Object, pod.ID)
+	for len(p.got) > 0 {
+		if e := <-p.got; strings.Contains(string(e.Payload), "secret") {
+			t.Errorf("told a user who is gone: %s", e.Payload)
+		}
 	}
-	p.send(wire.TypeWatch, "x", wire.Watch{WatchID: "x", Kind: "pods"})
-	p.expectFailure(wire.TypeWatch + wire.ErrorSuffix)
 }
 
 // What is no handshake is refused in the form of all other refusals.

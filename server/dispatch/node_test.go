@@ -28,7 +28,7 @@ func TestRightToRegister(t *testing.T) {
 		"developer":  {"token developer", "", dispatch.Registrar{UserID: "developer"}},
 		"viewer":     {"token viewer", fault.Forbidden, dispatch.Registrar{}},
 		"join token": {joinToken, "", dispatch.Registrar{JoinToken: joinToken}},
-		"credential": {credential, "", dispatch.Registrar{NodeID: "n1"}},
+		"credential": {credential, "", dispatch.Registrar{NodeID: "n1", CredentialID: "c1"}},
 		"nobody":     {"", fault.AuthenticationRequired, dispatch.Registrar{}},
 	}
 	for name, tt := range tests {

@@ -57,6 +57,11 @@ type session struct {
 	identity  access.Identity
 	joinToken string // secret, until the node is registered
 	known     bool
+
+	credential  string   // id of the node's own
+	unconfirmed bool     // the node was given it on this session
+	namespaces  []string // that the user was a member of when they authenticated
+
 	expiry    *time.Timer
 	watches   map[string]context.CancelFunc
 	reports   []queuedReports

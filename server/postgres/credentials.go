@@ -17,6 +17,8 @@ type Registrar struct {
 	Shared    bool   // the user is staff, so the node serves everybody
 	JoinToken string // checked and used up here
 	NodeID    string // the connection came with this node's credential
+
+	CredentialID string // the one that was shown, with NodeID
 }
 
 // RegisterMeta is what the connection tells about a node.
@@ -26,10 +28,12 @@ type RegisterMeta struct {
 	UserAgent string
 }
 
-// Registration is the outcome: Credential is set when a new one was issued.
+// Registration is the outcome: Credential is set when a new one was issued, and
+// CredentialID names the one that the node is to use from now on.
 type Registration struct {
-	Node       api.Node
-	Credential string
+	Node         api.Node
+	Credential   string
+	CredentialID string
 }
 
 // nameOwner is who holds a node's name.
@@ -56,9 +60,9 @@ func (db *DB) RegisterNode(ctx context.Context, by Registrar, r api.RegisterNode
 		out = Registration{}
 		var err error
 		if by.NodeID != "" {
-			out.Node, err = reg.comeBack(ctx)
+			out, err = reg.comeBack(ctx)
 		} else {
-			out.Node, out.Credential, err = reg.join(ctx)
+			out, err = reg.join(ctx)
 		}
 		if err != nil {
 			return err
@@ -100,12 +104,21 @@ func (g *registration) with(more pgx.StrictNamedArgs) pgx.StrictNamedArgs {
 // onlineSQL keeps what an operator has said of the node.
 const onlineSQL = `case when n.status in ('draining', 'maintenance') then n.status else 'online'::public.node_status end`
 
-// comeBack updates a node that has shown its credential. Its name, labels and
-// taints may have been changed by an operator, so that the agent only adds.
-func (g *registration) comeBack(ctx context.Context) (api.Node, error) {
-	var n api.Node
-	g.Queue("update stark.node_credentials set last_used_at = now() where node_id = $1 and revoked_at is null", g.by.NodeID)
-	err := g.Query(ctx, one(&n, scanNode), `update public.nodes n set runtime_type = @type::text::public.runtime_type,
+// comeBack updates a node that has shown its credential, and gives it a new one
+// where that was asked for. Its name, labels and taints may have been changed by
+// an operator, so that the agent only adds.
+func (g *registration) comeBack(ctx context.Context) (Registration, error) {
+	out := Registration{CredentialID: g.by.CredentialID}
+	var rotate bool
+	err := g.Query(ctx, one(&rotate, scanBool), `update stark.node_credentials set last_used_at = now()
+		where id = $1 and node_id = $2 and revoked_at is null returning rotate_requested_at is not null`, g.by.CredentialID, g.by.NodeID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return out, errCredential(err)
+	}
+	if err != nil {
+		return out, err
+	}
+	err = g.Query(ctx, one(&out.Node, scanNode), `update public.nodes n set runtime_type = @type::text::public.runtime_type,
 			capabilities = @capabilities::text::jsonb, allocatable = coalesce(@allocatable::text::jsonb, n.allocatable),
 			labels = n.labels || @labels::text::jsonb, annotations = n.annotations || @annotations::text::jsonb,
 			taints = case when n.taints = '[]' then @taints::text::jsonb else n.taints end,
@@ -113,20 +126,23 @@ func (g *registration) comeBack(ctx context.Context) (api.Node, error) {
 			ip_address = @ip, user_agent = @agent, last_heartbeat = now(), status = `+onlineSQL+`
 		where n.id = @id and n.name = @name and stark.node_stands(n.id) returning `+nodeColumns, g.with(pgx.StrictNamedArgs{"id": g.by.NodeID}))
 	if errors.Is(err, pgx.ErrNoRows) {
-		return n, fault.New(fault.Conflict, "this credential belongs to a node with another name, or to one whose owner may not register nodes any more")
+		return out, fault.New(fault.Conflict, "this credential belongs to a node with another name, or to one whose owner may not register nodes any more")
 	}
-	return n, err
+	if err == nil && rotate {
+		out.Credential, out.CredentialID, err = g.renew(ctx)
+	}
+	return out, err
 }
 
 // join makes a node or replaces the registrar's own of that name.
-func (g *registration) join(ctx context.Context) (api.Node, string, error) {
+func (g *registration) join(ctx context.Context) (Registration, error) {
 	if g.by.JoinToken != "" {
 		if err := g.useToken(ctx); err != nil {
-			return api.Node{}, "", err
+			return Registration{}, err
 		}
 	}
 	if !api.ValidID(g.by.UserID) {
-		return api.Node{}, "", fault.New(fault.Forbidden, "you may not register nodes")
+		return Registration{}, fault.New(fault.Forbidden, "you may not register nodes")
 	}
 	var holders []nameOwner
 	err := g.Query(ctx, all(&holders, func(row pgx.CollectableRow) (nameOwner, error) {
@@ -135,24 +151,24 @@ func (g *registration) join(ctx context.Context) (api.Node, string, error) {
 		return o, err
 	}), `select n.id::text, n.status::text, coalesce(n.registered_by::text, '') from public.nodes n where n.name = $1 for update`, g.request.Name)
 	if err != nil {
-		return api.Node{}, "", err
+		return Registration{}, err
 	}
 	var id *string
 	if len(holders) > 0 {
 		if err := g.mayReplace(holders[0]); err != nil {
-			return api.Node{}, "", err
+			return Registration{}, err
 		}
 		id = &holders[0].id
 	}
 	n, err := g.store(ctx, id)
 	if err != nil {
-		return n, "", err
+		return Registration{}, err
 	}
-	secret := newSecret(api.NodeCredentialPrefix)
+	out := Registration{Node: n, Credential: newSecret(api.NodeCredentialPrefix), CredentialID: api.NewID()}
 	g.Queue("update stark.node_credentials set revoked_at = now() where node_id = $1 and revoked_at is null", n.ID)
-	g.Queue("insert into stark.node_credentials (node_id, secret_hash, created_by, last_used_at) values ($1, $2, $3, now())",
-		n.ID, HashSecret(secret), g.by.UserID)
-	return n, secret, nil
+	g.Queue("insert into stark.node_credentials (id, node_id, secret_hash, created_by, last_used_at) values ($1, $2, $3, $4, now())",
+		out.CredentialID, n.ID, HashSecret(out.Credential), g.by.UserID)
+	return out, nil
 }
 
 func (g *registration) mayReplace(o nameOwner) error {
@@ -217,18 +233,4 @@ func (g *registration) store(ctx context.Context, id *string) (api.Node, error) 
 			ip_address = excluded.ip_address, user_agent = excluded.user_agent
 		returning `+nodeColumns, args)
 	return n, err
-}
-
-// NodeByCredential tells which node a credential belongs to. It is no good while
-// nobody answers for the node; it is good again when the owner has the right.
-func (db *DB) NodeByCredential(ctx context.Context, secret string) (string, error) {
-	var nodeID string
-	err := db.read(ctx, "check node credential", service, func(b *pgx.Batch) {
-		b.Queue("select c.node_id::text from stark.node_credentials c where c.secret_hash = $1 and c.revoked_at is null and stark.node_stands(c.node_id)",
-			HashSecret(secret)).Query(one(&nodeID, scanText))
-	})
-	if fault.CodeOf(err) == fault.NotFound {
-		return "", fault.Wrap(err, fault.TokenInvalid, "the node credential is unknown or revoked, or the owner of the node may not register nodes any more")
-	}
-	return nodeID, err
 }

@@ -95,8 +95,8 @@ func TestJoinTokensLetNodesIn(t *testing.T) {
 	if n.Status != api.NodeOnline || n.Labels["zone"] != "preset" || n.Labels["a"] != "b" || len(n.Taints) != 1 || n.Shared || n.RegisteredBy != ann.UserID {
 		t.Errorf("got %+v", n)
 	}
-	if id := must(w.NodeByCredential(ctx, first.Credential))(t); id != n.ID {
-		t.Errorf("got node %s", id)
+	if c := must(w.NodeByCredential(ctx, first.Credential))(t); c.NodeID != n.ID || c.ID != first.CredentialID {
+		t.Errorf("got %+v", c)
 	}
 	// The name is taken while its node is connected; a refusal gives the use back.
 	_, err = w.RegisterNode(ctx, by, req, postgres.RegisterMeta{Session: "s2"})
@@ -113,12 +113,12 @@ func TestJoinTokensLetNodesIn(t *testing.T) {
 	_, err = w.RegisterNode(ctx, by, api.RegisterNodeRequest{Name: "n2", RuntimeType: api.RuntimeNode}, postgres.RegisterMeta{})
 	wantCode(t, err, fault.TokenInvalid)
 
-	if l := must(w.ListJoinTokens(ctx, op))(t); len(l) != 0 {
-		t.Errorf("a used token is listed: %+v", l)
+	if l := must(w.ListJoinTokens(ctx, op))(t); len(l) != 1 || l[0].State != api.TokenUsed {
+		t.Errorf("the used token: %+v", l)
 	}
 	j = must(w.CreateJoinToken(ctx, ann, api.CreateJoinTokenRequest{}))(t)
 	mine := must(w.CreateJoinToken(ctx, op, api.CreateJoinTokenRequest{}))(t)
-	if a, b := must(w.ListJoinTokens(ctx, ann))(t), must(w.ListJoinTokens(ctx, op))(t); len(a) != 1 || len(b) != 2 || a[0].Token != "" {
+	if a, b := must(w.ListJoinTokens(ctx, ann))(t), must(w.ListJoinTokens(ctx, op))(t); len(a) != 2 || len(b) != 3 || a[0].Token != "" || a[0].State != api.TokenActive {
 		t.Errorf("got %d and %d tokens", len(a), len(b))
 	}
 	_, err = w.ListJoinTokens(ctx, viewer)
@@ -129,6 +129,14 @@ func TestJoinTokensLetNodesIn(t *testing.T) {
 		t.Error(err)
 	}
 	wantCode(t, w.JoinTokenValid(ctx, j.Token), fault.TokenInvalid)
+	w.exec(t, "update stark.join_tokens set expires_at = now() - interval '1 hour' where id = $1", mine.ID)
+	var states []api.TokenState
+	for _, l := range must(w.ListJoinTokens(ctx, op))(t) {
+		states = append(states, l.State)
+	}
+	if want := []api.TokenState{api.TokenExpired, api.TokenRevoked, api.TokenUsed}; !slices.Equal(states, want) {
+		t.Errorf("states %v, want %v", states, want)
+	}
 }
 
 func TestNodesComeBackByCredential(t *testing.T) {
@@ -138,12 +146,12 @@ func TestNodesComeBackByCredential(t *testing.T) {
 	ann, bob := w.user(t, api.RoleDeveloper), w.user(t, api.RoleDeveloper)
 	reg := w.node(t, ann, "n1")
 	req := api.RegisterNodeRequest{Name: "n1", RuntimeType: api.RuntimeNode, Labels: map[string]string{"a": "b"}, Allocatable: &api.Capacity{CPU: 9}}
-	back := must(w.RegisterNode(ctx, postgres.Registrar{NodeID: reg.Node.ID}, req, postgres.RegisterMeta{Session: "s2"}))(t)
+	back := must(w.RegisterNode(ctx, postgres.Registrar{NodeID: reg.Node.ID, CredentialID: reg.CredentialID}, req, postgres.RegisterMeta{Session: "s2"}))(t)
 	if back.Node.ID != reg.Node.ID || back.Credential != "" || back.Node.Allocatable.CPU != 9 || back.Node.Labels["a"] != "b" {
 		t.Errorf("got %+v", back)
 	}
 	req.Name = "n2"
-	_, err := w.RegisterNode(ctx, postgres.Registrar{NodeID: reg.Node.ID}, req, postgres.RegisterMeta{})
+	_, err := w.RegisterNode(ctx, postgres.Registrar{NodeID: reg.Node.ID, CredentialID: reg.CredentialID}, req, postgres.RegisterMeta{})
 	wantCode(t, err, fault.Conflict)
 	req.Name = "n1"
 	_, err = w.RegisterNode(ctx, postgres.Registrar{UserID: bob.UserID}, req, postgres.RegisterMeta{})

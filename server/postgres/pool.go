@@ -46,6 +46,9 @@ type Config struct {
 	QueryExecMode pgx.QueryExecMode
 	// OnStale is told when the feed loses the database and when it is back.
 	OnStale func(stale bool)
+	// OnEnded is told by a running Feed which sessions of users may have ended, and
+	// the credentials of which nodes may have. It must not block.
+	OnEnded func(sessions, nodes []string)
 }
 
 // DB is the server's database. It is safe for concurrent use.
@@ -57,6 +60,7 @@ type DB struct {
 	role      string
 	settings  string // the statement that opens every transaction
 	onStale   func(bool)
+	onEnded   func(sessions, nodes []string)
 	listening sync.Map // not a cache: *feed of each running Feed, woken by own commits
 	announce  chan struct{}
 	resigned  chan struct{} // wakes a candidate when some leader has resigned
@@ -90,7 +94,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	}
 	db := &DB{
 		pool: pool, listen: listen, log: c.Logger, serverID: c.ServerID,
-		role: cfg.ConnConfig.User, settings: settingsSQL, onStale: c.OnStale,
+		role: cfg.ConnConfig.User, settings: settingsSQL, onStale: c.OnStale, onEnded: c.OnEnded,
 		announce: make(chan struct{}, 1), resigned: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	if cfg.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {

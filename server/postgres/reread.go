@@ -22,6 +22,9 @@ const (
 	kindPriorityClass = "priority_class"
 	kindUser          = "user"
 	kindConfig        = "cluster_config"
+
+	kindSession    = "session"    // of Supabase Auth, by id: it may have ended
+	kindCredential = "credential" // of a node, by the node's id: it may have ended
 )
 
 const relistTimeout = time.Minute
@@ -86,6 +89,9 @@ func (db *DB) relist(ctx context.Context) (store.Batch, error) {
 func (db *DB) reread(ctx context.Context, keys map[string]map[string]bool, x *index) (store.Batch, error) {
 	var out store.Batch
 	ids := func(kind string) []string { return slices.Collect(maps.Keys(keys[kind])) }
+	if db.onEnded != nil && len(keys[kindSession])+len(keys[kindCredential]) > 0 {
+		db.onEnded(ids(kindSession), ids(kindCredential))
+	}
 	err := db.retry(ctx, "read changed rows", relistTimeout, true, db.implicit(service, func(b *pgx.Batch) {
 		out = store.Batch{}
 		named(b, &out.Pods, scanPod, ids(kindPod), "select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[])")

@@ -15,11 +15,13 @@ import (
 // the rights are checked here and each statement is bound to the caller's own
 // rows unless the caller is staff.
 
-const tokenColumns = `j.id::text, j.uses, j.labels, j.taints, j.created_by::text, j.created_at, j.expires_at, j.revoked_at`
+const tokenColumns = `j.id::text, case when j.revoked_at is not null then 'revoked' when j.uses <= 0 then 'used'
+	when j.expires_at <= now() then 'expired' else 'active' end,
+	j.uses, j.labels, j.taints, j.created_by::text, j.created_at, j.expires_at, j.revoked_at`
 
 func scanToken(row pgx.CollectableRow) (api.JoinToken, error) {
 	var j api.JoinToken
-	err := row.Scan(&j.ID, &j.Uses, &j.Labels, &j.Taints, &j.CreatedBy, &j.CreatedAt, &j.ExpiresAt, &j.RevokedAt)
+	err := row.Scan(&j.ID, &j.State, &j.Uses, &j.Labels, &j.Taints, &j.CreatedBy, &j.CreatedAt, &j.ExpiresAt, &j.RevokedAt)
 	return j, err
 }
 
@@ -72,8 +74,8 @@ func (db *DB) CreateJoinToken(ctx context.Context, id access.Identity, r api.Cre
 	return j, nil
 }
 
-// ListJoinTokens gives the tokens that may still be used, newest first: all of
-// them to staff, to others their own.
+// ListJoinTokens gives the tokens, newest first, with those that can no longer be
+// used and why: all of them to staff, to others their own.
 func (db *DB) ListJoinTokens(ctx context.Context, id access.Identity) ([]api.JoinToken, error) {
 	everybody, err := mayToken(id, access.Read)
 	if err != nil {
@@ -82,7 +84,7 @@ func (db *DB) ListJoinTokens(ctx context.Context, id access.Identity) ([]api.Joi
 	tokens := []api.JoinToken{}
 	err = db.read(ctx, "list join tokens", service, func(b *pgx.Batch) {
 		b.Queue("select "+tokenColumns+` from stark.join_tokens j
-			where (@all::boolean or j.created_by = @by) and j.expires_at > now() and j.revoked_at is null and j.uses > 0
+			where @all::boolean or j.created_by = @by
 			order by j.created_at desc, j.id limit 1000`, pgx.StrictNamedArgs{"all": everybody, "by": id.UserID}).
 			Query(all(&tokens, scanToken))
 	})

@@ -54,6 +54,11 @@ func (s *server) authRoutes() {
 		method: http.MethodGet, path: "/auth/me", id: "whoami", tag: "auth", rule: signedIn,
 		summary: "The caller's profile with the roles of this moment",
 	}, s.whoami)
+	register(s, operation{
+		method: http.MethodPost, path: "/api/ws-ticket", id: "createTicket", tag: "auth", rule: signedIn,
+		summary: "Make a ticket that opens one socket as the caller, for browsers; it is good for half a minute",
+		status:  http.StatusCreated,
+	}, s.createTicket)
 	s.engine.POST("/auth/logout", s.logout)
 	s.setupRoutes()
 }
@@ -123,6 +128,10 @@ func (s *server) whoami(ctx context.Context, who caller, _ *none) (profile, erro
 	return profile{User: user}, err
 }
 
+func (s *server) createTicket(ctx context.Context, who caller, _ *none) (api.Ticket, error) {
+	return s.DB.CreateTicket(ctx, who.Identity)
+}
+
 // logout ends the session of the token. A token that is no longer good has no
 // session to end, so the caller's wish is fulfilled.
 func (s *server) logout(c *gin.Context) {
@@ -136,8 +145,8 @@ func (s *server) logout(c *gin.Context) {
 	err := sess.err
 	if err == nil {
 		err = s.Auth.Logout(c.Request.Context(), sess.token)
-		if err == nil && s.ended != nil && sess.identity.SessionID != "" {
-			s.ended.Add(sess.identity.SessionID, struct{}{})
+		if err == nil && s.Ended != nil && sess.identity.SessionID != "" {
+			s.Ended(sess.identity.SessionID)
 		}
 	}
 	switch fault.CodeOf(err) {

@@ -82,11 +82,15 @@ type PodDatabase interface {
 	Verdict(ctx context.Context, id access.Identity, podID string) (*api.Verdict, error)
 }
 
-// TokenDatabase holds join tokens; it acts as the user.
+// TokenDatabase holds join tokens, credentials of nodes and tickets for sockets; it
+// acts as the user.
 type TokenDatabase interface {
 	CreateJoinToken(ctx context.Context, id access.Identity, r api.CreateJoinTokenRequest) (api.JoinToken, error)
 	ListJoinTokens(ctx context.Context, id access.Identity) ([]api.JoinToken, error)
 	RevokeJoinToken(ctx context.Context, id access.Identity, tokenID string) error
+	RotateCredential(ctx context.Context, id access.Identity, nodeID string) error
+	RevokeCredentials(ctx context.Context, id access.Identity, nodeID string) error
+	CreateTicket(ctx context.Context, id access.Identity) (api.Ticket, error)
 }
 
 // IdentityProvider is Supabase Auth.
@@ -136,12 +140,13 @@ type Config struct {
 	SetupCode      string        // asked for by /auth/setup from other machines; "" refuses them
 	RequestTimeout time.Duration // of one JSON request; 30 s when 0
 	UploadTimeout  time.Duration // of one bundle; 10 min when 0
-	BundleURLTTL   time.Duration // 5 min when 0
+	BundleURLTTL   time.Duration // 5 min when 0, and no more
 	SpoolDir       string        // for uploads under way; the system's folder when ""
 	Version        string
 }
 
-// Deps is what New puts together. All but WS, Logs, Metrics, Ready and Leading must be set.
+// Deps is what New puts together. All but WS,
+// Logs, Metrics, Ready, Leading and Ended must be set.
 type Deps struct {
 	DB       Database
 	Auth     IdentityProvider
@@ -153,6 +158,7 @@ type Deps struct {
 	Metrics  *prometheus.Registry // nil: a registry of its own
 	Ready    func() error         // nil: always; else why the server takes no traffic now
 	Leading  func() bool          // nil: never; whether this server leads now
+	Ended    func(session string) // told of sessions that end here; may be nil
 	Config   Config
 	Logger   *slog.Logger
 }

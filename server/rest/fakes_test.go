@@ -57,6 +57,8 @@ type fakeDB struct {
 	createJoinToken func(access.Identity, api.CreateJoinTokenRequest) (api.JoinToken, error)
 	listJoinTokens  func(access.Identity) ([]api.JoinToken, error)
 	revokeJoinToken func(access.Identity, string) error
+	credential      func(id access.Identity, what, node string) error
+	createTicket    func(access.Identity) (api.Ticket, error)
 }
 
 func unexpected() error { return fault.New(fault.Internal, "the test did not expect this call") }
@@ -312,6 +314,27 @@ func (f *fakeDB) RevokeJoinToken(_ context.Context, id access.Identity, tokenID 
 		return unexpected()
 	}
 	return f.revokeJoinToken(id, tokenID)
+}
+
+func (f *fakeDB) RotateCredential(_ context.Context, id access.Identity, nodeID string) error {
+	if f.credential == nil {
+		return unexpected()
+	}
+	return f.credential(id, "rotate", nodeID)
+}
+
+func (f *fakeDB) RevokeCredentials(_ context.Context, id access.Identity, nodeID string) error {
+	if f.credential == nil {
+		return unexpected()
+	}
+	return f.credential(id, "revoke", nodeID)
+}
+
+func (f *fakeDB) CreateTicket(_ context.Context, id access.Identity) (api.Ticket, error) {
+	if f.createTicket == nil {
+		return api.Ticket{}, unexpected()
+	}
+	return f.createTicket(id)
 }
 
 type fakeAuth struct {

@@ -8,7 +8,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 	"github.com/gin-gonic/gin"
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stark-orchestrator/stark/shared/fault"
@@ -27,8 +26,7 @@ type server struct {
 	probes  *prober
 	apiRate *limiter
 	auth    *limiter
-	spool   chan struct{}                // one place for each upload under way
-	ended   *lru.Cache[string, struct{}] // sessions that were signed out here
+	spool   chan struct{} // one place for each upload under way
 }
 
 // concurrentUploads bounds the disk that spooled bundles may take: this many
@@ -49,7 +47,6 @@ func New(d Deps) http.Handler {
 	s.metrics = newMetrics(s.Metrics)
 	s.roles = newRoleCache(d.DB, d.Store)
 	s.probes = newProber(s)
-	s.ended = newEnded()
 	s.apiRate = newLimiter(s.config.APIRate)
 	s.auth = newLimiter(s.config.AuthRate)
 	s.engine = s.newEngine()
@@ -65,8 +62,9 @@ func (c Config) withDefaults() Config {
 	if c.UploadTimeout == 0 {
 		c.UploadTimeout = 10 * time.Minute
 	}
-	if c.BundleURLTTL == 0 {
-		c.BundleURLTTL = 5 * time.Minute
+	const longest = 5 * time.Minute
+	if c.BundleURLTTL == 0 || c.BundleURLTTL > longest {
+		c.BundleURLTTL = longest
 	}
 	if c.Version == "" {
 		c.Version = "dev"

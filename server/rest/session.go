@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
-	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -82,34 +81,33 @@ func (s *server) callerOf(c *gin.Context) (caller, error) {
 		return caller{}, fault.New(fault.AuthenticationRequired, "send an access token: Authorization: Bearer <token>")
 	}
 	if sess.err != nil {
-		return caller{}, sess.err
-	}
-	if s.ended != nil && sess.identity.SessionID != "" && s.ended.Contains(sess.identity.SessionID) {
-		return caller{}, fault.New(fault.TokenInvalid, "this session has been signed out")
+		return caller{}, s.whyRefused(c.Request.Context(), sess)
 	}
 	roles, known, err := s.roles.of(c.Request.Context(), sess.identity.UserID)
 	if err != nil {
 		return caller{}, err
 	}
 	if !known {
-		return caller{}, fault.New(fault.UserNotFound, "the user of this token does not exist any more")
+		return caller{}, errNoUser()
 	}
 	sess.identity.Roles = roles
 	return caller{Identity: sess.identity, token: sess.token, stale: new(bool)}, nil
 }
 
-// endedSessions bounds how many signed-out sessions are remembered.
-const endedSessions = 16384
+func errNoUser() error {
+	return fault.New(fault.UserNotFound, "the user of this token does not exist any more")
+}
 
-// newEnded remembers the sessions that end here. Access tokens stand on their own
-// until they expire, everywhere else too; but who signs out and tries again at
-// the same server should find the door shut.
-func newEnded() *lru.Cache[string, struct{}] {
-	cache, err := lru.New[string, struct{}](endedSessions)
-	if err != nil {
-		return nil // only for a size below one
+// whyRefused tells a session that has ended from a user who is gone, and with them
+// all their sessions.
+func (s *server) whyRefused(ctx context.Context, sess session) error {
+	if sess.identity.UserID == "" { // nobody vouches for who it is
+		return sess.err
 	}
-	return cache
+	if _, known, err := s.DB.UserRoles(ctx, sess.identity.UserID); err == nil && !known {
+		return errNoUser()
+	}
+	return sess.err
 }
 
 // permit says no with what would be needed.

@@ -75,8 +75,12 @@ func newStack(t *testing.T) *stack {
 	}
 	model := store.New()
 	s.follow(t, db, model)
+	gate, err := auth.NewGate(s.verifier, db, model.Stale, log)
+	if err != nil {
+		t.Fatal(err)
+	}
 	srv := httptest.NewServer(rest.New(rest.Deps{
-		DB: db, Auth: s.identity, Bundles: s.bundles, Verifier: s.verifier, Store: model, Logger: log,
+		DB: db, Auth: s.identity, Bundles: s.bundles, Verifier: gate, Store: model, Logger: log, Ended: gate.End,
 		WS: http.NotFoundHandler(), Config: rest.Config{SpoolDir: t.TempDir()},
 	}))
 	t.Cleanup(srv.Close)

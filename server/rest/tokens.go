@@ -27,12 +27,20 @@ func (s *server) tokenRoutes() {
 	}, s.createToken)
 	register(s, operation{
 		method: http.MethodGet, path: "/api/node-tokens", id: "listNodeTokens", tag: "node tokens", rule: may(access.Read, access.JoinToken),
-		summary: "List join tokens, without the secrets",
+		summary: "List join tokens, without the secrets, with their state",
 	}, s.listTokens)
 	register(s, operation{
 		method: http.MethodDelete, path: "/api/node-tokens/{id}", id: "revokeNodeToken", tag: "node tokens", rule: may(access.Delete, access.JoinToken),
 		summary: "Revoke a join token",
 	}, s.revokeToken)
+	register(s, operation{
+		method: http.MethodPost, path: "/api/nodes/{id}/credential/rotate", id: "rotateNodeCredential", tag: "nodes", rule: may(access.Update, access.Node),
+		summary: "Give a node a new credential, at once or when it comes back; the old one ends when the node has it",
+	}, s.rotateCredential)
+	register(s, operation{
+		method: http.MethodDelete, path: "/api/nodes/{id}/credential", id: "revokeNodeCredential", tag: "nodes", rule: may(access.Update, access.Node),
+		summary: "End the credential of a node and its connection; it must be registered anew",
+	}, s.revokeCredential)
 }
 
 func (s *server) createToken(ctx context.Context, who caller, in *createTokenInput) (oneToken, error) {
@@ -63,6 +71,25 @@ func (s *server) revokeToken(ctx context.Context, who caller, in *IDInput) (mess
 		return message{}, err
 	}
 	return message{Message: "revoked"}, nil
+}
+
+func (s *server) rotateCredential(ctx context.Context, who caller, in *IDInput) (message, error) {
+	return s.changeCredential(ctx, who, in, s.DB.RotateCredential, "the node gets a new credential")
+}
+
+func (s *server) revokeCredential(ctx context.Context, who caller, in *IDInput) (message, error) {
+	return s.changeCredential(ctx, who, in, s.DB.RevokeCredentials, "revoked")
+}
+
+func (s *server) changeCredential(ctx context.Context, who caller, in *IDInput, change func(context.Context, access.Identity, string) error, done string) (message, error) {
+	id, err := in.uuid()
+	if err == nil {
+		err = change(ctx, who.Identity, id)
+	}
+	if err != nil {
+		return message{}, err
+	}
+	return message{Message: done}, nil
 }
 
 func completeToken(t *api.JoinToken) {

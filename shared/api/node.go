@@ -108,9 +108,21 @@ type NodeQuery struct {
 	LabelSelector string
 }
 
+// TokenState says whether a join token may still be used, and else why not.
+type TokenState string
+
+// The states of a join token.
+const (
+	TokenActive  TokenState = "active"
+	TokenUsed    TokenState = "used" // as often as it may be
+	TokenExpired TokenState = "expired"
+	TokenRevoked TokenState = "revoked"
+)
+
 // JoinToken lets a machine register as a node without a user's session.
 type JoinToken struct {
 	ID        string            `json:"id"`
+	State     TokenState        `json:"state"`
 	Token     string            `json:"token,omitempty"` // shown once, when made
 	Uses      int               `json:"uses"`            // registrations still allowed
 	Labels    map[string]string `json:"labels"`
@@ -133,4 +145,5 @@ type CreateJoinTokenRequest struct {
 const (
 	JoinTokenPrefix      = "stark_join_"
 	NodeCredentialPrefix = "stark_node_"
+	TicketPrefix         = "stark_ticket_"
 )

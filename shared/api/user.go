@@ -82,3 +82,10 @@ type UserQuery struct {
 	Limit  int
 	Offset int
 }
+
+// Ticket opens one socket as the user who asked for it, once, soon: for browsers,
+// which cannot send an Authorization header with a socket.
+type Ticket struct {
+	Ticket    string    `json:"ticket"`
+	ExpiresAt time.Time `json:"expiresAt"`
+}

@@ -41,6 +41,13 @@ func (c *Client) Logout(ctx context.Context) error {
 	return c.do(ctx, call{method: http.MethodPost, path: []string{"auth", "logout"}}, nil)
 }
 
+// CreateTicket makes a ticket that opens one socket as the caller.
+func (c *Client) CreateTicket(ctx context.Context) (api.Ticket, error) {
+	var out api.Ticket
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"api", "ws-ticket"}}, &out)
+	return out, err
+}
+
 // Whoami gives the profile of the caller, with the roles of this moment.
 func (c *Client) Whoami(ctx context.Context) (api.User, error) {
 	return c.user(ctx, call{method: http.MethodGet, path: []string{"auth", "me"}})

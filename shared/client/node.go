@@ -94,3 +94,13 @@ func (c *Client) ListJoinTokens(ctx context.Context) ([]api.JoinToken, error) {
 func (c *Client) RevokeJoinToken(ctx context.Context, id string) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: []string{"api", "node-tokens", id}}, nil)
 }
+
+// RotateNodeCredential gives a node a new credential, at once or when it is back.
+func (c *Client) RotateNodeCredential(ctx context.Context, id string) error {
+	return c.do(ctx, call{method: http.MethodPost, path: []string{"api", "nodes", id, "credential", "rotate"}}, nil)
+}
+
+// RevokeNodeCredential ends the credential of a node and its connection.
+func (c *Client) RevokeNodeCredential(ctx context.Context, id string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: []string{"api", "nodes", id, "credential"}}, nil)
+}
