@@ -107,15 +107,3 @@ func TestSupabaseFailures(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestTokenStatus(t *testing.T) {
-	t.Parallel()
-	later, now := time.Now().Add(time.Hour), time.Now()
-	for want, token := range map[string]api.JoinToken{
-		"active": {Uses: 1, ExpiresAt: later}, "used up": {ExpiresAt: later}, "expired": {Uses: 1, ExpiresAt: now}, "revoked": {Uses: 1, ExpiresAt: later, RevokedAt: &now},
-	} {
-		if got := tokenStatus(token); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stark-orchestrator/stark/core/store"
+	"github.com/stark-orchestrator/stark/shared/api"
 )
 
 // What a session lives on can end before it does: the session of its user, the
@@ -188,12 +189,22 @@ func (d *Dispatcher) followRights(ctx context.Context) {
 			if !ok {
 				return
 			}
-			if e.Type == store.Delete {
-				if s := d.nodeSession(e.ID); s != nil {
-					s.end(closeDisplaced, "the node has been removed")
-				}
-			}
+			d.onNode(e)
 		}
+	}
+}
+
+// onNode ends the connection of a node that was removed, and has the credential of
+// one looked at that is said to be offline though it is here: its owner may have
+// lost the right to it.
+func (d *Dispatcher) onNode(e store.Event[api.Node]) {
+	s := d.nodeSession(e.ID)
+	switch {
+	case s == nil:
+	case e.Type == store.Delete:
+		s.end(closeDisplaced, "the node has been removed")
+	case e.Type == store.Put && e.Value.Status == api.NodeOffline:
+		d.Doubt(nil, []string{e.ID})
 	}
 }
 

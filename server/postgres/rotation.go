@@ -78,8 +78,11 @@ func (db *DB) ConfirmCredential(ctx context.Context, credentialID string) error 
 func (db *DB) UsableCredentials(ctx context.Context, ids []string) ([]string, error) {
 	var usable []string
 	err := db.read(ctx, "check node credentials", service, func(b *pgx.Batch) {
-		b.Queue(`select c.id::text from stark.node_credentials c where c.id = any ($1::text[]::uuid[])
-			and c.revoked_at is null and c.rotate_requested_at is null and stark.node_stands(c.node_id)`, ids).Query(all(&usable, scanText))
+		// As stark.node_stands, without its lock: this is asked again and again.
+		b.Queue(`select c.id::text from stark.node_credentials c join public.nodes n on n.id = c.node_id
+			where c.id = any ($1::text[]::uuid[]) and c.revoked_at is null and c.rotate_requested_at is null
+				and case when n.registered_by is null then n.shared else exists (select from public.user_roles r
+					where r.user_id = n.registered_by and r.role in ('admin', 'operator', 'developer')) end`, ids).Query(all(&usable, scanText))
 	})
 	return usable, err
 }

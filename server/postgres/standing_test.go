@@ -18,10 +18,10 @@ func TestNodesLeaveWithTheRightsOfTheirOwner(t *testing.T) {
 	ctx := t.Context()
 	admin, ann := w.user(t, api.RoleAdmin), w.user(t, api.RoleDeveloper)
 	reg := w.node(t, ann, "n1")
-	by := postgres.Registrar{NodeID: reg.Node.ID}
+	by := postgres.Registrar{NodeID: reg.Node.ID, CredentialID: reg.CredentialID}
 	req := api.RegisterNodeRequest{Name: "n1", RuntimeType: api.RuntimeNode}
-	if got := must(w.NodeByCredential(ctx, reg.Credential))(t); got != reg.Node.ID {
-		t.Fatalf("the credential belongs to %s", got)
+	if got := must(w.NodeByCredential(ctx, reg.Credential))(t); got.NodeID != reg.Node.ID {
+		t.Fatalf("the credential belongs to %+v", got)
 	}
 
 	if err := w.SetRoles(ctx, ann.UserID, []api.Role{api.RoleViewer}, admin.UserID); err != nil {
@@ -32,6 +32,9 @@ func TestNodesLeaveWithTheRightsOfTheirOwner(t *testing.T) {
 	}
 	_, err := w.NodeByCredential(ctx, reg.Credential)
 	wantCode(t, err, fault.TokenInvalid)
+	if usable := must(w.UsableCredentials(ctx, []string{reg.CredentialID}))(t); len(usable) != 0 {
+		t.Error("the connection may go on")
+	}
 	_, err = w.RegisterNode(ctx, by, req, postgres.RegisterMeta{Session: "n1"})
 	wantCode(t, err, fault.Conflict)
 	if lost := must(w.RenewLeases(ctx, []string{reg.Node.ID}, []string{"n1"}))(t); !slices.Contains(lost, reg.Node.ID) {

@@ -98,16 +98,21 @@ func errNoUser() error {
 	return fault.New(fault.UserNotFound, "the user of this token does not exist any more")
 }
 
-// whyRefused tells a session that has ended from a user who is gone, and with them
-// all their sessions.
+// whyRefused tells a session that has ended from a user who is gone or disabled, and
+// with them all their sessions.
 func (s *server) whyRefused(ctx context.Context, sess session) error {
 	if sess.identity.UserID == "" { // nobody vouches for who it is
 		return sess.err
 	}
-	if _, known, err := s.DB.UserRoles(ctx, sess.identity.UserID); err == nil && !known {
+	_, known, err := s.DB.UserRoles(ctx, sess.identity.UserID)
+	switch {
+	case err == nil && !known:
 		return errNoUser()
+	case fault.CodeOf(err) == fault.Forbidden: // disabled
+		return err
+	default:
+		return sess.err
 	}
-	return sess.err
 }
 
 // permit says no with what would be needed.

@@ -116,6 +116,12 @@ func TestCalls(t *testing.T) {
 			return n.ID, err
 		},
 		"DELETE /api/nodes/n": func(ctx context.Context, c *client.Client) (string, error) { return "n", c.DeleteNode(ctx, "n") },
+		"POST /api/nodes/n/credential/rotate": func(ctx context.Context, c *client.Client) (string, error) {
+			return "n", c.RotateNodeCredential(ctx, "n")
+		},
+		"DELETE /api/nodes/n/credential": func(ctx context.Context, c *client.Client) (string, error) {
+			return "n", c.RevokeNodeCredential(ctx, "n")
+		},
 		"POST /api/node-tokens": func(ctx context.Context, c *client.Client) (string, error) {
 			j, err := c.CreateJoinToken(ctx, api.CreateJoinTokenRequest{Uses: 2})
 			return j.ID, err
@@ -165,7 +171,7 @@ func TestCalls(t *testing.T) {
 			if got.method+" "+got.uri != want {
 				t.Errorf("sent %s %s, want %s", got.method, got.uri, want)
 			}
-			bare := want == "POST /auth/logout" || strings.HasSuffix(want, "able") // what they do stands in the path
+			bare := want == "POST /auth/logout" || strings.HasSuffix(want, "able") || strings.HasSuffix(want, "/rotate") // what they do stands in the path
 			if (got.method == http.MethodPost || got.method == http.MethodPatch) && !bare {
 				if body := decode[map[string]any](t, got.body); len(body) == 0 {
 					t.Error("sent an empty body")
