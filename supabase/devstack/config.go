@@ -10,10 +10,17 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/stark-orchestrator/stark/supabase/devstack/auth"
+	"github.com/stark-orchestrator/stark/supabase/devstack/rest"
 )
 
 // project is the part of config.toml that the stack obeys. Pointers tell absent keys from zero.
 type project struct {
+	API struct {
+		Enabled    *bool    `toml:"enabled"`
+		Schemas    []string `toml:"schemas"`
+		SearchPath []string `toml:"extra_search_path"`
+		MaxRows    *int64   `toml:"max_rows"`
+	} `toml:"api"`
 	Storage struct {
 		FileSizeLimit string            `toml:"file_size_limit"`
 		Buckets       map[string]bucket `toml:"buckets"`
@@ -102,6 +109,19 @@ func (p project) authConfig() (auth.Config, error) {
 		c.Hook = name
 	}
 	return c, nil
+}
+
+// restConfig translates the section [api]; off tells that it is switched off.
+func (p project) restConfig() (c rest.Config, off bool) {
+	c = rest.Config{Schemas: []string{"public"}, SearchPath: []string{"public", "extensions"}, MaxRows: 1000}
+	set(&c.MaxRows, p.API.MaxRows)
+	if p.API.Schemas != nil {
+		c.Schemas = p.API.Schemas
+	}
+	if p.API.SearchPath != nil {
+		c.SearchPath = p.API.SearchPath
+	}
+	return c, p.API.Enabled != nil && !*p.API.Enabled
 }
 
 func set[T any](into, value *T) {

@@ -28,6 +28,27 @@ func TestTheProjectsConfig(t *testing.T) {
 	}
 }
 
+func TestTheAPIsConfig(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]struct {
+		schema  string
+		maxRows int64
+		off     bool
+	}{
+		"":                       {"public", 1000, false},
+		"[api]\nenabled = false": {"public", 1000, true},
+		"[api]\nenabled = true\nschemas = [\"api\", \"public\"]\nmax_rows = 5": {"api", 5, false},
+	} {
+		p, err := parseConfig([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, off := p.restConfig(); c.Schemas[0] != want.schema || c.MaxRows != want.maxRows || off != want.off {
+			t.Errorf("%q: got %+v %v", text, c, off)
+		}
+	}
+}
+
 func TestConfigIsObeyed(t *testing.T) {
 	t.Parallel()
 	p, err := parseConfig([]byte(`

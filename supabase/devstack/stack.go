@@ -24,6 +24,7 @@ import (
 	"github.com/stark-orchestrator/stark/supabase/devstack/gateway"
 	"github.com/stark-orchestrator/stark/supabase/devstack/keys"
 	"github.com/stark-orchestrator/stark/supabase/devstack/pg"
+	"github.com/stark-orchestrator/stark/supabase/devstack/rest"
 	"github.com/stark-orchestrator/stark/supabase/devstack/storage"
 )
 
@@ -177,7 +178,25 @@ func (s *Stack) services(ctx context.Context, o Options, config project, set *ke
 	if err != nil {
 		return nil, err
 	}
-	return gateway.New(gateway.Config{Auth: users, Storage: objects, Keys: set}), nil
+	tables, err := s.tables(ctx, o, config, set)
+	if err != nil {
+		return nil, err
+	}
+	return gateway.New(gateway.Config{Auth: users, Storage: objects, Rest: tables, Keys: set}), nil
+}
+
+// tables builds the interface to tables and functions, or nothing where config.toml switches it off.
+func (s *Stack) tables(ctx context.Context, o Options, config project, set *keys.Set) (http.Handler, error) {
+	c, off := config.restConfig()
+	if off {
+		return nil, nil
+	}
+	pool, err := s.pool(ctx, "authenticator")
+	if err != nil {
+		return nil, err
+	}
+	c.Pool, c.Verify, c.Logger = pool, set.Verify, o.Logger
+	return rest.New(c)
 }
 
 func (s *Stack) pool(ctx context.Context, role string) (*pgxpool.Pool, error) {

@@ -89,6 +89,10 @@ func TestTheProjectRunsOnTheStack(t *testing.T) {
 	if status != http.StatusOK || bucket["public"] != false {
 		t.Errorf("bucket = %d %v", status, bucket)
 	}
+	status, pods := call(t, "GET", first.URL+"/rest/v1/pods?select=id&limit=1", "", "apikey", first.SecretKey)
+	if status != http.StatusOK || pods["text"] != "[]" {
+		t.Errorf("pods = %d %v", status, pods)
+	}
 	again, err := devstack.Start(t.Context(), o)
 	if err == nil {
 		stop(t, again)

@@ -1,5 +1,5 @@
 // Package gateway joins the services of the local stack on one port, as Supabase's gateway does: it checks
-// the API key before /auth/v1, lets Storage check for itself, turns the keys of the newer kind into the
+// the API key before /auth/v1 and /rest/v1, lets Storage check for itself, turns the keys of the newer kind into the
 // tokens they stand for, and answers cross-origin questions. It decides nothing about users.
 package gateway
 
@@ -15,12 +15,14 @@ import (
 // Config names what stands behind the gateway.
 type Config struct {
 	Auth, Storage http.Handler // each expects its prefix stripped
+	Rest          http.Handler // likewise; nil where the API is switched off
 	Keys          *keys.Set
 }
 
 const (
 	authPrefix    = "/auth/v1"
 	storagePrefix = "/storage/v1"
+	restPrefix    = "/rest/v1"
 )
 
 // openPaths need no API key: browsers arrive there from links.
@@ -32,6 +34,7 @@ var openPaths = map[string]bool{
 func New(c Config) http.Handler {
 	auth := http.StripPrefix(authPrefix, c.Auth)
 	storage := http.StripPrefix(storagePrefix, c.Storage)
+	rest := http.StripPrefix(restPrefix, c.Rest)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if preflight(w, r) {
 			return
@@ -44,6 +47,13 @@ func New(c Config) http.Handler {
 			}
 			c.swap(r, false)
 			auth.ServeHTTP(w, r)
+		case c.Rest != nil && below(r, restPrefix):
+			if fault := c.checkKey(r); fault != "" {
+				refuse(w, http.StatusUnauthorized, fault)
+				return
+			}
+			c.swap(r, false)
+			rest.ServeHTTP(w, r)
 		case below(r, storagePrefix):
 			c.swap(r, true)
 			storage.ServeHTTP(w, r)
@@ -66,9 +76,9 @@ func apiKey(r *http.Request) string {
 	return r.URL.Query().Get("apikey")
 }
 
-// checkKey returns what is wrong with the API key of a request to Auth, or nothing.
+// checkKey returns what is wrong with the API key of a request, or nothing.
 func (c Config) checkKey(r *http.Request) string {
-	if openPaths[strings.TrimPrefix(r.URL.Path, authPrefix)] {
+	if path, isAuth := strings.CutPrefix(r.URL.Path, authPrefix); isAuth && openPaths[path] {
 		return ""
 	}
 	key := apiKey(r)
@@ -120,7 +130,7 @@ func (c Config) legacy(key string) string {
 func preflight(w http.ResponseWriter, r *http.Request) bool {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Expose-Headers", "*, X-Total-Count, Link, Content-Range, X-Supabase-Api-Version, X-Sb-Error-Code")
+	h.Set("Access-Control-Expose-Headers", "*, X-Total-Count, Link, Content-Range, Content-Profile, Location, Preference-Applied, X-Supabase-Api-Version, X-Sb-Error-Code")
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}

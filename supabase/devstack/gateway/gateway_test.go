@@ -24,7 +24,7 @@ func TestGateway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler := gateway.New(gateway.Config{Auth: echo("auth"), Storage: echo("storage"), Keys: set})
+	handler := gateway.New(gateway.Config{Auth: echo("auth"), Storage: echo("storage"), Rest: echo("rest"), Keys: set})
 	const (
 		missing = `{"message":"No API key found in request"}`
 		unknown = `{"message":"Invalid authentication credentials"}`
@@ -48,7 +48,14 @@ func TestGateway(t *testing.T) {
 		{"storage, new key", "/storage/v1/bucket", set.SecretKey, "", 200, "storage /bucket Bearer " + set.ServiceRoleKey},
 		{"storage, made-up new key", "/storage/v1/bucket", "", "Bearer sb_x", 200, "storage /bucket Bearer sb_x"},
 		{"keys of objects stay as they are", "/storage/v1/object/b/a//b%2Fc/", "", "Bearer u", 200, "storage /object/b/a//b%2Fc/ Bearer u"},
-		{"elsewhere", "/rest/v1/pods", set.AnonKey, "", 404, `{"message":"no Route matched with those values"}`},
+		{"rest, no key", "/rest/v1/pods", "", "", 401, missing},
+		{"rest, unknown key", "/rest/v1/pods", "x", "", 401, unknown},
+		{"rest, a token is no key", "/rest/v1/pods", "", "Bearer " + set.ServiceRoleKey, 401, missing},
+		{"rest, anon key alone", "/rest/v1/pods", set.AnonKey, "", 200, "rest /pods "},
+		{"rest, secret key alone", "/rest/v1/pods", set.SecretKey, "", 200, "rest /pods Bearer " + set.ServiceRoleKey},
+		{"rest, key and user", "/rest/v1/rpc/f", set.PublishableKey, "Bearer u", 200, "rest /rpc/f Bearer u"},
+		{"rest has no open path", "/rest/v1/verify", "", "", 401, missing},
+		{"elsewhere", "/graphql/v1", set.AnonKey, "", 404, `{"message":"no Route matched with those values"}`},
 		{"prefix alone", "/auth/v1", set.AnonKey, "", 404, `{"message":"no Route matched with those values"}`},
 		{"escaped prefix", "/auth%2Fv1/user", set.AnonKey, "", 404, `{"message":"no Route matched with those values"}`},
 	} {
@@ -67,6 +74,20 @@ func TestGateway(t *testing.T) {
 		if w.Header().Get("Access-Control-Allow-Origin") != "*" {
 			t.Errorf("%s: no cross-origin header", test.name)
 		}
+	}
+}
+
+func TestWithoutTheAPI(t *testing.T) {
+	t.Parallel()
+	set, err := keys.Load(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/rest/v1/pods?apikey="+set.AnonKey, nil)
+	gateway.New(gateway.Config{Auth: echo("auth"), Storage: echo("storage"), Keys: set}).ServeHTTP(w, r)
+	if w.Code != http.StatusNotFound {
+		t.Errorf("got %d, want 404", w.Code)
 	}
 }
 

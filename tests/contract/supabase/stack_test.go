@@ -59,8 +59,8 @@ func runAll(m *testing.M) (code int, err error) {
 		return 1, fmt.Errorf("start the stack: %w", err)
 	}
 	defer func() { err = errors.Join(err, stack.Close(ctx)) }()
-	if err := makeBucket(start); err != nil {
-		return 1, fmt.Errorf("make the bucket: %w", err)
+	if err := prepare(start); err != nil {
+		return 1, fmt.Errorf("prepare the stack: %w", err)
 	}
 	return m.Run(), nil
 }
@@ -70,7 +70,7 @@ func migrations(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-func makeBucket(ctx context.Context) error {
+func prepare(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, stack.DBURL)
 	if err != nil {
 		return err
@@ -83,9 +83,24 @@ func makeBucket(ctx context.Context) error {
 		sql += `create policy contract_` + verb + ` on storage.objects for ` + verb + ` to authenticated using (` + own + `);`
 	}
 	sql += `create policy contract_insert on storage.objects for insert to authenticated with check (` + own + `);`
-	_, err = conn.Exec(ctx, sql)
+	_, err = conn.Exec(ctx, sql+tables)
 	return err
 }
+
+// tables are what the checks of the interface to tables work on. Row level
+// security without policies leaves them to the service.
+const tables = `
+create table public.contract_authors (id integer primary key, name text not null unique, bio jsonb);
+create table public.contract_books (
+  id integer primary key, title text not null default 'untitled', price numeric, tags text[],
+  author_id integer references public.contract_authors (id));
+alter table public.contract_authors enable row level security;
+alter table public.contract_books enable row level security;
+create function public.contract_add(a integer, b integer) returns integer language sql immutable as 'select a + b';
+create function public.contract_books_of(author integer) returns setof public.contract_books
+  language sql stable as 'select * from public.contract_books where author_id = author';
+grant all on public.contract_authors, public.contract_books to service_role;
+`
 
 // mail makes an address that no other test has.
 func mail(name string) string {

@@ -1,0 +1,115 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// column is one column of a relation. Type is as the catalog prints it, so it may stand in SQL.
+type column struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// relation is a table or view.
+type relation struct {
+	oid          uint32
+	schema, name string
+	columns      []column
+	primary      []string // names of the primary key's columns
+}
+
+func (r relation) column(name string) (column, bool) {
+	i := slices.IndexFunc(r.columns, func(c column) bool { return c.Name == name })
+	if i < 0 {
+		return column{}, false
+	}
+	return r.columns[i], true
+}
+
+const findRelation = `
+select c.oid,
+  coalesce((select json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) order by a.attnum)
+    from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]')::text,
+  coalesce((select json_agg(a.attname order by array_position(i.indkey::int2[], a.attnum))
+    from pg_catalog.pg_index i join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = any (i.indkey)
+    where i.indrelid = c.oid and i.indisprimary), '[]')::text
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p', 'v', 'm', 'f')`
+
+func (t conversation) relation(ctx context.Context, schema, name string) (relation, error) {
+	r := relation{schema: schema, name: name}
+	var columns, primary string
+	err := t.tx.QueryRow(ctx, findRelation, schema, name).Scan(&r.oid, &columns, &primary)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return r, refuse(http.StatusNotFound, "PGRST205",
+			"Could not find the table '"+schema+"."+shorten(name)+"' in the schema cache")
+	}
+	if err != nil {
+		return r, fmt.Errorf("find relation: %w", err)
+	}
+	if err := errors.Join(json.Unmarshal([]byte(columns), &r.columns), json.Unmarshal([]byte(primary), &r.primary)); err != nil {
+		return r, fmt.Errorf("read relation: %w", err)
+	}
+	return r, nil
+}
+
+// link is a foreign key seen from one of its two ends.
+type link struct {
+	Name   string   `json:"name"`   // of the constraint
+	Many   bool     `json:"many"`   // the other end may have several rows
+	Own    []string `json:"own"`    // columns at this end
+	Others []string `json:"others"` // columns at the other end, in the same order
+}
+
+const findLinks = `
+with keys as (
+  select k.conname, k.conrelid, k.confrelid, k.oid,
+    (select json_agg(a.attname order by x.n) from unnest(k.conkey) with ordinality as x(num, n)
+       join pg_catalog.pg_attribute a on a.attrelid = k.conrelid and a.attnum = x.num) as from_columns,
+    (select json_agg(a.attname order by x.n) from unnest(k.confkey) with ordinality as x(num, n)
+       join pg_catalog.pg_attribute a on a.attrelid = k.confrelid and a.attnum = x.num) as to_columns,
+    exists (select from pg_catalog.pg_index i where i.indrelid = k.conrelid and i.indisunique and i.indpred is null
+       and i.indkey::int2[] <@ k.conkey) as single
+  from pg_catalog.pg_constraint k where k.contype = 'f')
+select coalesce(json_agg(l), '[]')::text from (
+  select conname as name, false as many, from_columns as own, to_columns as others
+    from keys where conrelid = $1 and confrelid = $2
+  union all
+  select conname, not single, to_columns, from_columns
+    from keys where confrelid = $1 and conrelid = $2 and conrelid <> confrelid
+  union all
+  select conname, true, to_columns, from_columns from keys where confrelid = $1 and conrelid = $1 and $1 = $2) l`
+
+// links finds the foreign keys between two relations, from the first one's point of view.
+func (t conversation) links(ctx context.Context, from, to relation) (found []link, err error) {
+	var text string
+	if err := t.tx.QueryRow(ctx, findLinks, from.oid, to.oid).Scan(&text); err != nil {
+		return nil, fmt.Errorf("find foreign keys: %w", err)
+	}
+	if err := json.Unmarshal([]byte(text), &found); err != nil {
+		return nil, fmt.Errorf("read foreign keys: %w", err)
+	}
+	return found, nil
+}
+
+// typeName resolves a type that a request casts to, and prints it as the catalog does.
+func (t conversation) typeName(ctx context.Context, name string) (string, error) {
+	var found *string
+	err := t.tx.QueryRow(ctx, `select format_type(to_regtype($1), null)`, name).Scan(&found)
+	unread, isPg := errors.AsType[*pgconn.PgError](err)
+	if err == nil && found == nil || isPg && unread.Code == "42601" {
+		return "", refuse(http.StatusBadRequest, "42704", fmt.Sprintf("type %q does not exist", shorten(name)))
+	}
+	if err != nil {
+		return "", fmt.Errorf("find type: %w", err)
+	}
+	return *found, nil
+}

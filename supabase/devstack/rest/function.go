@@ -1,0 +1,130 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// argument is one input of a function. Type is as the catalog prints it.
+type argument struct {
+	Name     string `json:"name"`
+	Type     string `json:"type"`
+	Variadic bool   `json:"variadic"`
+	Optional bool   `json:"optional"`
+}
+
+// function is one of the functions that share a name.
+type function struct {
+	schema, name string
+	Arguments    []argument `json:"arguments"`
+	Set          bool       `json:"set"`       // returns rows
+	Composite    bool       `json:"composite"` // a row has columns
+	Void         bool       `json:"void"`
+	Volatile     bool       `json:"volatile"`
+}
+
+const findFunctions = `
+select coalesce(json_agg(json_build_object(
+  'arguments', coalesce((
+    select json_agg(json_build_object('name', coalesce(x.name, ''), 'type', format_type(x.type, null),
+      'variadic', x.mode = 'v', 'optional', x.place > p.pronargs - p.pronargdefaults) order by x.place)
+    from (
+      select y.name, y.type, coalesce(y.mode, 'i') as mode, row_number() over (order by y.n) as place
+      from unnest(coalesce(p.proallargtypes, p.proargtypes::oid[]), p.proargmodes, p.proargnames)
+        with ordinality as y(type, mode, name, n)
+      where coalesce(y.mode, 'i') in ('i', 'b', 'v')) x), '[]'),
+  'set', p.proretset,
+  'composite', t.typtype = 'c' or coalesce(p.proargmodes && '{o,b,t}', false),
+  'void', p.prorettype = 'void'::regtype,
+  'volatile', p.provolatile = 'v') order by p.oid), '[]')::text
+from pg_catalog.pg_proc p
+  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+  join pg_catalog.pg_type t on t.oid = p.prorettype
+where n.nspname = $1 and p.proname = $2 and p.prokind = 'f'
+  and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)`
+
+// function picks the one that takes exactly the given arguments.
+func (t conversation) function(ctx context.Context, schema, name string, given []string) (function, error) {
+	var text string
+	if err := t.tx.QueryRow(ctx, findFunctions, schema, name).Scan(&text); err != nil {
+		return function{}, fmt.Errorf("find function: %w", err)
+	}
+	var all []function
+	if err := json.Unmarshal([]byte(text), &all); err != nil {
+		return function{}, fmt.Errorf("read functions: %w", err)
+	}
+	fitting := slices.DeleteFunc(all, func(f function) bool { return !f.takes(given) })
+	switch len(fitting) {
+	case 0:
+		list := "(" + shorten(strings.Join(given, ", ")) + ")"
+		if len(given) == 0 {
+			list = " without parameters"
+		}
+		return function{}, refuse(http.StatusNotFound, "PGRST202",
+			"Could not find the function "+schema+"."+shorten(name)+list+" in the schema cache")
+	case 1:
+		f := fitting[0]
+		f.schema, f.name = schema, name
+		return f, nil
+	default:
+		f := refuse(http.StatusMultipleChoices, "PGRST203",
+			"Could not choose the best candidate function between several of the name "+schema+"."+name)
+		f.Hint = "Try renaming the parameters or the function itself in the database so function overloading can be resolved"
+		return function{}, f
+	}
+}
+
+func (f function) argument(name string) (argument, bool) {
+	i := slices.IndexFunc(f.Arguments, func(a argument) bool { return a.Name == name && name != "" })
+	if i < 0 {
+		return argument{}, false
+	}
+	return f.Arguments[i], true
+}
+
+func (f function) takes(given []string) bool {
+	for _, name := range given {
+		if _, ok := f.argument(name); !ok {
+			return false
+		}
+	}
+	for _, a := range f.Arguments {
+		if !a.Optional && !a.Variadic && !slices.Contains(given, a.Name) {
+			return false
+		}
+	}
+	return true
+}
+
+// call adds the function's rows as a FROM item whose columns are the function's, or one named scalar.
+// Arguments are either texts by name or one JSON object that holds them all.
+func (f function) call(s *statement, texts map[string]string, object string, given []string) {
+	s.sql("select pgrst_call.* from ")
+	if object != "" && len(given) > 0 {
+		s.sql("json_to_record(").value(object).sql("::json) as pgrst_args(")
+		s.join(", ", len(given), func(i int) {
+			a, _ := f.argument(given[i])
+			s.name(a.Name).sql(" " + a.Type)
+		}).sql("), lateral ")
+	}
+	s.name(f.schema, f.name).sql("(")
+	s.join(", ", len(given), func(i int) {
+		a, _ := f.argument(given[i])
+		if a.Variadic {
+			s.sql("variadic ")
+		}
+		s.name(a.Name).sql(" => ")
+		if object != "" {
+			s.name("pgrst_args", a.Name)
+		} else {
+			s.value(texts[a.Name]).sql("::" + a.Type)
+		}
+	}).sql(") as pgrst_call")
+	if !f.Composite {
+		s.sql("(pgrst_scalar)")
+	}
+}
