@@ -86,6 +86,14 @@ tidy-check:
 	@echo "tidy"
 	@for m in $(MODULES); do (cd $$m && go mod tidy -diff); done
 
+.PHONY: rights
+rights: ## print docs/rights.md anew from the table of rights
+	@go run ./tests/cmd/rights >docs/rights.md.new && mv docs/rights.md.new docs/rights.md
+
+.PHONY: types
+types: ## generate supabase/database.types.ts anew from the migrations
+	@go test ./tests/contract/supabase-cli -count=1 -run TestTheTypesAreFresh -update
+
 .PHONY: bench
 bench: build ## measure the rows of docs/bench.md; writes tests/bench/out/latest.json
 	@go run ./tests/bench $(ARGS)
