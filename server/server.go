@@ -49,6 +49,7 @@ type Server struct {
 	gate       *auth.Gate
 	dispatcher *dispatch.Dispatcher
 	http       *http.Server
+	stopping   chan struct{} // closed when traffic is to end
 }
 
 // New checks what can be checked without the network. Run does the rest.
@@ -104,6 +105,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) assemble(base context.Context) error {
 	c := s.config
 	var err error
+	s.stopping = make(chan struct{})
 	s.db, err = postgres.Open(base, postgres.Config{
 		URL: c.DatabaseURL, ListenURL: c.ListenDatabaseURL, PoolSize: int32(c.DatabasePoolSize), //nolint:gosec // bounded by LoadConfig
 		Logger: s.log, OnStale: s.store.SetStale, OnEnded: s.onEnded,
@@ -147,7 +149,7 @@ func (s *Server) handler(base context.Context) (http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.dispatcher = dispatch.New(dispatch.Deps{
-		DB: dispatchDB{s.db}, Store: s.store, Verifier: s.gate, Metrics: registry, Logger: s.log,
+		DB: dispatchDB{s.db}, Log: s.db, Store: s.store, Verifier: s.gate, Metrics: registry, Logger: s.log,
 		Signer: signer{bundles: bundles, inner: c.SupabaseURL, outer: c.SupabasePublicURL},
 		Config: dispatch.Config{
 			HeartbeatInterval: c.HeartbeatInterval, BundleURLTTL: c.BundleURLTTL, Origins: c.CORSOrigins,
@@ -155,7 +157,7 @@ func (s *Server) handler(base context.Context) (http.Handler, error) {
 	})
 	return rest.New(rest.Deps{ //nolint:contextcheck // what its handlers use is the context of the request
 		DB: s.db, Auth: identity, Bundles: bundles, Verifier: s.gate, Store: s.store, Logger: s.log,
-		WS: s.dispatcher, Logs: s.dispatcher, Metrics: registry, Ready: s.whyNot, Leading: s.db.IsLeader, Ended: s.signedOut,
+		WS: s.dispatcher, Logs: s.dispatcher, Log: s.db, Stopping: s.stopping, Metrics: registry, Ready: s.whyNot, Leading: s.db.IsLeader, Ended: s.signedOut,
 		Config: rest.Config{
 			Version: c.Version, CORSOrigins: c.CORSOrigins, TrustedProxies: c.TrustedProxies,
 			APIRate: rest.Rate(c.APIRate), AuthRate: rest.Rate(c.AuthRate),
@@ -226,6 +228,7 @@ var errStopped = errors.New("the server was stopped")
 func (s *Server) stopTraffic(base context.Context) {
 	ctx, cancel := context.WithTimeout(base, s.config.ShutdownGrace)
 	defer cancel()
+	close(s.stopping)
 	drained := make(chan error, 1)
 	go func() { drained <- s.http.Shutdown(ctx) }()
 	if err := s.dispatcher.Shutdown(ctx); err != nil {

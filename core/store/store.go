@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 
@@ -21,6 +22,7 @@ type Store struct {
 
 	mu     sync.Mutex // orders Apply
 	cursor atomic.Pointer[string]
+	moved  chan struct{} // closed at every step, then replaced
 	stale  atomic.Bool
 	synced chan struct{}
 	once   sync.Once
@@ -34,7 +36,7 @@ type Changes[T any] struct {
 }
 
 // Batch is one step of the change feed. Reset says that it holds everything that
-// exists: what it does not name is gone.
+// exists: what it does not name is gone. One without changes moves the cursor on.
 type Batch struct {
 	Reset  bool
 	Cursor string // after this batch
@@ -68,6 +70,7 @@ func New() *Store {
 		Configs:         NewTable(func(c api.ClusterConfig) string { return c.Name }),
 		Members:         NewTable(func(m api.NamespaceMember) string { return MemberKey(m.Namespace, m.UserID) }),
 		synced:          make(chan struct{}),
+		moved:           make(chan struct{}),
 	}
 	empty := ""
 	s.cursor.Store(&empty)
@@ -89,6 +92,8 @@ func (s *Store) Apply(b Batch) {
 	s.Nodes.apply(b.Nodes, b.Reset, b.Cursor)
 	s.Pods.apply(b.Pods, b.Reset, b.Cursor)
 	s.cursor.Store(&b.Cursor)
+	close(s.moved)
+	s.moved = make(chan struct{})
 	if b.Reset {
 		s.once.Do(func() { close(s.synced) })
 	}
@@ -116,6 +121,23 @@ func (s *Store) dropFormerMembers(b *Batch) {
 
 // Cursor is the position of the newest batch, "" before the first.
 func (s *Store) Cursor() string { return *s.cursor.Load() }
+
+// Await waits until the cursor is as wanted, and fails with the end of ctx.
+func (s *Store) Await(ctx context.Context, wanted func(cursor string) bool) error {
+	for {
+		s.mu.Lock()
+		cursor, moved := s.Cursor(), s.moved
+		s.mu.Unlock()
+		if wanted(cursor) {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
 
 // Synced is closed when the first complete batch has been applied.
 func (s *Store) Synced() <-chan struct{} { return s.synced }

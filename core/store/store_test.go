@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -112,10 +113,10 @@ func TestWatch(t *testing.T) {
 		s.Apply(put("1", "a"))
 		ctx, cancel := context.WithCancel(t.Context())
 		w := s.Pods.Watch(ctx)
-		if e := next(t, w); e.Type != store.Put || e.ID != "a" || e.Cursor != "1" {
-			t.Errorf("got %+v, want a", e)
+		if e := next(t, w); e.Type != store.Put || e.ID != "a" || e.Cursor != "" {
+			t.Errorf("got %+v, want a, and no cursor before everything is told", e)
 		}
-		if e := next(t, w); e.Type != store.Synced {
+		if e := next(t, w); e.Type != store.Synced || e.Cursor != "1" {
 			t.Errorf("got %+v, want Synced", e)
 		}
 		s.Apply(put("2", "b"))
@@ -127,10 +128,22 @@ func TestWatch(t *testing.T) {
 		if e := next(t, w); e.Type != store.Delete || e.ID != "a" || e.Value.ID != "a" || e.Cursor != "3" {
 			t.Errorf("got %+v, want the last state of a", e)
 		}
+		s.Apply(put("5", "c", "d"))
+		if e := next(t, w); e.Cursor != "4" {
+			t.Errorf("half of a batch has the cursor %q, want that of before", e.Cursor)
+		}
+		if e := next(t, w); e.Cursor != "5" {
+			t.Errorf("a whole batch has the cursor %q", e.Cursor)
+		}
+		s.Apply(store.Batch{Cursor: "6"})
+		time.Sleep(time.Minute)
+		if e := next(t, w); e.Type != store.Bookmark || e.Cursor != "6" {
+			t.Errorf("got %+v, want how far the watch is", e)
+		}
 		cancel()
 		synctest.Wait()
-		if _, open := <-w; open {
-			t.Error("the watch goes on after its context has ended")
+		for open := true; open; {
+			_, open = <-w
 		}
 	})
 }
@@ -221,4 +234,30 @@ func TestReadersAndWritersAtOnce(t *testing.T) {
 	s.Apply(put("end", "last"))
 	wg.Wait()
 	cancel()
+}
+
+func TestAwait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := store.New()
+		at := func(want string) func(string) bool { return func(cursor string) bool { return cursor >= want } }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- s.Await(ctx, at("2")) }()
+		s.Apply(put("1", "a"))
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Fatalf("ended at 1: %v", err)
+		default:
+		}
+		s.Apply(store.Batch{Cursor: "2"})
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := s.Await(ctx, at("3")); err == nil {
+			t.Error("the end of the context is no error")
+		}
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"iter"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/benbjohnson/immutable"
 )
@@ -19,19 +20,25 @@ import (
 // WatchBuffer bounds the events that wait for one watcher.
 const WatchBuffer = 4096
 
+// bookmarkEvery is how often a watch tells how far it has come. A cursor is worth
+// something for minutes only, so a watch without events needs new ones.
+const bookmarkEvery = 15 * time.Second
+
 // EventType says what an Event means.
 type EventType uint8
 
 // The event types.
 const (
-	Put    EventType = iota + 1 // Value is new or has changed
-	Delete                      // Value is the last known state
-	Synced                      // everything that existed when the watch began has been sent
-	Resync                      // the watcher fell behind: forget everything, what exists follows, then Synced
+	Put      EventType = iota + 1 // Value is new or has changed
+	Delete                        // Value is the last known state
+	Synced                        // everything that existed when the watch began has been sent
+	Resync                        // the watcher fell behind: forget everything, what exists follows, then Synced
+	Bookmark                      // everything up to Cursor has been sent
 )
 
-// Event is one step of a watch. ID and Value are set for Put and Delete, Cursor
-// is the feed's position of the batch that brought it.
+// Event is one step of a watch. ID and Value are set for Put and Delete. Whoever has
+// taken in the events up to this one may go on from Cursor; it is empty while what
+// exists is being sent.
 type Event[T any] struct {
 	Type   EventType
 	ID     string
@@ -79,7 +86,7 @@ func (v View[T]) Len() int { return v.m.Len() }
 // Version grows with every change of the Table; equal versions are equal views.
 func (v View[T]) Version() uint64 { return v.version }
 
-// Cursor is the feed's position of the newest change in the view.
+// Cursor is the feed's position that the view is complete up to.
 func (v View[T]) Cursor() string { return v.cursor }
 
 // All gives keys and objects in no particular order.
@@ -111,7 +118,8 @@ func (t *Table[T]) Notify(ctx context.Context) <-chan struct{} {
 	return c
 }
 
-// Watch gives Puts of what exists, Synced, then every change in order. A watcher
+// Watch gives Puts of what exists, Synced, then every change in order, and now and
+// then a Bookmark. A watcher
 // that falls behind gets Resync, Puts of what exists, Synced, and goes on. The
 // channel closes when ctx ends.
 func (t *Table[T]) Watch(ctx context.Context) <-chan Event[T] {
@@ -135,12 +143,13 @@ func (t *Table[T]) Watch(ctx context.Context) <-chan Event[T] {
 
 // apply takes in changes of one batch and tells the watchers.
 func (t *Table[T]) apply(c Changes[T], reset bool, cursor string) {
-	if !reset && len(c.Put) == 0 && len(c.Delete) == 0 {
-		return
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := t.current.Load()
+	if !reset && len(c.Put) == 0 && len(c.Delete) == 0 {
+		t.current.Store(&View[T]{m: old.m, version: old.version, cursor: cursor})
+		return
+	}
 	next := View[T]{m: old.m, version: old.version + 1, cursor: cursor}
 	events := make([]Event[T], 0, len(c.Put)+len(c.Delete))
 	gone := c.Delete
@@ -150,18 +159,19 @@ func (t *Table[T]) apply(c Changes[T], reset bool, cursor string) {
 	for _, id := range gone {
 		if value, ok := next.m.Get(id); ok {
 			next.m = next.m.Delete(id)
-			events = append(events, Event[T]{Type: Delete, ID: id, Value: value, Cursor: cursor})
+			events = append(events, Event[T]{Type: Delete, ID: id, Value: value, Cursor: old.cursor})
 		}
 	}
 	for _, value := range c.Put {
 		id := t.key(value)
 		next.m = next.m.Set(id, value)
-		events = append(events, Event[T]{Type: Put, ID: id, Value: value, Cursor: cursor})
+		events = append(events, Event[T]{Type: Put, ID: id, Value: value, Cursor: old.cursor})
 	}
 	t.current.Store(&next)
 	if len(events) == 0 {
 		return
 	}
+	events[len(events)-1].Cursor = cursor // only then is the batch complete
 	for w := range t.watchers {
 		w.push(events)
 	}
@@ -226,18 +236,26 @@ func (t *Table[T]) serve(ctx context.Context, w *watcher[T], view View[T], out c
 	if !sendView(ctx, view, out) {
 		return
 	}
+	marks := time.NewTicker(bookmarkEvery)
+	defer marks.Stop()
 	for {
+		mark := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.wake:
+		case <-marks.C:
+			mark = true
 		}
-		events, lagged := w.take()
+		events, lagged, cursor := t.take(w)
 		if lagged {
 			if !send(ctx, out, Event[T]{Type: Resync, Cursor: view.cursor}) || !sendView(ctx, t.rejoin(w), out) {
 				return
 			}
 			continue
+		}
+		if mark {
+			events = append(events, Event[T]{Type: Bookmark, Cursor: cursor})
 		}
 		for _, e := range events {
 			if !send(ctx, out, e) {
@@ -245,6 +263,14 @@ func (t *Table[T]) serve(ctx context.Context, w *watcher[T], view View[T], out c
 			}
 		}
 	}
+}
+
+// take empties the watcher's queue, and gives the cursor that it is complete up to.
+func (t *Table[T]) take(w *watcher[T]) (events []Event[T], lagged bool, cursor string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	events, lagged = w.take()
+	return events, lagged, t.Snapshot().cursor
 }
 
 // rejoin clears the lag and takes the view that the queue goes on from, as one step.
@@ -259,7 +285,7 @@ func (t *Table[T]) rejoin(w *watcher[T]) View[T] {
 
 func sendView[T any](ctx context.Context, view View[T], out chan<- Event[T]) bool {
 	for id, value := range view.All() {
-		if !send(ctx, out, Event[T]{Type: Put, ID: id, Value: value, Cursor: view.cursor}) {
+		if !send(ctx, out, Event[T]{Type: Put, ID: id, Value: value}) {
 			return false
 		}
 	}

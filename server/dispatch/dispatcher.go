@@ -11,6 +11,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/core/store"
+	"github.com/stark-orchestrator/stark/server/watch"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 	"github.com/stark-orchestrator/stark/shared/wire"
@@ -130,9 +131,10 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Deps is what New puts together; all but Metrics must be set.
+// Deps is what New puts together; all but Log and Metrics must be set.
 type Deps struct {
 	DB       Database
+	Log      watch.Log // nil: no watch goes on from a cursor
 	Store    *store.Store
 	Verifier Verifier
 	Signer   Signer

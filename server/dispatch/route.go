@@ -23,6 +23,7 @@ func (d *Dispatcher) route(ctx context.Context) {
 			d.routeDelete(placed, e.Value)
 		case store.Resync:
 			resync = true
+		case store.Bookmark: // says nothing of any pod
 		case store.Synced:
 			if resync { // deletions may have been missed: the complete sets tell
 				resync = false

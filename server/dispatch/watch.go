@@ -2,12 +2,9 @@ package dispatch
 
 import (
 	"context"
-	"encoding/json"
-	"strings"
 
 	"github.com/stark-orchestrator/stark/core/access"
-	"github.com/stark-orchestrator/stark/core/store"
-	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/server/watch"
 	"github.com/stark-orchestrator/stark/shared/fault"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
@@ -20,22 +17,15 @@ func (s *session) onWatch(ctx context.Context, e wire.Envelope) error {
 	if err := s.mayWatch(w); err != nil {
 		return err
 	}
-	selector, err := api.ParseSelector(w.LabelSelector)
-	if err != nil {
-		return fault.New(fault.Validation, "labelSelector: %v", err)
-	}
-	watch, err := s.addWatch(ctx, w.WatchID)
+	ctx, err = s.addWatch(ctx, w.WatchID)
 	if err != nil {
 		return err
 	}
-	s.ack(e, wire.Unwatch{WatchID: w.WatchID})
+	// Opening waits for the database where the watch goes on from a cursor; the reader of
+	// the socket must not.
 	s.wg.Go(func() {
 		defer s.unwatch(w.WatchID)
-		if w.Kind == "pods" {
-			serveWatch(watch, s, w.WatchID, s.d.Store.Pods, s.podFilter(w, selector), nil)
-		} else {
-			serveWatch(watch, s, w.WatchID, s.d.Store.Nodes, s.nodeFilter(w, selector), s.setAllocated)
-		}
+		s.serveWatch(ctx, e, w)
 	})
 	return nil
 }
@@ -97,82 +87,34 @@ func (s *session) unwatch(id string) bool {
 	return ok
 }
 
-func (s *session) podFilter(w wire.Watch, selector api.Selector) func(api.Pod) bool {
-	return func(p api.Pod) bool {
-		if w.Name != "" && !strings.EqualFold(p.ID, w.Name) || w.Namespace != "" && p.Namespace != w.Namespace || !selector.Matches(p.Labels) {
-			return false
-		}
-		id := s.viewer()
-		return access.VisiblePod(id, p, func(ns string) bool { return s.d.Store.MemberOf(ns, id.UserID) })
+// serveWatch answers the request and sends one watch until it is cancelled or falls
+// behind.
+func (s *session) serveWatch(ctx context.Context, e wire.Envelope, w wire.Watch) {
+	source := watch.Source{Store: s.d.Store, Log: s.d.Log, Node: s.setAllocated}
+	events, err := source.Open(ctx, s.viewer, watch.Request{
+		Kind: w.Kind, Name: w.Name, Namespace: w.Namespace, LabelSelector: w.LabelSelector, Since: w.Since,
+	})
+	if err != nil {
+		s.refuse(e, err)
+		return
 	}
-}
-
-func (s *session) nodeFilter(w wire.Watch, selector api.Selector) func(api.Node) bool {
-	return func(n api.Node) bool {
-		if w.Name != "" && !strings.EqualFold(n.ID, w.Name) && n.Name != w.Name || !selector.Matches(n.Labels) {
-			return false
-		}
-		return access.VisibleNode(s.viewer(), n)
-	}
-}
-
-// serveWatch sends one watch until it is cancelled or falls behind. An object that
-// leaves the watcher's sight is deleted for them.
-func serveWatch[T any](ctx context.Context, s *session, id string, t *store.Table[T], sees func(T) bool, dress func(T) T) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	shown := map[string]struct{}{}
-	for e := range t.Watch(ctx) {
-		ok := true
-		switch e.Type {
-		case store.Put:
-			_, had := shown[e.ID]
-			switch sight := sees(e.Value); {
-			case sight:
-				shown[e.ID] = struct{}{}
-				ok = offerEvent(ctx, s, id, wire.EventPut, e, dress)
-			case had:
-				delete(shown, e.ID)
-				ok = offerGone(ctx, s, id, e.ID, e.Cursor)
-			}
-		case store.Delete:
-			if _, had := shown[e.ID]; had {
-				delete(shown, e.ID)
-				ok = offerEvent(ctx, s, id, wire.EventDelete, e, dress)
-			}
-		case store.Synced:
-			ok = s.offerFrame(ctx, wire.TypeBookmark, wire.Bookmark{WatchID: id, Cursor: e.Cursor, Synced: true})
-		case store.Resync:
+	s.ack(e, wire.Unwatch{WatchID: w.WatchID})
+	for event, err := range events {
+		var ok bool
+		switch {
+		case err != nil:
 			s.d.metrics.resyncs.Inc()
-			s.offerFrame(ctx, wire.TypeWatchResync, wire.WatchResync{WatchID: id, Reason: "the watch fell behind; begin again"})
+			s.offerFrame(ctx, wire.TypeWatchResync, wire.WatchResync{WatchID: w.WatchID, Reason: "the watch fell behind; begin again"})
 			return
+		case event.Event == wire.EventBookmark:
+			ok = s.offerFrame(ctx, wire.TypeBookmark, wire.Bookmark{WatchID: w.WatchID, Cursor: event.Cursor, Synced: event.Synced})
+		default:
+			ok = s.offerFrame(ctx, wire.TypeEvent, wire.Event{WatchID: w.WatchID, Event: event.Event, Object: event.Object, Cursor: event.Cursor})
 		}
 		if !ok {
 			return
 		}
 	}
-}
-
-func offerEvent[T any](ctx context.Context, s *session, id, kind string, e store.Event[T], dress func(T) T) bool {
-	value := e.Value
-	if dress != nil {
-		value = dress(value)
-	}
-	raw, err := json.Marshal(value)
-	if err != nil {
-		return false
-	}
-	return s.offerFrame(ctx, wire.TypeEvent, wire.Event{WatchID: id, Event: kind, Object: raw, Cursor: e.Cursor})
-}
-
-// offerGone says that an object has left the watcher's sight: its name, and
-// nothing of what it has become.
-func offerGone(ctx context.Context, s *session, watch, id, cursor string) bool {
-	raw, err := json.Marshal(map[string]string{"id": id})
-	if err != nil {
-		return false
-	}
-	return s.offerFrame(ctx, wire.TypeEvent, wire.Event{WatchID: watch, Event: wire.EventDelete, Object: raw, Cursor: cursor})
 }
 
 func (s *session) offerFrame(ctx context.Context, typ string, payload any) bool {

@@ -32,10 +32,9 @@ type feed struct {
 	db       *DB
 	apply    func(store.Batch)
 	wake     chan struct{}
-	cursor   string      // pg_snapshot of the previous read, "" for a relist
+	cursor   position    // of the previous read, zero for a relist
 	readAt   time.Time   // of the previous read
 	listedAt time.Time   // of the previous relist
-	born     string      // when the Postgres of the previous read was started
 	cut      atomic.Bool // the listener lost its connection: the cursor may be worth nothing
 	deaf     bool
 	stale    bool
@@ -117,43 +116,41 @@ func (f *feed) setStale(stale bool, err error) {
 func (f *feed) read(ctx context.Context) error {
 	started := time.Now()
 	crashed := f.cut.Swap(false)
-	if f.cursor == "" || crashed || started.Sub(f.readAt) > relistAfter || f.deaf && started.Sub(f.listedAt) > relistDeaf {
-		f.cursor, f.born = "", ""
-		b, err := f.db.relist(ctx)
+	if f.cursor.snap == "" || crashed || started.Sub(f.readAt) > relistAfter || f.deaf && started.Sub(f.listedAt) > relistDeaf {
+		f.cursor = position{}
+		b, at, err := f.db.relist(ctx)
 		if err != nil {
 			return err
 		}
-		f.cursor, f.readAt, f.listedAt = b.Cursor, started, started
+		f.cursor, f.readAt, f.listedAt = at, started, started
 		f.index.learn(b)
 		f.apply(b)
 		return nil
 	}
-	found, err := f.db.changesSince(ctx, f.cursor)
+	found, err := f.db.changesSince(ctx, f.cursor.snap)
 	if err != nil {
 		return err
 	}
-	if found.rewound || f.born != "" && f.born != found.born { // a restart, a restore, or another database
-		f.cursor = ""
+	if found.rewound || f.cursor.born != found.at.born { // a restart, a restore, or another database
+		f.cursor = position{}
 		return f.read(ctx)
 	}
-	f.born = found.born
+	var b store.Batch
 	if len(found.keys) > 0 {
-		b, err := f.db.reread(ctx, found.keys, &f.index)
-		if err != nil {
+		if b, err = f.db.reread(ctx, found.keys, &f.index); err != nil {
 			return err
 		}
-		b.Cursor = found.cursor
 		f.index.learn(b)
-		f.apply(b)
 	}
-	f.cursor, f.readAt = found.cursor, started
+	b.Cursor = found.at.String()
+	f.apply(b)
+	f.cursor, f.readAt = found.at, started
 	return nil
 }
 
 // changes is what one read of the log found.
 type changes struct {
-	cursor  string
-	born    string
+	at      position
 	rewound bool
 	keys    map[string]map[string]bool // kind -> ids
 }
@@ -163,7 +160,7 @@ type changes struct {
 // of the next read. Its snapshot is behind the old one only in another database.
 const changesSQL = `
 	with at as materialized (select pg_current_snapshot() as snap)
-	select at.snap::text, pg_postmaster_start_time()::text, pg_snapshot_xmax(at.snap) < pg_snapshot_xmax($1::text::pg_snapshot),
+	select at.snap::text, ` + positionSQL + `, pg_snapshot_xmax(at.snap) < pg_snapshot_xmax($1::text::pg_snapshot),
 		coalesce(c.kind, ''), coalesce(c.id, '')
 	from at left join (
 		select distinct kind, id from stark.changes
@@ -177,7 +174,7 @@ func (db *DB) changesSince(ctx context.Context, cursor string) (changes, error) 
 		b.Queue(changesSQL, cursor).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
 				var kind, id string
-				if err := rows.Scan(&found.cursor, &found.born, &found.rewound, &kind, &id); err != nil {
+				if err := rows.Scan(&found.at.snap, &found.at.at, &found.at.born, &found.rewound, &kind, &id); err != nil {
 					return err
 				}
 				if kind == "" {

@@ -87,22 +87,28 @@ type listing[T any] struct {
 	limit, offset            int
 }
 
-// list reads one page and the total in one round trip and one transaction.
-func list[T any](ctx context.Context, db *DB, id access.Identity, l listing[T]) ([]T, int, error) {
+// list reads one page, the total and a cursor in one round trip and one transaction.
+// The cursor is read first: what is committed in between comes again in a watch that
+// goes on from it.
+func list[T any](ctx context.Context, db *DB, id access.Identity, l listing[T]) (api.Page[T], error) {
 	var items []T
 	var total int
+	var at position
 	page := " order by " + l.order + " limit " + strconv.Itoa(l.limit) + " offset " + strconv.Itoa(l.offset)
 	err := db.readAs(ctx, l.op, id, func(b *pgx.Batch) {
+		b.Queue("select pg_current_snapshot()::text, " + positionSQL).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&at.snap, &at.at, &at.born) })
 		l.where.query(b, "select count(*) from "+l.from+l.where.sql()).Query(one(&total, scanInt))
 		l.where.query(b, "select "+l.columns+" from "+l.from+l.where.sql()+page).Query(all(&items, l.scan))
 	})
-	return items, total, err
+	return api.Page[T]{Items: items, Total: total, Cursor: at.String()}, err
 }
 
 // paged is list for the queries of the API.
 func paged[T any](ctx context.Context, db *DB, id access.Identity, q api.PageQuery, l listing[T]) (api.Page[T], error) {
 	q = q.Normalize()
 	l.limit, l.offset = q.Limit(), q.Offset()
-	items, total, err := list(ctx, db, id, l)
-	return api.Page[T]{Items: items, Total: total, Page: q.Page, PageSize: q.PageSize}, err
+	page, err := list(ctx, db, id, l)
+	page.Page, page.PageSize = q.Page, q.PageSize
+	return page, err
 }

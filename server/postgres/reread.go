@@ -55,17 +55,19 @@ func (x *index) learn(b store.Batch) {
 }
 
 // relist reads everything in one snapshot, which becomes the cursor.
-func (db *DB) relist(ctx context.Context) (store.Batch, error) {
+func (db *DB) relist(ctx context.Context) (store.Batch, position, error) {
 	ctx, cancel := context.WithTimeout(ctx, relistTimeout)
 	defer cancel()
 	var out store.Batch
+	var at position
 	err := db.retry(ctx, "read everything", relistTimeout, true, func(ctx context.Context, conn *pgx.Conn) error {
 		out = store.Batch{Reset: true}
 		t := &tx{conn: conn, batch: &pgx.Batch{}}
 		t.Queue("begin isolation level repeatable read read only")
 		t.Queue(db.settings, service.role, service.claims)
 		t.Queue("select set_config('statement_timeout', $1, true)", millis(relistTimeout))
-		t.Queue("select pg_current_snapshot()::text").Query(one(&out.Cursor, scanText))
+		t.Queue("select pg_current_snapshot()::text, " + positionSQL).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&at.snap, &at.at, &at.born) })
 		t.Queue("select " + configColumns + " from public.cluster_config g").Query(all(&out.Configs.Put, scanConfig))
 		t.Queue("select " + userColumns + " from public.users u").Query(all(&out.Users.Put, scanUser))
 		t.Queue("select " + namespaceColumns + " from public.namespaces s").Query(all(&out.Namespaces.Put, scanNamespace))
@@ -81,7 +83,8 @@ func (db *DB) relist(ctx context.Context) (store.Batch, error) {
 		}
 		return err
 	})
-	return out, err
+	out.Cursor = at.String()
+	return out, at, err
 }
 
 // reread reads the named rows as they are now. Those that are no longer there

@@ -146,10 +146,11 @@ func (db *DB) ListUsers(ctx context.Context, id access.Identity, q api.UserQuery
 	if q.Search != "" {
 		w.and("(u.email ilike @search or u.display_name ilike @search)", "search", likePattern(q.Search))
 	}
-	return list(ctx, db, id, listing[api.User]{
+	page, err := list(ctx, db, id, listing[api.User]{
 		op: "list users", columns: userColumns, from: "public.users u", order: "u.created_at desc, u.id",
 		where: w, scan: scanUser, limit: limit, offset: max(q.Offset, 0),
 	})
+	return page.Items, page.Total, err
 }
 
 // SetRoles makes roles the only roles of a user. by is the granting user or "".

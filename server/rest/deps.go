@@ -14,6 +14,7 @@ import (
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/gotrue"
+	"github.com/stark-orchestrator/stark/server/watch"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
@@ -145,8 +146,7 @@ type Config struct {
 	Version        string
 }
 
-// Deps is what New puts together. All but WS,
-// Logs, Metrics, Ready, Leading and Ended must be set.
+// Deps is what New puts together. All but WS, Logs, Log, Stopping, Metrics, Ready, Leading and Ended must be set.
 type Deps struct {
 	DB       Database
 	Auth     IdentityProvider
@@ -155,6 +155,8 @@ type Deps struct {
 	Store    *store.Store
 	WS       http.Handler         // GET /ws
 	Logs     LogSource            // nil: no node can be reached
+	Log      watch.Log            // nil: no watch goes on from a cursor
+	Stopping <-chan struct{}      // closed when the watches are to end; nil: never
 	Metrics  *prometheus.Registry // nil: a registry of its own
 	Ready    func() error         // nil: always; else why the server takes no traffic now
 	Leading  func() bool          // nil: never; whether this server leads now

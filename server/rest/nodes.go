@@ -19,10 +19,28 @@ type PageInput struct {
 
 func (p PageInput) query() api.PageQuery { return api.PageQuery{Page: p.Page, PageSize: p.PageSize} }
 
+// WatchInput turns a list into a stream of what exists or has changed since, and of
+// every change from then on, one JSON object per line.
+type WatchInput struct {
+	Watch bool   `query:"watch" doc:"stream wire.WatchEvent as application/x-ndjson instead"`
+	Since string `query:"since" doc:"with watch: a cursor to go on from; 410 when it is too old"`
+}
+
 // IDInput names one object. Like PageInput it is exported for huma, which skips
 // embedded structs that are not.
 type IDInput struct {
 	ID string `path:"id" doc:"UUID"`
+}
+
+// oneInput names one object that can be watched.
+type oneInput struct {
+	IDInput
+	WatchInput
+}
+
+// one is a handler of one object as that of an endpoint that can be watched.
+func one[T any](h func(context.Context, caller, *IDInput) (T, error)) func(context.Context, caller, *oneInput) (T, error) {
+	return func(ctx context.Context, who caller, in *oneInput) (T, error) { return h(ctx, who, &in.IDInput) }
 }
 
 // uuid gives the id when it can be one, in the small letters in which ids are kept.
@@ -40,6 +58,7 @@ type listNodesInput struct {
 	Status        string `query:"status"`
 	Search        string `query:"search" doc:"part of the name"`
 	LabelSelector string `query:"labelSelector" doc:"as in Kubernetes"`
+	WatchInput
 }
 
 type nodeList struct {
@@ -47,6 +66,7 @@ type nodeList struct {
 	Total    int        `json:"total"`
 	Page     int        `json:"page"`
 	PageSize int        `json:"pageSize"`
+	Cursor   string     `json:"cursor,omitempty" doc:"where a watch goes on from this list; absent when the database is away"`
 }
 
 type oneNode struct {
@@ -77,12 +97,12 @@ func (s *server) nodeRoutes() {
 	}, s.createNode)
 	register(s, operation{
 		method: http.MethodGet, path: "/api/nodes", id: "listNodes", tag: "nodes", rule: may(access.Read, access.Node),
-		summary: "List nodes",
+		summary: "List nodes; or watch them", errors: watchable,
 	}, s.listNodes)
 	register(s, operation{
 		method: http.MethodGet, path: "/api/nodes/{id}", id: "getNode", tag: "nodes", rule: may(access.Read, access.Node),
-		summary: "One node",
-	}, s.getNode)
+		summary: "One node; or watch it", errors: watchable,
+	}, one(s.getNode))
 	register(s, operation{
 		method: http.MethodGet, path: "/api/nodes/name/{name}", id: "getNodeByName", tag: "nodes", rule: may(access.Read, access.Node),
 		summary: "One node by its name",
@@ -124,7 +144,7 @@ func (s *server) listNodes(ctx context.Context, who caller, in *listNodesInput) 
 		return nodeList{}, err
 	}
 	s.completeNodes(page.Items)
-	return nodeList{Nodes: emptyIfNil(page.Items), Total: page.Total, Page: q.Page, PageSize: q.PageSize}, nil
+	return nodeList{Nodes: emptyIfNil(page.Items), Total: page.Total, Page: q.Page, PageSize: q.PageSize, Cursor: page.Cursor}, nil
 }
 
 func (s *server) getNode(ctx context.Context, who caller, in *IDInput) (oneNode, error) {

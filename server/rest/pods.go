@@ -21,6 +21,7 @@ type listPodsInput struct {
 	NodeID        string `query:"nodeId"`
 	Status        string `query:"status"`
 	LabelSelector string `query:"labelSelector" doc:"as in Kubernetes"`
+	WatchInput
 }
 
 type historyInput struct {
@@ -38,6 +39,7 @@ type podList struct {
 	Total    int       `json:"total"`
 	Page     int       `json:"page"`
 	PageSize int       `json:"pageSize"`
+	Cursor   string    `json:"cursor,omitempty" doc:"where a watch goes on from this list; absent when the database is away"`
 }
 
 // podStatus is the short answer about a pod.
@@ -86,8 +88,8 @@ func (s *server) podRoutes() {
 		method: http.MethodPost, path: "/api/pods", id: "createPod", tag: "pods", rule: may(access.Create, access.Pod),
 		summary: "Ask for a pod", status: http.StatusCreated, errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, s.createPod)
-	register(s, operation{method: http.MethodGet, path: "/api/pods", id: "listPods", tag: "pods", rule: read, summary: "List pods, newest first"}, s.listPods)
-	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}", id: "getPod", tag: "pods", rule: read, summary: "One pod"}, s.getPod)
+	register(s, operation{method: http.MethodGet, path: "/api/pods", id: "listPods", tag: "pods", rule: read, summary: "List pods, newest first; or watch them", errors: watchable}, s.listPods)
+	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}", id: "getPod", tag: "pods", rule: read, summary: "One pod; or watch it", errors: watchable}, one(s.getPod))
 	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}/status", id: "getPodStatus", tag: "pods", rule: read, summary: "Where a pod stands"}, s.getPodStatus)
 	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}/history", id: "getPodHistory", tag: "pods", rule: read, summary: "What happened to a pod, newest first"}, s.getPodHistory)
 	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}/runs", id: "getPodRuns", tag: "pods", rule: read, summary: "The attempts to fulfil a pod, newest first"}, s.getPodRuns)
@@ -125,7 +127,7 @@ func (s *server) listPods(ctx context.Context, who caller, in *listPodsInput) (p
 	for i := range page.Items {
 		completePod(&page.Items[i])
 	}
-	return podList{Pods: emptyIfNil(page.Items), Total: page.Total, Page: q.Page, PageSize: q.PageSize}, nil
+	return podList{Pods: emptyIfNil(page.Items), Total: page.Total, Page: q.Page, PageSize: q.PageSize, Cursor: page.Cursor}, nil
 }
 
 func (s *server) getPod(ctx context.Context, who caller, in *IDInput) (onePod, error) {

@@ -17,16 +17,17 @@ import (
 // caches, which guard themselves.
 type server struct {
 	Deps
-	config  Config
-	log     *slog.Logger
-	api     huma.API
-	engine  *gin.Engine
-	roles   *roleCache
-	metrics *metrics
-	probes  *prober
-	apiRate *limiter
-	auth    *limiter
-	spool   chan struct{} // one place for each upload under way
+	config   Config
+	log      *slog.Logger
+	api      huma.API
+	engine   *gin.Engine
+	roles    *roleCache
+	metrics  *metrics
+	probes   *prober
+	apiRate  *limiter
+	auth     *limiter
+	spool    chan struct{} // one place for each upload under way
+	watching *watching
 }
 
 // concurrentUploads bounds the disk that spooled bundles may take: this many
@@ -47,6 +48,7 @@ func New(d Deps) http.Handler {
 	s.metrics = newMetrics(s.Metrics)
 	s.roles = newRoleCache(d.DB, d.Store)
 	s.probes = newProber(s)
+	s.watching = &watching{users: map[string]int{}}
 	s.apiRate = newLimiter(s.config.APIRate)
 	s.auth = newLimiter(s.config.AuthRate)
 	s.engine = s.newEngine()
@@ -94,7 +96,7 @@ func (s *server) newEngine() *gin.Engine {
 	e.NoMethod(func(c *gin.Context) {
 		s.abort(c, fault.New(fault.MethodNotAllowed, "%s does not take %s", shown(c.Request.URL.Path), c.Request.Method))
 	})
-	e.Use(s.correlate, s.observe, s.recover, s.secure, s.cors, s.authenticate, s.limit, s.media)
+	e.Use(s.correlate, s.observe, s.recover, s.secure, s.cors, s.authenticate, s.limit, s.media, s.watches)
 	return e
 }
 

@@ -90,8 +90,7 @@ func (s *server) recallPods(who caller, q api.PodQuery) (api.Page[api.Pod], erro
 	}
 	sees := s.seesPod(who)
 	return pageOf(s.Store.Pods, q.PageQuery, func(p api.Pod) bool {
-		return sees(p) && is(q.Namespace, p.Namespace) && is(q.PackID, p.PackID) && is(q.PackName, p.PackName) &&
-			is(q.Status, p.Status) && (q.NodeID == "" || p.NodeID != nil && *p.NodeID == q.NodeID) && selector.Matches(p.Labels)
+		return sees(p) && is(q.Namespace, p.Namespace) && matchesPod(q, p) && selector.Matches(p.Labels)
 	}, func(a, b api.Pod) int { return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), strings.Compare(a.ID, b.ID)) }), nil
 }
 

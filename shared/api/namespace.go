@@ -122,4 +122,5 @@ type Page[T any] struct {
 	Total    int
 	Page     int
 	PageSize int
+	Cursor   string // where a watch goes on from this list; "" when it is not known
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 // MaxMessage bounds one frame, in bytes.
@@ -282,7 +283,8 @@ type Watch struct {
 	Kind          string `json:"kind"` // "pods" or "nodes"
 	Namespace     string `json:"namespace,omitempty"`
 	LabelSelector string `json:"labelSelector,omitempty"`
-	Name          string `json:"name,omitempty"` // id of one object
+	Name          string `json:"name,omitempty"`  // id of one object
+	Since         string `json:"since,omitempty"` // cursor of a list, an event or a bookmark: what has changed since comes instead of what exists
 }
 
 // Unwatch is the payload of TypeUnwatch.
@@ -292,12 +294,25 @@ type Unwatch struct {
 
 // The event types.
 const (
-	EventPut    = "put"
-	EventDelete = "delete"
+	EventPut      = "put"
+	EventDelete   = "delete"
+	EventBookmark = "bookmark" // in streams of REST only: over the socket it has a type of its own
+	EventError    = "error"    // in streams of REST only: the watch has ended
 )
 
+// WatchEvent is one line of a watch over REST. Whoever has taken it in may go on from
+// its cursor later, where it has one.
+type WatchEvent struct {
+	Event  string          `json:"event"`
+	Object json.RawMessage `json:"object,omitempty"` // of a deleted one the last known state, or its id alone
+	Cursor string          `json:"cursor,omitempty"`
+	Synced bool            `json:"synced,omitempty"` // everything that existed has been sent
+	Error  *fault.Body     `json:"error,omitempty"`  // GONE: list again
+}
+
 // Event is the payload of TypeEvent. Object is the whole object; of a deleted
-// one the last known state.
+// one the last known state, or its id alone. Whoever has taken it in may go on from
+// Cursor later, where it has one.
 type Event struct {
 	WatchID string          `json:"watchId"`
 	Event   string          `json:"event"`
