@@ -57,6 +57,7 @@ type Config struct {
 	APIRate        Rate
 	AuthRate       Rate
 	SetupCode      string // made at start when empty
+	MetricsToken   string // of GET /metrics; "" lets only this machine read them
 	// OpenRegistration sets whether people may make accounts for themselves; nil
 	// leaves that as the database has it, which is no at first.
 	OpenRegistration *bool
@@ -123,6 +124,7 @@ func LoadConfig(getenv func(string) string) (Config, error) {
 		APIRate:           l.rate("apiRate", Rate{Requests: 600, Per: time.Minute}, "STARK_RATE_LIMIT_API"),
 		AuthRate:          l.rate("authRate", Rate{Requests: 30, Per: time.Minute}, "STARK_RATE_LIMIT_AUTH"),
 		OpenRegistration:  l.flag("openRegistration", "STARK_OPEN_REGISTRATION"),
+		MetricsToken:      l.text("metricsToken", "", "STARK_METRICS_TOKEN"),
 		SetupCode:         l.text("setupCode", "", "STARK_SETUP_CODE"),
 		RequestTimeout:    l.duration("requestTimeout", 30*time.Second, time.Second, 10*time.Minute, "STARK_REQUEST_TIMEOUT"),
 		ShutdownGrace:     l.duration("shutdownGrace", 15*time.Second, time.Second, 10*time.Minute, "STARK_SHUTDOWN_GRACE"),
@@ -327,6 +329,10 @@ func (l *loader) checkSecrets(c Config) {
 	const shortestCode = 8
 	if c.SetupCode != "" && len(c.SetupCode) < shortestCode {
 		l.fault("STARK_SETUP_CODE must have at least %d characters", shortestCode)
+	}
+	const shortestToken = 16
+	if c.MetricsToken != "" && len(c.MetricsToken) < shortestToken {
+		l.fault("STARK_METRICS_TOKEN must have at least %d characters", shortestToken)
 	}
 	if len(c.CORSOrigins) > 0 {
 		for _, o := range c.CORSOrigins {

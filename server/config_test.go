@@ -74,7 +74,7 @@ func TestLoadConfigTellsAllFaults(t *testing.T) {
 	_, err := server.LoadConfig(env(map[string]string{
 		"SUPABASE_URL": "ftp://x", "STARK_PORT": "99999", "STARK_RATE_LIMIT_API": "fast", "STARK_TRUSTED_PROXIES": "me", "LOG_LEVEL": "loud",
 		"STARK_DATABASE_URL": "mysql://u:dbpass1@h/d", "STARK_REQUEST_TIMEOUT": "0s", "SUPABASE_JWT_SECRET": "hunter2", "STARK_CORS_ORIGINS": "everywhere",
-		"STARK_SETUP_CODE": "abc", "STARK_OPEN_REGISTRATION": "perhaps",
+		"STARK_SETUP_CODE": "abc", "STARK_OPEN_REGISTRATION": "perhaps", "STARK_METRICS_TOKEN": "short",
 	}))
 	if err == nil {
 		t.Fatal("accepted")
@@ -82,7 +82,7 @@ func TestLoadConfigTellsAllFaults(t *testing.T) {
 	for _, name := range []string{
 		"SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY or SUPABASE_ANON_KEY", "SUPABASE_SECRET_KEY or", "STARK_PORT", "STARK_RATE_LIMIT_API",
 		"STARK_TRUSTED_PROXIES", "LOG_LEVEL", "STARK_DATABASE_URL", "STARK_REQUEST_TIMEOUT", "SUPABASE_JWT_SECRET", "STARK_CORS_ORIGINS", "STARK_SETUP_CODE",
-		"STARK_OPEN_REGISTRATION",
+		"STARK_OPEN_REGISTRATION", "STARK_METRICS_TOKEN",
 	} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not told: %v", name, err)

@@ -161,7 +161,7 @@ func (s *Server) handler(base context.Context) (http.Handler, error) {
 		Config: rest.Config{
 			Version: c.Version, CORSOrigins: c.CORSOrigins, TrustedProxies: c.TrustedProxies,
 			APIRate: rest.Rate(c.APIRate), AuthRate: rest.Rate(c.AuthRate),
-			SetupCode: c.SetupCode, RequestTimeout: c.RequestTimeout, BundleURLTTL: c.BundleURLTTL,
+			SetupCode: c.SetupCode, MetricsToken: c.MetricsToken, RequestTimeout: c.RequestTimeout, BundleURLTTL: c.BundleURLTTL,
 		},
 	}), nil
 }
@@ -251,6 +251,7 @@ func (s *Server) greet(ctx context.Context) error {
 	if err := s.applySettings(ctx); err != nil {
 		return err
 	}
+	s.checkBudget(ctx)
 	s.why.CompareAndSwap(s.starting, nil) // unless the server is stopping already
 	close(s.ready)
 	if s.config.Loopback() {
@@ -277,4 +278,17 @@ func (s *Server) applySettings(ctx context.Context) error {
 		s.log.InfoContext(ctx, "audit", slog.String("action", "registration.set"), slog.Bool("done", true), slog.Bool("open", *open))
 	}
 	return nil
+}
+
+// checkBudget warns of a pool that cannot grow to its size: a server that finds
+// out under load refuses requests.
+func (s *Server) checkBudget(ctx context.Context) {
+	b, err := s.db.Budget(ctx)
+	if err != nil {
+		s.log.WarnContext(ctx, "the connection budget could not be read", slog.Any("error", err))
+		return
+	}
+	for _, m := range b.Messages {
+		s.log.WarnContext(ctx, "too few connections", slog.String("problem", m), slog.Int("max", b.Max), slog.Int("used", b.Used), slog.Int("wanted", b.Wanted))
+	}
 }

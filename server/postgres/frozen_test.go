@@ -101,7 +101,12 @@ func TestFrozenPostgres(t *testing.T) {
 		_, err := db.CreatePod(ctx, ann, api.CreatePodRequest{PackID: k.ID})
 		return err
 	}
-	unavailable("the first read", 8*time.Second, get)
+	unavailable("the first read", 4*time.Second, get)
+	unavailable("a write right after it", 2*time.Second, create)
+	unavailable("the roles of a user", 2*time.Second, func(ctx context.Context) error {
+		_, _, err := db.UserRoles(ctx, ann.UserID)
+		return err
+	})
 	for s := range stale {
 		if s {
 			break

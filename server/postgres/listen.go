@@ -29,6 +29,7 @@ var errDeaf = errors.New("notifications do not arrive: LISTEN needs a direct or 
 // changed is in the log.
 func (f *feed) listen(ctx context.Context) {
 	wait := backOffMin
+	told := false // once is enough while the connection fails for the same reason
 	for ctx.Err() == nil {
 		heard, err := f.listenOnce(ctx)
 		if heard {
@@ -39,11 +40,14 @@ func (f *feed) listen(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case heard:
-			wait = backOffMin
+			wait, told = backOffMin, false
 			f.db.log.Warn("LISTEN connection lost, polling until it is back", slog.Any("error", err))
 		case errors.Is(err, errDeaf):
 			wait = deafRetry
 			f.db.log.Warn("polling for changes", slog.Any("error", err))
+		case !told:
+			told = true
+			f.db.log.Warn("LISTEN connection cannot be made, polling until it can", slog.Any("error", err))
 		}
 		timer := time.NewTimer(wait + rand.N(wait))
 		select {
@@ -132,11 +136,21 @@ func (f *feed) selfTest(ctx context.Context, conn *pgx.Conn) error {
 		case err == nil:
 			f.dispatch(n)
 		case ctx.Err() == nil && pgconn.Timeout(err):
+			unlisten(ctx, conn)
 			return errDeaf
 		default:
 			return fmt.Errorf("test LISTEN: %w", err)
 		}
 	}
+}
+
+// unlisten takes back what a transaction pooler may have kept: the connection of
+// its own that took our LISTEN would go on listening for whoever uses it next. It
+// may meet another of them, and then a hint too many does no harm.
+func unlisten(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	_, _ = conn.Exec(ctx, "unlisten *")
 }
 
 func waitNotification(ctx context.Context, conn *pgx.Conn, limit time.Duration) (*pgconn.Notification, error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/singleflight"
 )
 
 // The limits of every connection. No statement of a request takes long; what
@@ -33,6 +34,11 @@ const (
 	transactionPoolerPort = 6543 // Supavisor's and the dedicated pooler's transaction mode
 	defaultPoolSize       = 8
 )
+
+// limits are those of every connection by the names that Postgres has for them.
+var limits = map[string]time.Duration{
+	"statement_timeout": statementTimeout, "lock_timeout": lockTimeout, "idle_in_transaction_session_timeout": idleTxTimeout,
+}
 
 // Config says how to reach the database.
 type Config struct {
@@ -58,7 +64,7 @@ type DB struct {
 	log       *slog.Logger
 	serverID  string
 	role      string
-	settings  string // the statement that opens every transaction
+	pooled    atomic.Bool // through a pooler in transaction mode
 	onStale   func(bool)
 	onEnded   func(sessions, nodes []string)
 	listening sync.Map // not a cache: *feed of each running Feed, woken by own commits
@@ -67,6 +73,8 @@ type DB struct {
 	creates   createQueue
 	term      termState
 	away      atomic.Bool // the feed has lost the database
+	suspect   atomic.Int64
+	probes    singleflight.Group
 	stop      context.CancelFunc
 	done      chan struct{}
 }
@@ -84,21 +92,22 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 			return nil, fmt.Errorf("parse the URL for LISTEN: %w", err)
 		}
 	}
-	tune(listen)
+	for name := range limits {
+		delete(listen.RuntimeParams, name) // a pooler would refuse them, and LISTEN needs none
+	}
 	if listen.RuntimeParams["application_name"] == "" || c.ListenURL == "" {
 		listen.RuntimeParams["application_name"] = "stark-feed"
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("open pool: %w", err)
-	}
+	tune(listen)
 	db := &DB{
-		pool: pool, listen: listen, log: c.Logger, serverID: c.ServerID,
-		role: cfg.ConnConfig.User, settings: settingsSQL, onStale: c.OnStale, onEnded: c.OnEnded,
+		listen: listen, log: c.Logger, serverID: c.ServerID,
+		role: cfg.ConnConfig.User, onStale: c.OnStale, onEnded: c.OnEnded,
 		announce: make(chan struct{}, 1), resigned: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	if cfg.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement {
-		db.settings = pooledSettingsSQL
+	db.pooled.Store(cfg.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement)
+	cfg.BeforeConnect = db.beforeConnect
+	if db.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
+		return nil, fmt.Errorf("open pool: %w", err)
 	}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
@@ -136,9 +145,9 @@ func poolConfig(c Config) (*pgxpool.Config, error) {
 	if conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
 		// A transaction pooler refuses these as start-up parameters; there the
 		// settings statement of each transaction sets them.
-		conn.RuntimeParams["statement_timeout"] = millis(statementTimeout)
-		conn.RuntimeParams["lock_timeout"] = millis(lockTimeout)
-		conn.RuntimeParams["idle_in_transaction_session_timeout"] = millis(idleTxTimeout)
+		for name, limit := range limits {
+			conn.RuntimeParams[name] = millis(limit)
+		}
 	}
 	return cfg, nil
 }
@@ -167,7 +176,7 @@ func (db *DB) Close() {
 func (db *DB) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	if err := db.pool.Ping(ctx); err != nil {
+	if err := db.once(ctx, func(ctx context.Context, conn *pgx.Conn) error { return conn.Ping(ctx) }); err != nil {
 		return toFault("ping", err)
 	}
 	return nil

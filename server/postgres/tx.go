@@ -87,7 +87,7 @@ func (db *DB) transaction(ctx context.Context, op string, d door, fn func(Tx) er
 	err := db.retry(ctx, op, db.patience(d, callTimeout), false, func(ctx context.Context, conn *pgx.Conn) error {
 		t := &tx{conn: conn, batch: &pgx.Batch{}}
 		t.Queue("begin")
-		t.Queue(db.settings, d.role, d.claims)
+		t.Queue(db.settings(), d.role, d.claims)
 		err := fn(t)
 		if err == nil {
 			t.Queue("commit")
@@ -148,6 +148,12 @@ func (db *DB) read(ctx context.Context, op string, d door, build func(*pgx.Batch
 	return db.retry(ctx, op, db.patience(d, readTimeout), true, db.implicit(d, build))
 }
 
+// readFor is read as the service on behalf of a user who waits for the answer.
+func (db *DB) readFor(ctx context.Context, op string, build func(*pgx.Batch)) error {
+	limit := db.patience(door{role: roleAuthenticated}, readTimeout)
+	return db.retry(ctx, op, limit, true, db.implicit(service, build))
+}
+
 // write is read for statements that change something: it repeats only what
 // surely did not happen, and tells the feed.
 func (db *DB) write(ctx context.Context, op string, d door, build func(*pgx.Batch)) error {
@@ -179,7 +185,7 @@ func (db *DB) writeAs(ctx context.Context, op string, id access.Identity, build 
 func (db *DB) implicit(d door, build func(*pgx.Batch)) func(context.Context, *pgx.Conn) error {
 	return func(ctx context.Context, conn *pgx.Conn) error {
 		b := &pgx.Batch{}
-		b.Queue(db.settings, d.role, d.claims)
+		b.Queue(db.settings(), d.role, d.claims)
 		build(b)
 		return conn.SendBatch(ctx, b).Close()
 	}
@@ -197,6 +203,8 @@ func (db *DB) retry(ctx context.Context, op string, limit time.Duration, readOnl
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	ctx, done := db.watched(ctx)
+	defer done()
 	err := db.attempts(ctx, op, readOnly, fn)
 	if err != nil && ctx.Err() != nil && caller.Err() == nil {
 		return unavailable(err) // the caller would have waited longer
@@ -210,7 +218,7 @@ func (db *DB) patience(d door, limit time.Duration) time.Duration {
 	switch {
 	case d.role != roleAuthenticated:
 		return limit
-	case db.away.Load():
+	case db.away.Load() || db.suspected():
 		return awayTimeout
 	default:
 		return min(limit, writeTimeout)
@@ -237,6 +245,9 @@ func (db *DB) attempts(ctx context.Context, op string, readOnly bool, fn func(co
 
 func (db *DB) once(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
 	conn, err := db.pool.Acquire(ctx)
+	if db.metPooler(err) {
+		conn, err = db.pool.Acquire(ctx)
+	}
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (db *DB) UserRoles(ctx context.Context, userID string) (roles []api.Role, f
 		return nil, false, nil
 	}
 	var users []api.User
-	err = db.read(ctx, "user roles", service, func(b *pgx.Batch) {
+	err = db.readFor(ctx, "user roles", func(b *pgx.Batch) {
 		b.Queue("select "+userColumns+" from public.users u where u.id = $1", userID).Query(all(&users, scanUser))
 	})
 	if err != nil || len(users) == 0 {
@@ -107,7 +107,7 @@ func (db *DB) SetDisabled(ctx context.Context, userID string, disabled bool, by 
 
 // OpenRegistration tells whether people may make accounts for themselves.
 func (db *DB) OpenRegistration(ctx context.Context) (open bool, err error) {
-	err = db.read(ctx, "registration", service, func(b *pgx.Batch) {
+	err = db.readFor(ctx, "registration", func(b *pgx.Batch) {
 		b.Queue("select open_registration from public.cluster_config").Query(one(&open, scanBool))
 	})
 	return open, err
@@ -177,7 +177,7 @@ func (db *DB) SetRoles(ctx context.Context, userID string, roles []api.Role, by 
 // SetupStatus tells whether there is an admin yet.
 func (db *DB) SetupStatus(ctx context.Context) (api.SetupStatus, error) {
 	var s api.SetupStatus
-	err := db.read(ctx, "setup status", service, func(b *pgx.Batch) {
+	err := db.readFor(ctx, "setup status", func(b *pgx.Batch) {
 		b.Queue(`select not exists (select from public.user_roles where role = 'admin'), (select count(*) from public.users)`).
 			Query(one(&s, func(row pgx.CollectableRow) (api.SetupStatus, error) {
 				var s api.SetupStatus

@@ -139,6 +139,7 @@ type Config struct {
 	APIRate        Rate
 	AuthRate       Rate
 	SetupCode      string        // asked for by /auth/setup from other machines; "" refuses them
+	MetricsToken   string        // that GET /metrics asks for; "" lets only this machine read them
 	RequestTimeout time.Duration // of one JSON request; 30 s when 0
 	UploadTimeout  time.Duration // of one bundle; 10 min when 0
 	BundleURLTTL   time.Duration // 5 min when 0, and no more

@@ -340,6 +340,7 @@ func (f *fakeDB) CreateTicket(_ context.Context, id access.Identity) (api.Ticket
 type fakeAuth struct {
 	signUp     func(gotrue.NewUser) (api.Session, error)
 	signIn     func(email, password string) (api.Session, error)
+	signInFor  func(ctx context.Context) (api.Session, error)
 	refresh    func(token string) (api.Session, error)
 	logout     func(token string) error
 	createUser func(gotrue.NewUser) (api.User, error)
@@ -355,7 +356,10 @@ func (f *fakeAuth) SignUp(_ context.Context, u gotrue.NewUser) (api.Session, err
 	return f.signUp(u)
 }
 
-func (f *fakeAuth) SignIn(_ context.Context, email, password string) (api.Session, error) {
+func (f *fakeAuth) SignIn(ctx context.Context, email, password string) (api.Session, error) {
+	if f.signInFor != nil {
+		return f.signInFor(ctx)
+	}
 	if f.signIn == nil {
 		return api.Session{}, unexpected()
 	}

@@ -120,7 +120,33 @@ func (s *server) healthRoutes() {
 	s.engine.GET("/live", func(c *gin.Context) {
 		c.JSON(http.StatusOK, liveness{Alive: true, Timestamp: time.Now().UTC()})
 	})
-	s.engine.GET("/metrics", gin.WrapH(promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{})))
+	serve := gin.WrapH(promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{}))
+	s.engine.GET("/metrics", func(c *gin.Context) {
+		if err := s.maySeeMetrics(c); err != nil {
+			s.abort(c, err)
+			return
+		}
+		serve(c)
+	})
+}
+
+// maySeeMetrics lets those in who show the token; without one on the server, those
+// on its machine.
+func (s *server) maySeeMetrics(c *gin.Context) error {
+	if s.config.MetricsToken == "" {
+		if s.local(c.Request) {
+			return nil
+		}
+		return fault.New(fault.Forbidden, "metrics are for the server's own machine; set STARK_METRICS_TOKEN to read them from another")
+	}
+	token, found := bearer(c.GetHeader("Authorization"))
+	if !found {
+		return fault.New(fault.AuthenticationRequired, "send the token of the metrics: Authorization: Bearer <token>")
+	}
+	if !sameSecret(s.config.MetricsToken, token) {
+		return fault.New(fault.TokenInvalid, "this is not the token of the metrics")
+	}
+	return nil
 }
 
 // health tells how each part does. Auth and Storage being away degrades: pods go

@@ -42,6 +42,7 @@ func New(d Deps) http.Handler {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.Auth = patientAuth{IdentityProvider: d.Auth, ping: d.DB.Ping}
 	if s.Metrics == nil {
 		s.Metrics = prometheus.NewRegistry()
 	}
