@@ -1,6 +1,6 @@
-// Package auth verifies access tokens of Supabase Auth. It owns which signatures,
-// issuers and audiences are believed, and refuses everything else: it asks no
-// database, gives no roles, and does not know HTTP requests.
+// Package auth verifies access tokens of Supabase Auth, and that their sessions
+// last. It owns which signatures, issuers, audiences and sessions are believed, and
+// refuses everything else: it gives no roles and does not know HTTP requests.
 package auth
 
 import (
@@ -69,7 +69,7 @@ func New(ctx context.Context, c Config) (*Verifier, error) {
 	}
 	return &Verifier{
 		config: c, keys: keys,
-		parser: jwt.NewParser(jwt.WithValidMethods(methods), jwt.WithIssuer(c.Issuer), jwt.WithLeeway(leeway), jwt.WithExpirationRequired()),
+		parser: jwt.NewParser(jwt.WithValidMethods(methods), jwt.WithIssuer(c.Issuer), jwt.WithLeeway(leeway), jwt.WithExpirationRequired(), jwt.WithIssuedAt()),
 	}, nil
 }
 
@@ -85,13 +85,22 @@ type claims struct {
 // Verify checks a token and gives who it speaks for, without roles. Failures are
 // TokenExpired, TokenInvalid, or Unavailable when the keys cannot be had.
 func (v *Verifier) Verify(ctx context.Context, token string) (access.Identity, error) {
+	if strings.HasPrefix(token, "sb_") {
+		return access.Identity{}, errAPIKey()
+	}
 	if len(token) > maxToken || strings.Count(token, ".") != 2 {
 		return access.Identity{}, fault.New(fault.TokenInvalid, "the access token is not valid")
 	}
 	var c claims
-	_, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return v.key(ctx, t) })
+	parsed, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return v.key(ctx, t) })
+	if err != nil && c.Subject == "" && (c.Role == "anon" || c.Role == "service_role") {
+		return access.Identity{}, errAPIKey()
+	}
 	if err != nil {
 		return access.Identity{}, verifyFault(err)
+	}
+	if _, critical := parsed.Header["crit"]; critical { // an extension that must be understood, which is not
+		return access.Identity{}, fault.New(fault.TokenInvalid, "the access token is not valid")
 	}
 	if err := v.check(c); err != nil {
 		return access.Identity{}, fault.Wrap(err, fault.TokenInvalid, "the access token is not valid")
@@ -140,6 +149,12 @@ func (v *Verifier) check(c claims) error {
 		return errors.New("the subject is not a user id")
 	}
 	return nil
+}
+
+// errAPIKey says what was mistaken for a token. It is said also of what only looks
+// like a key: that gives nothing away.
+func errAPIKey() error {
+	return fault.New(fault.TokenInvalid, "this is an API key of the project, not a user's access token; sign in")
 }
 
 func verifyFault(err error) error {

@@ -35,6 +35,8 @@ type project struct {
 	srv     *httptest.Server
 	fetches atomic.Int32
 	down    atomic.Bool
+	delay   atomic.Int64           // nanoseconds before an answer
+	instead atomic.Pointer[string] // what is answered in place of the keys
 
 	mu   sync.Mutex
 	keys []map[string]any
@@ -48,6 +50,13 @@ func newProject(t *testing.T) *project {
 		if p.down.Load() {
 			w.WriteHeader(http.StatusBadGateway)
 			return
+		}
+		if body := p.instead.Load(); body != nil {
+			_, _ = w.Write([]byte(*body))
+			return
+		}
+		if d := time.Duration(p.delay.Load()); d > 0 {
+			wait(t, d)
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -316,7 +325,7 @@ func TestRefreshDropsRevokedKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.mu.Lock()
-	p.keys = nil
+	p.keys = []map[string]any{}
 	p.mu.Unlock()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
