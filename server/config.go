@@ -130,7 +130,7 @@ func LoadConfig(getenv func(string) string) (Config, error) {
 		ShutdownGrace:     l.duration("shutdownGrace", 15*time.Second, time.Second, 10*time.Minute, "STARK_SHUTDOWN_GRACE"),
 		LogLevel:          l.level("logLevel", "STARK_LOG_LEVEL", "LOG_LEVEL"),
 		HeartbeatInterval: l.duration("heartbeatInterval", 10*time.Second, time.Second, 5*time.Minute, "STARK_HEARTBEAT_INTERVAL"),
-		BundleURLTTL:      l.duration("bundleUrlTtl", 5*time.Minute, 30*time.Second, time.Hour, "STARK_BUNDLE_URL_TTL"),
+		BundleURLTTL:      l.duration("bundleUrlTtl", 5*time.Minute, 30*time.Second, 5*time.Minute, "STARK_BUNDLE_URL_TTL"),
 	}
 	c.JWTIssuer = l.text("jwtIssuer", strings.TrimRight(c.SupabaseURL, "/")+"/auth/v1", "STARK_JWT_ISSUER")
 	if c.SupabasePublicURL = l.text("supabasePublicUrl", "", "STARK_SUPABASE_PUBLIC_URL"); c.SupabasePublicURL == "" {
