@@ -231,7 +231,7 @@ func softDelete(ctx context.Context, tx pgx.Tx, u *user) error {
 	sum := sha256.Sum256([]byte(u.ID + u.Email))
 	batch := &pgx.Batch{}
 	batch.Queue(`update auth.users set email = $2, encrypted_password = '', raw_user_meta_data = '{}', raw_app_meta_data = '{}',
-		  deleted_at = coalesce(deleted_at, now()), updated_at = now() where id = $1`,
+		  email_change = '', email_change_sent_at = null, deleted_at = coalesce(deleted_at, now()), updated_at = now() where id = $1`,
 		u.ID, base64.RawURLEncoding.EncodeToString(sum[:]))
 	batch.Queue(`delete from auth.identities where user_id = $1`, u.ID)
 	batch.Queue(`delete from auth.sessions where user_id = $1`, u.ID)

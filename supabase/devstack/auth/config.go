@@ -28,6 +28,9 @@ type Config struct {
 	SignUp          bool
 	Anonymous       bool // sign-up without an e-mail address
 	AutoConfirm     bool // addresses count as confirmed at once; without it nobody can confirm: no mail is sent
+	// RateLimitHeader names the header, such as X-Forwarded-For, by which callers of /token are told apart and
+	// limited. Empty, as in the Supabase CLI, means no limit.
+	RateLimitHeader string
 	// Hook names the custom access token function as schema and name; empty means none.
 	Hook   pgx.Identifier
 	Logger *slog.Logger

@@ -150,6 +150,9 @@ func (s *service) signIn(ctx context.Context, tx pgx.Tx, r *http.Request, u *use
 }
 
 func (s *service) token(r *http.Request) (answer, error) {
+	if err := s.limiter.check(r, s.now()); err != nil {
+		return answer{}, err
+	}
 	switch r.URL.Query().Get("grant_type") {
 	case "password":
 		return s.passwordGrant(r)

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -27,6 +28,10 @@ func (s *service) putUser(r *http.Request, who caller) (answer, error) {
 		return answer{}, fail(http.StatusForbidden, "not_admin", "Updating app_metadata requires admin privileges")
 	}
 	var c change
+	if body.Password != nil && who.user.IsAnonymous && (body.Email == nil || *body.Email == "") {
+		return answer{}, fail(http.StatusUnprocessableEntity, "validation_failed",
+			"Updating password of an anonymous user without an email or phone is not allowed")
+	}
 	if body.Password != nil {
 		hash, err := s.newPassword(ctx, who.user, *body.Password)
 		if err != nil {
@@ -39,8 +44,12 @@ func (s *service) putUser(r *http.Request, who caller) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		if email != who.user.Email {
-			c.email, c.confirm = &email, s.AutoConfirm
+		switch {
+		case email == who.user.Email:
+		case s.AutoConfirm:
+			c.email, c.confirm = &email, true
+		default:
+			c.wishedEmail = &email // waits for a confirmation, which only an administrator can give here
 		}
 	}
 	var updated *user
@@ -72,8 +81,8 @@ func (s *service) newPassword(ctx context.Context, u *user, password string) (st
 // saveUser merges the metadata under the row's lock and writes the change. An address that somebody else
 // has is refused.
 func (s *service) saveUser(ctx context.Context, tx pgx.Tx, id string, c change, app, data metadata) (*user, error) {
-	if c.email != nil {
-		taken, err := lockEmail(ctx, tx, *c.email)
+	if wanted := cmp.Or(c.email, c.wishedEmail); wanted != nil {
+		taken, err := lockEmail(ctx, tx, *wanted)
 		if err != nil {
 			return nil, err
 		}

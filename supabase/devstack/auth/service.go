@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,10 +26,13 @@ const (
 	hookLimit    = 2 * time.Second
 )
 
-// service holds no state of its own: everything is in the database.
+// service keeps what matters in the database, and nothing else that a restart would lose to anybody's harm.
 type service struct {
 	Config
-	log *slog.Logger
+	limiter limiter
+	// hooked tells that a token went through the hook since the start.
+	hooked atomic.Bool
+	log    *slog.Logger
 	// hashing bounds how many passwords are hashed at a time: each keeps a core busy for a while.
 	hashing chan struct{}
 	cost    int // of bcrypt
@@ -50,6 +54,7 @@ func newService(c Config) (*service, error) {
 	}
 	s := &service{
 		Config: c, log: c.Logger, now: time.Now,
+		limiter: limiter{header: c.RateLimitHeader},
 		hashing: make(chan struct{}, 2*runtime.NumCPU()), cost: bcrypt.DefaultCost,
 	}
 	if s.log == nil {

@@ -90,6 +90,10 @@ func (s *service) complete(ctx context.Context, tx pgx.Tx, r *http.Request, g gr
 		if claims, err = s.runHook(ctx, tx, r, g, claims); err != nil {
 			return sessionBody{}, err
 		}
+		// GoTrue's first token after a start has a list here. Whoever reads tokens has to bear both.
+		if aud, isText := claims["aud"].(string); isText && s.hooked.CompareAndSwap(false, true) {
+			claims["aud"] = []string{aud}
+		}
 	}
 	access, err := s.Keys.Sign(claims)
 	if err != nil {

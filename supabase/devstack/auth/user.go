@@ -57,6 +57,8 @@ type user struct {
 	UpdatedAt        *time.Time `json:"updated_at"`
 	BannedUntil      *time.Time `json:"banned_until,omitempty"`
 	DeletedAt        *time.Time `json:"deleted_at,omitempty"`
+	NewEmail         string     `json:"new_email,omitempty"`
+	EmailChangeAt    *time.Time `json:"email_change_sent_at,omitempty"`
 	IsAnonymous      bool       `json:"is_anonymous"`
 
 	passwordHash string
@@ -88,7 +90,7 @@ const selectUser = `
 	select id::text, coalesce(aud, ''), coalesce(role, ''), coalesce(email, ''), email_confirmed_at, invited_at,
 	       coalesce(phone, ''), confirmed_at, last_sign_in_at, coalesce(raw_app_meta_data, '{}'),
 	       coalesce(raw_user_meta_data, '{}'), created_at, updated_at, banned_until, deleted_at, is_anonymous,
-	       coalesce(encrypted_password, '')
+	       coalesce(email_change, ''), email_change_sent_at, coalesce(encrypted_password, '')
 	from auth.users`
 
 func scanUser(row pgx.CollectableRow) (*user, error) {
@@ -96,9 +98,10 @@ func scanUser(row pgx.CollectableRow) (*user, error) {
 	err := row.Scan(&u.ID, &u.Aud, &u.Role, &u.Email, &u.EmailConfirmedAt, &u.InvitedAt,
 		&u.Phone, &u.ConfirmedAt, &u.LastSignInAt, &u.AppMetadata,
 		&u.UserMetadata, &u.CreatedAt, &u.UpdatedAt, &u.BannedUntil, &u.DeletedAt, &u.IsAnonymous,
-		&u.passwordHash)
+		&u.NewEmail, &u.EmailChangeAt, &u.passwordHash)
 	for _, at := range []*time.Time{
 		u.EmailConfirmedAt, u.InvitedAt, u.ConfirmedAt, u.LastSignInAt, u.CreatedAt, u.UpdatedAt, u.BannedUntil, u.DeletedAt,
+		u.EmailChangeAt,
 	} {
 		if at != nil {
 			*at = at.UTC()
@@ -189,6 +192,7 @@ func insertUser(ctx context.Context, tx pgx.Tx, n newUser) (*user, error) {
 // change is what an update of a user may set; nil leaves a column as it is.
 type change struct {
 	email, hash, role *string
+	wishedEmail       *string // to be confirmed
 	confirm           bool
 	app, data         metadata // merged already
 	bannedUntil       *time.Time
@@ -200,6 +204,8 @@ func (c change) apply(ctx context.Context, tx pgx.Tx, id string) (*user, error) 
 	_, err := tx.Exec(ctx, `
 		update auth.users set
 		  email = coalesce($2, email),
+		  email_change = case when $2 is not null then '' else coalesce($10, email_change) end,
+		  email_change_sent_at = case when $2 is not null then null when $10 is not null then now() else email_change_sent_at end,
 		  encrypted_password = coalesce($3, encrypted_password),
 		  role = coalesce($4, role),
 		  email_confirmed_at = case when $5 then coalesce(email_confirmed_at, now()) else email_confirmed_at end,
@@ -209,7 +215,7 @@ func (c change) apply(ctx context.Context, tx pgx.Tx, id string) (*user, error) 
 		  is_anonymous = is_anonymous and $2 is null,
 		  updated_at = now()
 		where id = $1`,
-		id, c.email, c.hash, c.role, c.confirm, c.app, c.data, c.unban, c.bannedUntil)
+		id, c.email, c.hash, c.role, c.confirm, c.app, c.data, c.unban, c.bannedUntil, c.wishedEmail)
 	if err != nil {
 		return nil, fmt.Errorf("update user: %w", err)
 	}

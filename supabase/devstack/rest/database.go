@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/supabase/devstack/headers"
 )
 
 // requestLimit bounds a request as a whole; the statement timeouts of the roles are shorter.
@@ -89,7 +91,7 @@ func (s *service) as(ctx context.Context, c *call, reads bool, fn func(context.C
 	}
 	path := &statement{}
 	path.names("", append([]string{c.schema}, s.SearchPath...))
-	if _, err := tx.Exec(ctx, requestSettings, path.text.String(), c.actor.role, c.actor.claims, c.r.Method, c.r.URL.Path, headersJSON(c.r)); err != nil {
+	if _, err := tx.Exec(ctx, requestSettings, path.text.String(), c.actor.role, c.actor.claims, c.r.Method, c.r.URL.Path, headers.JSON(c.r.Header)); err != nil {
 		return fmt.Errorf("settings of the request: %w", err)
 	}
 	if err := fn(ctx, conversation{tx}); err != nil {
@@ -99,23 +101,6 @@ func (s *service) as(ctx context.Context, c *call, reads bool, fn func(context.C
 		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
-}
-
-// headersJSON leaves out what holds secrets.
-func headersJSON(r *http.Request) string {
-	h := make(map[string]string, len(r.Header))
-	for name, values := range r.Header {
-		switch name {
-		case "Authorization", "Apikey", "Cookie":
-		default:
-			h[strings.ToLower(name)] = strings.Join(values, ", ")
-		}
-	}
-	text, err := json.Marshal(h)
-	if err != nil {
-		return "{}"
-	}
-	return string(text)
 }
 
 // rows runs a statement once, unprepared: its text is as good as never seen again. Everything comes as text.

@@ -5,15 +5,37 @@ import (
 	"net/http"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
-func createBucket(s *service, c *call) error {
-	a, err := s.caller(c.r)
-	if err != nil {
+// readBucket reads what POST and PUT send: who asks, and the body.
+func (s *service) readBucket(c *call) (a actor, in bucketInput, err error) {
+	if a, err = s.caller(c.r); err != nil {
+		return a, in, err
+	}
+	return a, in, readJSON(c.w, c.r, &in)
+}
+
+// done runs fn as a and, when all went well, answers with a message.
+func (s *service) done(c *call, a actor, text string, fn func(context.Context, pgx.Tx) error) error {
+	if err := s.db.as(c, a, fn); err != nil {
 		return err
 	}
-	var in bucketInput
-	if err := readJSON(c.w, c.r, &in); err != nil {
+	writeJSON(c.w, http.StatusOK, message{text})
+	return nil
+}
+
+// met turns a statement that met no row into missing.
+func met(tag pgconn.CommandTag, err error, missing *fault) error {
+	if err == nil && tag.RowsAffected() == 0 {
+		return missing
+	}
+	return err
+}
+
+func createBucket(s *service, c *call) error {
+	a, in, err := s.readBucket(c)
+	if err != nil {
 		return err
 	}
 	if in.Name == "" {
@@ -52,34 +74,22 @@ func createBucket(s *service, c *call) error {
 }
 
 func updateBucket(s *service, c *call) error {
-	a, err := s.caller(c.r)
+	a, in, err := s.readBucket(c)
 	if err != nil {
-		return err
-	}
-	var in bucketInput
-	if err := readJSON(c.w, c.r, &in); err != nil {
 		return err
 	}
 	size, types, err := in.limits(s.maxBytes)
 	if err != nil {
 		return err
 	}
-	err = s.db.as(c, a, func(ctx context.Context, tx pgx.Tx) error {
+	return s.done(c, a, "Successfully updated", func(ctx context.Context, tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `update storage.buckets set public = coalesce($2, public),
 			file_size_limit = case when $3 then $4::bigint else file_size_limit end,
 			allowed_mime_types = case when $5 then $6::text[] else allowed_mime_types end,
 			updated_at = now() where id = $1`,
 			c.bucket, in.Public, len(in.FileSizeLimit) > 0, size, len(in.AllowedMIMETypes) > 0, types)
-		if err == nil && tag.RowsAffected() == 0 {
-			return noSuchBucket()
-		}
-		return err
+		return met(tag, err, noSuchBucket())
 	})
-	if err != nil {
-		return err
-	}
-	writeJSON(c.w, http.StatusOK, message{"Successfully updated"})
-	return nil
 }
 
 // deleteBucket counts objects as service_role, so that a caller who cannot see
@@ -90,7 +100,7 @@ func deleteBucket(s *service, c *call) error {
 	if err != nil {
 		return err
 	}
-	err = s.db.as(c, serviceActor, func(ctx context.Context, tx pgx.Tx) error {
+	return s.done(c, serviceActor, "Successfully deleted", func(ctx context.Context, tx pgx.Tx) error {
 		var used bool
 		err := tx.QueryRow(ctx, `select exists (select from storage.objects where bucket_id = $1)`, c.bucket).Scan(&used)
 		if err == nil && used {
@@ -106,16 +116,8 @@ func deleteBucket(s *service, c *call) error {
 		if isForeignKey(err) {
 			return notEmpty()
 		}
-		if err == nil && tag.RowsAffected() == 0 {
-			return noSuchBucket()
-		}
-		return err
+		return met(tag, err, noSuchBucket())
 	})
-	if err != nil {
-		return err
-	}
-	writeJSON(c.w, http.StatusOK, message{"Successfully deleted"})
-	return nil
 }
 
 // emptyBatch bounds one transaction of emptyBucket.

@@ -2,15 +2,14 @@ package storage
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/stark-orchestrator/stark/supabase/devstack/headers"
 )
 
 // statementTimeout bounds each transaction, in Postgres and here.
@@ -37,7 +36,7 @@ const settings = `select
 
 // become makes the rest of the transaction run as a.
 func become(ctx context.Context, tx pgx.Tx, c *call, a actor) error {
-	_, err := tx.Exec(ctx, settings, a.role, a.token, a.claims, a.sub, headersJSON(c.r), c.r.Method, c.r.URL.Path, c.op)
+	_, err := tx.Exec(ctx, settings, a.role, a.token, a.claims, a.sub, headers.JSON(c.r.Header), c.r.Method, c.r.URL.Path, c.op)
 	if err != nil && tx.Conn().IsClosed() {
 		return fmt.Errorf("set role: %w", err)
 	}
@@ -45,23 +44,6 @@ func become(ctx context.Context, tx pgx.Tx, c *call, a actor) error {
 		return databaseError("the token's role is not usable", fmt.Errorf("set role: %w", err))
 	}
 	return err
-}
-
-// headersJSON leaves out what a policy has no business with.
-func headersJSON(r *http.Request) string {
-	h := make(map[string]string, len(r.Header))
-	for name, values := range r.Header {
-		switch name {
-		case "Authorization", "Apikey", "Cookie", "X-Metadata":
-		default:
-			h[strings.ToLower(name)] = strings.Join(values, ", ")
-		}
-	}
-	text, err := json.Marshal(h)
-	if err != nil {
-		return "{}"
-	}
-	return string(text)
 }
 
 // as runs fn in a transaction of a and commits it.

@@ -62,10 +62,7 @@ func moveObject(s *service, c *call) error {
 		}
 		tag, err := tx.Exec(ctx, moveRow, t.BucketID, t.SourceKey, t.DestinationBucket, t.DestinationKey,
 			a.ownerUUID(), a.ownerID())
-		if err == nil && tag.RowsAffected() == 0 {
-			return noSuchKey()
-		}
-		return err
+		return met(tag, err, noSuchKey())
 	}
 	if err = s.db.try(c, a, move); err == nil {
 		err = s.db.as(c, serviceActor, move)

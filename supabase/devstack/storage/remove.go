@@ -36,10 +36,7 @@ func deleteObject(s *service, c *call) error {
 			return err
 		}
 		tag, err := tx.Exec(ctx, `delete from storage.objects where bucket_id = $1 and name = $2`, c.bucket, c.key)
-		if err == nil && tag.RowsAffected() == 0 {
-			return accessDenied("Access denied")
-		}
-		return err
+		return met(tag, err, accessDenied("Access denied"))
 	})
 	if err != nil {
 		return err

@@ -133,3 +133,47 @@ check('storage: a bucket is emptied, then deleted', async () => {
   good(await admin.storage.emptyBucket(`js-${run}`))
   good(await admin.storage.deleteBucket(`js-${run}`))
 })
+check('storage: ranges, conditions and HEAD', async () => {
+  const path = `${seen.alice}/ranges.txt`
+  good(await alice.storage.from(bucket).upload(path, '0123456789', { contentType: 'text/plain' }))
+  const { session } = good(await alice.auth.getSession())
+  const headers = { apikey: anonKey, authorization: `Bearer ${session.access_token}` }
+  const ask = (more, method = 'GET') => fetch(`${url}/storage/v1/object/authenticated/${bucket}/${path}`, { method, headers: { ...headers, ...more } })
+  for (const [range, text, place] of [['bytes=2-4', '234', 'bytes 2-4/10'], ['bytes=7-', '789', 'bytes 7-9/10'], ['bytes=-2', '89', 'bytes 8-9/10']]) {
+    const answer = await ask({ range })
+    assert.deepEqual([answer.status, answer.headers.get('content-range'), await answer.text()], [206, place, text])
+  }
+  const beyond = await ask({ range: 'bytes=99-' })
+  assert.equal(beyond.status, 416)
+  assert.equal((await beyond.json()).code, 'InvalidRange')
+  const head = await ask({}, 'HEAD')
+  assert.deepEqual([head.status, head.headers.get('content-length'), head.headers.get('accept-ranges')], [200, '10', 'bytes'])
+  assert.equal((await ask({ 'if-none-match': head.headers.get('etag') })).status, 304)
+})
+check('storage: copies go to other buckets too, where the caller may write', async () => {
+  const name = `to-${run}`
+  good(await admin.storage.createBucket(name))
+  const box = admin.storage.from(bucket)
+  good(await box.copy(`${seen.alice}/ranges.txt`, 'copied.txt', { destinationBucket: name }))
+  assert.equal(await good(await admin.storage.from(name).download('copied.txt')).text(), '0123456789')
+  good(await box.move(`${seen.alice}/ranges.txt`, 'moved.txt', { destinationBucket: name }))
+  assert.equal((await alice.storage.from(bucket).exists(`${seen.alice}/ranges.txt`)).data, false)
+  assert.equal(bad(await admin.storage.from(name).move('moved.txt', 'copied.txt')).statusCode, '409')
+  bad(await alice.storage.from(name).download('copied.txt'))
+  assert.equal(good(await admin.storage.from(name).remove(['copied.txt', 'moved.txt', 'absent'])).length, 2)
+  good(await admin.storage.deleteBucket(name))
+})
+check('storage: a signed upload URL keeps the upsert that it was made with', async () => {
+  const path = `${seen.alice}/again.txt`
+  const { token } = good(await alice.storage.from(bucket).createSignedUploadUrl(path, { upsert: true }))
+  for (const text of ['one', 'two']) good(await nobody.storage.from(bucket).uploadToSignedUrl(path, token, text, { contentType: 'text/plain' }))
+  assert.equal(await good(await alice.storage.from(bucket).download(path)).text(), 'two')
+  assert.equal(bad(await bob.storage.from(bucket).createSignedUploadUrl(path)).statusCode, '403')
+})
+check('storage: keys that no URL bears are refused', async () => {
+  const box = alice.storage.from(bucket)
+  for (const name of ['ä', 'a#b', 'a[b]', 'a{b}', 'a%b']) {
+    const error = bad(await box.upload(`${seen.alice}/${encodeURIComponent(name)}`, 'x', { contentType: 'text/plain' }))
+    assert.equal(error.statusCode, '400', name)
+  }
+})
