@@ -41,18 +41,18 @@ func (u upkeep) Compact(ctx context.Context) error {
 	return err
 }
 
-// signer makes addresses of bundles as agents reach them, which need not be as the
-// server reaches them.
-type signer struct {
-	bundles      *storage.Client
+// publicBundles signs addresses that agents and users reach: they need not share the
+// server's network.
+type publicBundles struct {
+	*storage.Client
 	inner, outer string
 }
 
-// SignedURL implements dispatch.Signer.
-func (s signer) SignedURL(ctx context.Context, path string, ttl time.Duration) (string, time.Time, error) {
-	address, expires, err := s.bundles.SignedURL(ctx, path, ttl)
-	if rest, ok := strings.CutPrefix(address, s.inner); ok {
-		address = s.outer + rest
+// SignedURL implements dispatch.Signer and rest.BundleStore.
+func (p publicBundles) SignedURL(ctx context.Context, path string, ttl time.Duration) (string, time.Time, error) {
+	address, expires, err := p.Client.SignedURL(ctx, path, ttl)
+	if rest, ok := strings.CutPrefix(address, p.inner); ok {
+		address = p.outer + rest
 	}
 	return address, expires, err
 }

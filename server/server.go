@@ -24,6 +24,7 @@ import (
 	"github.com/stark-orchestrator/stark/server/rest"
 	"github.com/stark-orchestrator/stark/server/rest/auth"
 	"github.com/stark-orchestrator/stark/server/storage"
+	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
@@ -31,6 +32,7 @@ const (
 	headerTimeout  = 10 * time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 64 << 10
+	greetRetry     = 5 * time.Second
 )
 
 // Server is one control-plane process. Any number of them may run over one database.
@@ -104,16 +106,18 @@ func (s *Server) Run(ctx context.Context) error {
 // assemble makes the parts and starts none of them.
 func (s *Server) assemble(base context.Context) error {
 	c := s.config
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
 	s.stopping = make(chan struct{})
 	s.db, err = postgres.Open(base, postgres.Config{
 		URL: c.DatabaseURL, ListenURL: c.ListenDatabaseURL, PoolSize: int32(c.DatabasePoolSize), //nolint:gosec // bounded by LoadConfig
-		Logger: s.log, OnStale: s.store.SetStale, OnEnded: s.onEnded,
+		Logger: s.log, OnStale: s.store.SetStale, OnEnded: s.onEnded, Metrics: registry,
 	})
 	if err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}
-	handler, err := s.handler(base)
+	handler, err := s.handler(base, registry)
 	if err != nil {
 		s.db.Close()
 		return err
@@ -126,7 +130,7 @@ func (s *Server) assemble(base context.Context) error {
 	return nil
 }
 
-func (s *Server) handler(base context.Context) (http.Handler, error) {
+func (s *Server) handler(base context.Context, registry *prometheus.Registry) (http.Handler, error) {
 	c := s.config
 	verifier, err := auth.New(base, auth.Config{
 		JWKSURL: c.SupabaseURL + "/auth/v1/.well-known/jwks.json", Issuer: c.JWTIssuer,
@@ -142,15 +146,14 @@ func (s *Server) handler(base context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reach Supabase Auth: %w", err)
 	}
-	bundles, err := storage.New(c.SupabaseURL, c.AnonKey, c.ServiceKey)
+	store, err := storage.New(c.SupabaseURL, c.AnonKey, c.ServiceKey)
 	if err != nil {
 		return nil, fmt.Errorf("reach Supabase Storage: %w", err)
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	bundles := publicBundles{Client: store, inner: c.SupabaseURL, outer: c.SupabasePublicURL}
 	s.dispatcher = dispatch.New(dispatch.Deps{
 		DB: dispatchDB{s.db}, Log: s.db, Store: s.store, Verifier: s.gate, Metrics: registry, Logger: s.log,
-		Signer: signer{bundles: bundles, inner: c.SupabaseURL, outer: c.SupabasePublicURL},
+		Signer: bundles,
 		Config: dispatch.Config{
 			HeartbeatInterval: c.HeartbeatInterval, BundleURLTTL: c.BundleURLTTL, Origins: c.CORSOrigins,
 		},
@@ -257,10 +260,28 @@ func (s *Server) greet(ctx context.Context) error {
 	if s.config.Loopback() {
 		return nil
 	}
-	if status, err := s.db.SetupStatus(ctx); err == nil && status.NeedsSetup {
-		s.log.InfoContext(ctx, "there is no admin yet: run `stark auth setup` with this code", slog.String("setup_code", s.config.SetupCode))
-	}
+	s.tellSetupCode(ctx, s.db.SetupStatus)
 	return nil
+}
+
+// tellSetupCode asks until the database answers: without the code nobody can set the
+// cluster up from another machine.
+func (s *Server) tellSetupCode(ctx context.Context, ask func(context.Context) (api.SetupStatus, error)) {
+	for {
+		status, err := ask(ctx)
+		if err == nil {
+			if status.NeedsSetup {
+				s.log.InfoContext(ctx, "there is no admin yet: run `stark auth setup` with this code", slog.String("setup_code", s.config.SetupCode))
+			}
+			return
+		}
+		s.log.WarnContext(ctx, "whether there is an admin is not known yet, asking again", slog.Any("error", err))
+		select {
+		case <-time.After(greetRetry):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // applySettings stores what the environment says about the whole cluster, before

@@ -2,12 +2,15 @@ package postgres_test
 
 import (
 	"context"
+	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/postgres"
@@ -58,6 +61,59 @@ func TestTheFeedShowsEveryKindOfChange(t *testing.T) {
 	if s.Cursor() == "" {
 		t.Error("no cursor")
 	}
+}
+
+// A row that cannot be decoded is told and left out; the feed goes on with all others.
+func TestTheFeedGoesOnBehindABadRow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ann := w.user(t, api.RoleDeveloper)
+	k := w.pack(t, ann, "hello", "1.0.0")
+	bad, good := w.pod(t, ann, k.ID), w.pod(t, ann, k.ID)
+	told := make(chan string, 8)
+	metrics := prometheus.NewRegistry()
+	s := feed(t, open(t, postgres.Config{URL: w.at.URL, Metrics: metrics, Logger: slog.New(slog.NewTextHandler(teller(told), nil))}))
+	spoil := "update public.pods set last_termination = $2, status_message = 'changed' where id = any ($1)"
+	w.exec(t, spoil, []string{bad.ID}, `{"attempt":"none"}`)
+	w.exec(t, spoil, []string{good.ID}, `{"attempt":1}`)
+	until(t, s, "the row behind the bad one", func() bool {
+		p, _ := s.Pods.Snapshot().Get(good.ID)
+		return p.StatusMessage == "changed"
+	})
+	if p, ok := s.Pods.Snapshot().Get(bad.ID); !ok || p.StatusMessage != "" {
+		t.Errorf("got %v and %q, want the bad row as it was before", ok, p.StatusMessage)
+	}
+	if s.Stale() {
+		t.Error("the read model says that the database is away")
+	}
+	again := feed(t, open(t, postgres.Config{URL: w.at.URL}))
+	if _, ok := again.Pods.Snapshot().Get(bad.ID); ok || again.Pods.Snapshot().Len() != 1 {
+		t.Errorf("got %d pods at the start, want the good one alone", again.Pods.Snapshot().Len())
+	}
+	w.exec(t, spoil, []string{bad.ID}, `{"attempt":2}`)
+	for _, s := range []*store.Store{s, again} {
+		until(t, s, "the mended row", func() bool {
+			p, _ := s.Pods.Snapshot().Get(bad.ID)
+			return p.LastTermination != nil && p.LastTermination.Attempt == 2
+		})
+	}
+	if line := <-told; !strings.Contains(line, bad.ID) {
+		t.Errorf("the log does not name the row: %s", line)
+	}
+	families, err := metrics.Gather()
+	if err != nil || len(families) != 1 || families[0].GetName() != "stark_feed_rows_skipped_total" {
+		t.Errorf("got %v, %v, want the number of rows left out", families, err)
+	}
+}
+
+// teller passes on what is logged as an error.
+type teller chan string
+
+func (c teller) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), "level=ERROR") {
+		c <- string(line)
+	}
+	return len(line), nil
 }
 
 func TestTheFeedLosesNoRowOfASlowTransaction(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -55,6 +56,7 @@ type Config struct {
 	// OnEnded is told by a running Feed which sessions of users may have ended, and
 	// the credentials of which nodes may have. It must not block.
 	OnEnded func(sessions, nodes []string)
+	Metrics prometheus.Registerer // nil for none
 }
 
 // DB is the server's database. It is safe for concurrent use.
@@ -67,7 +69,8 @@ type DB struct {
 	pooled    atomic.Bool // through a pooler in transaction mode
 	onStale   func(bool)
 	onEnded   func(sessions, nodes []string)
-	listening sync.Map // not a cache: *feed of each running Feed, woken by own commits
+	skipped   *prometheus.CounterVec // rows that the feed left out
+	listening sync.Map               // not a cache: *feed of each running Feed, woken by own commits
 	announce  chan struct{}
 	resigned  chan struct{} // wakes a candidate when some leader has resigned
 	creates   createQueue
@@ -102,6 +105,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	db := &DB{
 		listen: listen, log: c.Logger, serverID: c.ServerID,
 		role: cfg.ConnConfig.User, onStale: c.OnStale, onEnded: c.OnEnded,
+		skipped:  newSkipped(c.Metrics),
 		announce: make(chan struct{}, 1), resigned: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	db.pooled.Store(cfg.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement)

@@ -22,6 +22,7 @@ const (
 	kindPriorityClass = "priority_class"
 	kindUser          = "user"
 	kindConfig        = "cluster_config"
+	kindMember        = "namespace_member" // not in the log: part of kindUser
 
 	kindSession    = "session"    // of Supabase Auth, by id: it may have ended
 	kindCredential = "credential" // of a node, by the node's id: it may have ended
@@ -60,22 +61,23 @@ func (db *DB) relist(ctx context.Context) (store.Batch, position, error) {
 	defer cancel()
 	var out store.Batch
 	var at position
+	var bad unread
 	err := db.retry(ctx, "read everything", relistTimeout, true, func(ctx context.Context, conn *pgx.Conn) error {
-		out = store.Batch{Reset: true}
+		out, bad = store.Batch{Reset: true}, unread{}
 		t := &tx{conn: conn, batch: &pgx.Batch{}}
 		t.Queue("begin isolation level repeatable read read only")
 		t.Queue(db.settings(), service.role, service.claims)
 		t.Queue("select set_config('statement_timeout', $1, true)", millis(relistTimeout))
 		t.Queue("select pg_current_snapshot()::text, " + positionSQL).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&at.snap, &at.at, &at.born) })
-		t.Queue("select " + configColumns + " from public.cluster_config g").Query(all(&out.Configs.Put, scanConfig))
-		t.Queue("select " + userColumns + " from public.users u").Query(all(&out.Users.Put, scanUser))
-		t.Queue("select " + namespaceColumns + " from public.namespaces s").Query(all(&out.Namespaces.Put, scanNamespace))
-		t.Queue("select " + memberColumns + " from public.namespace_members m").Query(all(&out.Members.Put, scanMember))
-		t.Queue("select " + priorityClassColumns + " from public.priority_classes c").Query(all(&out.PriorityClasses.Put, scanPriorityClass))
-		t.Queue("select " + packColumns + " from public.packs k").Query(all(&out.Packs.Put, scanPack))
-		t.Queue("select " + nodeColumns + " from public.nodes n").Query(all(&out.Nodes.Put, scanNode))
-		t.Queue("select " + podColumns + " from public.pods p").Query(all(&out.Pods.Put, scanPod))
+		t.Queue("select " + configColumns + " from public.cluster_config g").Query(sound(bad, kindConfig, &out.Configs, scanConfig))
+		t.Queue("select " + userColumns + " from public.users u").Query(sound(bad, kindUser, &out.Users, scanUser))
+		t.Queue("select " + namespaceColumns + " from public.namespaces s").Query(sound(bad, kindNamespace, &out.Namespaces, scanNamespace))
+		t.Queue("select " + memberColumns + " from public.namespace_members m").Query(sound(bad, kindMember, &out.Members, scanMember))
+		t.Queue("select " + priorityClassColumns + " from public.priority_classes c").Query(sound(bad, kindPriorityClass, &out.PriorityClasses, scanPriorityClass))
+		t.Queue("select " + packColumns + " from public.packs k").Query(sound(bad, kindPack, &out.Packs, scanPack))
+		t.Queue("select " + nodeColumns + " from public.nodes n").Query(sound(bad, kindNode, &out.Nodes, scanNode))
+		t.Queue("select " + podColumns + " from public.pods p").Query(sound(bad, kindPod, &out.Pods, scanPod))
 		t.Queue("commit")
 		err := t.flush(ctx)
 		if err != nil {
@@ -83,6 +85,9 @@ func (db *DB) relist(ctx context.Context) (store.Batch, position, error) {
 		}
 		return err
 	})
+	if err == nil {
+		db.tell(ctx, bad)
+	}
 	out.Cursor = at.String()
 	return out, at, err
 }
@@ -91,39 +96,46 @@ func (db *DB) relist(ctx context.Context) (store.Batch, position, error) {
 // have been deleted; a change after the log was read comes again with the next.
 func (db *DB) reread(ctx context.Context, keys map[string]map[string]bool, x *index) (store.Batch, error) {
 	var out store.Batch
+	var bad unread
 	ids := func(kind string) []string { return slices.Collect(maps.Keys(keys[kind])) }
 	if db.onEnded != nil && len(keys[kindSession])+len(keys[kindCredential]) > 0 {
 		db.onEnded(ids(kindSession), ids(kindCredential))
 	}
 	err := db.retry(ctx, "read changed rows", relistTimeout, true, db.implicit(service, func(b *pgx.Batch) {
-		out = store.Batch{}
-		named(b, &out.Pods, scanPod, ids(kindPod), "select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[])")
-		named(b, &out.Nodes, scanNode, ids(kindNode), "select "+nodeColumns+" from public.nodes n where n.id = any ($1::text[]::uuid[])")
-		named(b, &out.Packs, scanPack, ids(kindPack), "select "+packColumns+" from public.packs k where k.id = any ($1::text[]::uuid[])")
-		named(b, &out.Users, scanUser, ids(kindUser), "select "+userColumns+" from public.users u where u.id = any ($1::text[]::uuid[])")
-		named(b, &out.Members, scanMember, ids(kindUser), "select "+memberColumns+" from public.namespace_members m where m.user_id = any ($1::text[]::uuid[])")
-		named(b, &out.Namespaces, scanNamespace, ids(kindNamespace), "select "+namespaceColumns+" from public.namespaces s where s.id = any ($1::text[]::uuid[])")
-		named(b, &out.PriorityClasses, scanPriorityClass, ids(kindPriorityClass), "select "+priorityClassColumns+" from public.priority_classes c where c.id = any ($1::text[]::uuid[])")
-		named(b, &out.Configs, scanConfig, ids(kindConfig), "select "+configColumns+" from public.cluster_config g where g.name = any ($1::text[])")
+		out, bad = store.Batch{}, unread{}
+		named(b, bad, kindPod, &out.Pods, scanPod, ids(kindPod), "select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[])")
+		named(b, bad, kindNode, &out.Nodes, scanNode, ids(kindNode), "select "+nodeColumns+" from public.nodes n where n.id = any ($1::text[]::uuid[])")
+		named(b, bad, kindPack, &out.Packs, scanPack, ids(kindPack), "select "+packColumns+" from public.packs k where k.id = any ($1::text[]::uuid[])")
+		named(b, bad, kindUser, &out.Users, scanUser, ids(kindUser), "select "+userColumns+" from public.users u where u.id = any ($1::text[]::uuid[])")
+		named(b, bad, kindMember, &out.Members, scanMember, ids(kindUser), "select "+memberColumns+" from public.namespace_members m where m.user_id = any ($1::text[]::uuid[])")
+		named(b, bad, kindNamespace, &out.Namespaces, scanNamespace, ids(kindNamespace), "select "+namespaceColumns+" from public.namespaces s where s.id = any ($1::text[]::uuid[])")
+		named(b, bad, kindPriorityClass, &out.PriorityClasses, scanPriorityClass, ids(kindPriorityClass), "select "+priorityClassColumns+" from public.priority_classes c where c.id = any ($1::text[]::uuid[])")
+		named(b, bad, kindConfig, &out.Configs, scanConfig, ids(kindConfig), "select "+configColumns+" from public.cluster_config g where g.name = any ($1::text[])")
 	}))
 	if err != nil {
 		return out, err
 	}
-	out.Pods.Delete = missing(keys[kindPod], out.Pods.Put, func(p api.Pod) string { return p.ID })
-	out.Nodes.Delete = missing(keys[kindNode], out.Nodes.Put, func(n api.Node) string { return n.ID })
-	out.Packs.Delete = missing(keys[kindPack], out.Packs.Put, func(k api.Pack) string { return k.ID })
-	out.Users.Delete = missing(keys[kindUser], out.Users.Put, func(u api.User) string { return u.ID })
-	out.Configs.Delete = missing(keys[kindConfig], out.Configs.Put, func(g api.ClusterConfig) string { return g.Name })
-	out.Namespaces.Delete = x.forget(missing(keys[kindNamespace], out.Namespaces.Put, func(s api.Namespace) string { return s.ID }))
-	out.PriorityClasses.Delete = x.forget(missing(keys[kindPriorityClass], out.PriorityClasses.Put, func(c api.PriorityClass) string { return c.ID }))
+	db.tell(ctx, bad)
+	left := func(kind string) map[string]bool { // what is not decoded is still there
+		rest := maps.Clone(keys[kind])
+		maps.DeleteFunc(rest, func(key string, _ bool) bool { return bad[kind][key] != nil })
+		return rest
+	}
+	out.Pods.Delete = missing(left(kindPod), out.Pods.Put, func(p api.Pod) string { return p.ID })
+	out.Nodes.Delete = missing(left(kindNode), out.Nodes.Put, func(n api.Node) string { return n.ID })
+	out.Packs.Delete = missing(left(kindPack), out.Packs.Put, func(k api.Pack) string { return k.ID })
+	out.Users.Delete = missing(left(kindUser), out.Users.Put, func(u api.User) string { return u.ID })
+	out.Configs.Delete = missing(left(kindConfig), out.Configs.Put, func(g api.ClusterConfig) string { return g.Name })
+	out.Namespaces.Delete = x.forget(missing(left(kindNamespace), out.Namespaces.Put, func(s api.Namespace) string { return s.ID }))
+	out.PriorityClasses.Delete = x.forget(missing(left(kindPriorityClass), out.PriorityClasses.Put, func(c api.PriorityClass) string { return c.ID }))
 	out.Members.Delete = x.former(keys[kindUser], out.Members.Put)
 	return out, nil
 }
 
 // named queues a statement for the rows with these keys, if there are any.
-func named[T any](b *pgx.Batch, into *store.Changes[T], scan pgx.RowToFunc[T], keys []string, sql string) {
+func named[T any](b *pgx.Batch, bad unread, kind string, into *store.Changes[T], scan pgx.RowToFunc[T], keys []string, sql string) {
 	if len(keys) > 0 {
-		b.Queue(sql, keys).Query(all(&into.Put, scan))
+		b.Queue(sql, keys).Query(sound(bad, kind, into, scan))
 	}
 }
 
