@@ -51,6 +51,7 @@ func (a *app) nodeListCommand() *cobra.Command {
 	var q api.NodeQuery
 	var p paging
 	var status, runtime string
+	var follow bool
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List nodes", Example: "  stark node list\n  stark node list --status online -l zone=a",
 		Args: usageArgs(cobra.NoArgs),
@@ -62,6 +63,12 @@ func (a *app) nodeListCommand() *cobra.Command {
 			q.Status, q.RuntimeType = api.NodeStatus(status), api.RuntimeType(runtime)
 			if err := q.Validate(); err != nil {
 				return err
+			}
+			if follow {
+				if err := p.noPaging(); err != nil {
+					return err
+				}
+				return printWatch(cmd.Context(), a, nodeView(), func(a, b api.Node) int { return b.CreatedAt.Compare(a.CreatedAt) }, c.WatchNodes(cmd.Context(), q))
 			}
 			nodes, total, err := collect(p, func(page api.PageQuery) (api.Page[api.Node], error) {
 				q.PageQuery = page
@@ -82,6 +89,7 @@ func (a *app) nodeListCommand() *cobra.Command {
 	f.StringVarP(&runtime, "runtime", "r", "", "only nodes of this runtime: node or browser")
 	f.StringVar(&q.Search, "search", "", "part of the name")
 	f.StringVarP(&q.LabelSelector, "label", "l", "", "label selector, such as zone=a,gpu")
+	watchFlag(cmd, &follow)
 	p.flags(cmd)
 	return cmd
 }

@@ -58,9 +58,10 @@ func (a *app) podListCommand() *cobra.Command {
 	var q api.PodQuery
 	var p paging
 	var status, node string
+	var follow bool
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, SuggestFor: []string{"get", "ps"}, Short: "List the pods that you see, newest first",
-		Example: "  stark pod list\n  stark pod list --status running --pack hello\n  stark pod list -l app=web -o name",
+		Example: "  stark pod list\n  stark pod list --status running --pack hello\n  stark pod list -l app=web -o name\n  stark pod list --watch",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
@@ -77,6 +78,12 @@ func (a *app) podListCommand() *cobra.Command {
 					return err
 				}
 				q.NodeID = n.ID
+			}
+			if follow {
+				if err := p.noPaging(); err != nil {
+					return err
+				}
+				return printWatch(cmd.Context(), a, podView(), func(a, b api.Pod) int { return b.CreatedAt.Compare(a.CreatedAt) }, c.WatchPods(cmd.Context(), q))
 			}
 			pods, total, err := collect(p, func(page api.PageQuery) (api.Page[api.Pod], error) {
 				q.PageQuery = page
@@ -98,6 +105,7 @@ func (a *app) podListCommand() *cobra.Command {
 	f.StringVarP(&node, "node", "n", "", "only pods on this node")
 	f.StringVar(&q.PackName, "pack", "", "only pods of this pack")
 	f.StringVarP(&q.LabelSelector, "label", "l", "", "label selector, such as app=web,tier!=test")
+	watchFlag(cmd, &follow)
 	p.flags(cmd)
 	return cmd
 }

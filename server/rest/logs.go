@@ -50,7 +50,7 @@ func (s *server) podLogs(c *gin.Context) {
 		ctx, cancel = context.WithTimeout(ctx, s.config.RequestTimeout)
 		defer cancel()
 	}
-	s.streamLogs(c, s.logsOf(ctx, pod, open))
+	s.streamLogs(c, whileAllowed(ctx, s.Verifier, callerFrom(ctx).token, s.logsOf(ctx, pod, open)))
 }
 
 func logsOpen(c *gin.Context) (wire.LogsOpen, error) {

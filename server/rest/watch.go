@@ -184,7 +184,31 @@ func (s *server) watch(c *gin.Context, who caller, r watch.Request) {
 		s.abort(c, err)
 		return
 	}
-	s.streamEvents(ctx, c, events)
+	s.streamEvents(ctx, c, whileAllowed(ctx, s.Verifier, who.token, events))
+}
+
+// recheckEvery is how often a stream that goes on asks whether its token still is good.
+const recheckEvery = time.Second
+
+// whileAllowed ends a sequence with the error of a token that is good no longer, because
+// its session has ended or its account was shut out, before anything more is told.
+func whileAllowed[T any](ctx context.Context, v TokenVerifier, token string, events iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		checked := time.Now()
+		for event, err := range events {
+			if err == nil && time.Since(checked) >= recheckEvery {
+				checked = time.Now()
+				if _, denied := v.Verify(ctx, token); denied != nil && ctx.Err() == nil {
+					var nothing T
+					yield(nothing, denied)
+					return
+				}
+			}
+			if !yield(event, err) {
+				return
+			}
+		}
+	}
 }
 
 // rolesNow gives the caller with the roles of this moment; a user that the read model

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stark-orchestrator/stark/core/access"
@@ -199,5 +200,42 @@ func TestWatchEndsWithAReason(t *testing.T) {
 	close(stopping)
 	if e := admin(); e.Error == nil || e.Error.Code != fault.Unavailable {
 		t.Errorf("ended with %+v", e)
+	}
+}
+
+// fickleVerifier believes tokens until it is told not to.
+type fickleVerifier struct {
+	fakeVerifier
+	over atomic.Bool
+}
+
+func (f *fickleVerifier) Verify(ctx context.Context, token string) (access.Identity, error) {
+	if f.over.Load() {
+		return access.Identity{}, fault.New(fault.TokenInvalid, "this session has ended; sign in again")
+	}
+	return f.fakeVerifier.Verify(ctx, token)
+}
+
+// A session that ends takes its watches with it, before they tell anything more.
+func TestWatchEndsWithItsSession(t *testing.T) {
+	t.Parallel()
+	v := &fickleVerifier{}
+	h := newHarness(t, func(d *rest.Deps) { d.Verifier = v })
+	h.putRoles("2")
+	next, _ := h.stream("/api/pods?watch=1", "developer")
+	if e := next(); !e.Synced {
+		t.Fatalf("got %+v", e)
+	}
+	v.over.Store(true)
+	for {
+		h.putPods("3", podNamed(someID, "developer", api.PodRunning))
+		e := next()
+		if e.Error != nil {
+			if e.Error.Code != fault.TokenInvalid {
+				t.Errorf("ended with %+v", e.Error)
+			}
+			return
+		}
+		// Within a second of the last look at the token events still come.
 	}
 }
