@@ -3,25 +3,23 @@ package auth
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/stark-orchestrator/stark/supabase/devstack/keys"
 	"github.com/stark-orchestrator/stark/supabase/devstack/pg"
+	"github.com/stark-orchestrator/stark/supabase/devstack/pg/pgtest"
 )
 
 // world is a service on a database of its own.
@@ -33,11 +31,8 @@ type world struct {
 	skew     atomic.Int64 // how far the service's clock runs ahead
 }
 
-// server is shared by the tests of this package; worlds numbers their databases.
-var (
-	server *pg.Server
-	worlds atomic.Int64
-)
+// server is shared by the tests of this package.
+var server *pg.Server
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
@@ -61,20 +56,8 @@ const goodPassword = "Passw0rd!"
 
 func newWorld(t *testing.T, adjust func(*Config)) *world {
 	t.Helper()
-	database := "world" + strconv.FormatInt(worlds.Add(1), 10)
-	admin, err := server.Connect(t.Context(), "supabase_admin", "template1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = admin.Exec(t.Context(), "create database "+database+" template postgres")
-	if err := errors.Join(err, admin.Close(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	pool, err := pgxpool.New(t.Context(), server.ConnString("supabase_auth_admin", database))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	database := pgtest.Clone(t, server)
+	pool := pgtest.Pool(t, server, "supabase_auth_admin", database)
 	set, err := keys.Load(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

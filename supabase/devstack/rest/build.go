@@ -49,6 +49,14 @@ func (p page) sql(s *statement, maxRows int64) {
 	}
 }
 
+// count adds, as one more column, how many rows there are on all pages.
+func (r rows) count(s *statement) {
+	s.sql(", (select count(*) from ")
+	r.from(s)
+	r.conditions(s)
+	s.sql(")::text")
+}
+
 // list adds the select list.
 func (r rows) list(s *statement, maxRows int64) {
 	separator := ""

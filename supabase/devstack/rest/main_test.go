@@ -9,25 +9,20 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stark-orchestrator/stark/supabase/devstack/keys"
 	"github.com/stark-orchestrator/stark/supabase/devstack/pg"
+	"github.com/stark-orchestrator/stark/supabase/devstack/pg/pgtest"
 	"github.com/stark-orchestrator/stark/supabase/devstack/rest"
 )
 
 // One Postgres serves the package; each test has a database of its own, copied from one with the tables below.
-var (
-	server *pg.Server
-	worlds atomic.Int64
-)
+var server *pg.Server
 
 const schema = `
 create type public.mood as enum ('sad', 'glad');
@@ -123,24 +118,14 @@ type world struct {
 
 func newWorld(t *testing.T, adjust ...func(*rest.Config)) *world {
 	t.Helper()
-	w := &world{T: t, database: "rest" + strconv.FormatInt(worlds.Add(1), 10)}
-	admin, err := server.Connect(t.Context(), "supabase_admin", "template1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = admin.Exec(t.Context(), "create database "+w.database+" template postgres")
-	if err := errors.Join(err, admin.Close(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	pool, err := pgxpool.New(t.Context(), server.ConnString("authenticator", w.database))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	w := &world{T: t, database: pgtest.Clone(t, server)}
+	var err error
 	if w.keys, err = keys.Load(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
-	c := rest.Config{Pool: pool, Verify: w.keys.Verify, Schemas: []string{"public", "other"}, SearchPath: []string{"extensions"}, MaxRows: 20}
+	c := rest.Config{
+		Pool: pgtest.Pool(t, server, "authenticator", w.database), Verify: w.keys.Verify, Schemas: []string{"public", "other"}, SearchPath: []string{"extensions"}, MaxRows: 20,
+	}
 	for _, change := range adjust {
 		change(&c)
 	}

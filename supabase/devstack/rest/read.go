@@ -55,10 +55,7 @@ func (s *service) read(ctx context.Context, t conversation, c *call, r rows) (go
 		return got, err
 	}
 	if exact := c.prefer.count == "exact" || c.prefer.count == "estimated" && planned <= s.MaxRows; exact {
-		st.sql(", (select count(*) from ")
-		r.from(st)
-		r.conditions(st)
-		st.sql(")::text")
+		r.count(st)
 	}
 	st.sql(" from pgrst_source as _pgrst_row")
 	if got, err = t.result(ctx, st); err != nil {

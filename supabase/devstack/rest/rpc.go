@@ -94,10 +94,7 @@ func (s *service) invoke(ctx context.Context, t conversation, c *call, f functio
 	}
 	st.sql(", count(*)::text")
 	if c.prefer.count != "" {
-		st.sql(", (select count(*) from ")
-		r.from(st)
-		r.conditions(st)
-		st.sql(")::text")
+		r.count(st)
 	}
 	st.sql(" from pgrst_source as _pgrst_row")
 	if got, err = t.result(ctx, st); err != nil {
