@@ -12,8 +12,8 @@ import (
 )
 
 // Decode reads one JSON object into v and gives every failure as a validation
-// fault that names the field. Unknown fields are refused: a misspelt one would
-// otherwise be ignored without a word.
+// fault that names the field. Fields that are unknown, doubled or in other letters
+// are refused: they would otherwise be ignored, or win, without a word.
 func Decode(data []byte, v any) error {
 	trimmed := bytes.TrimSpace(data)
 	if len(trimmed) == 0 || bytes.Equal(trimmed, []byte("null")) {
@@ -27,7 +27,7 @@ func Decode(data []byte, v any) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return InvalidField("input", fault.FieldInvalidFormat, "must be one JSON object")
 	}
-	return nil
+	return strict(trimmed, reflect.TypeOf(v))
 }
 
 func decodeFault(err error) error {

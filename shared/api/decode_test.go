@@ -25,6 +25,18 @@ func TestDecode(t *testing.T) {
 		`{"resourceLimits":{"memory":"1X"}}`: {"resourceLimits.memory": "INVALID_FORMAT"},
 		`{"replicas":3}`:                     {"replicas": "UNKNOWN_FIELD"},
 		`{} {}`:                              {"input": "INVALID_FORMAT"},
+
+		// What encoding/json takes without a word.
+		`{"packName":"a","packName":"b"}`:                     {"packName": "DUPLICATE"},
+		`{"PackName":"a"}`:                                    {"PackName": "UNKNOWN_FIELD"},
+		`{"packName":"a","PACKNAME":"b"}`:                     {"PACKNAME": "UNKNOWN_FIELD"},
+		`{"env":{"A":"1","a":"2"}}`:                           nil,
+		`{"env":{"A":"1","A":"2"}}`:                           {"env.A": "DUPLICATE"},
+		`{"resourceLimits":{"cpu":1,"cpu":2}}`:                {"resourceLimits.cpu": "DUPLICATE"},
+		`{"resourceLimits":{"CPU":1}}`:                        {"resourceLimits.CPU": "UNKNOWN_FIELD"},
+		`{"tolerations":[{"key":"a"},{"key":"a","Key":"b"}]}`: {"tolerations.Key": "UNKNOWN_FIELD"},
+		`{"metadata":{"a":[{"b":1,"b":2}]}}`:                  {"metadata.a.b": "DUPLICATE"},
+		`{"scheduling":{"nodeSelector":{"z":"1","z":"2"}}}`:   {"scheduling.nodeSelector.z": "DUPLICATE"},
 	} {
 		var r api.CreatePodRequest
 		t.Run(body, func(t *testing.T) { wantFields(t, api.Decode([]byte(body), &r), want) })
