@@ -22,12 +22,7 @@ func (d *dev) findProject(ctx context.Context) (local.Project, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	begin := time.Now()
-	cmd := exec.CommandContext(ctx, "supabase", "status", "-o", "env")
-	out, err := cmd.Output()
-	if err != nil {
-		return local.Project{}, supabaseFailure(err)
-	}
-	p, err := parseProject(string(out))
+	p, err := runningProject(ctx)
 	if err != nil {
 		return p, err
 	}
@@ -43,9 +38,40 @@ func (d *dev) findProject(ctx context.Context) (local.Project, error) {
 	return p, nil
 }
 
+// runningProject gives what `supabase status` shows.
+func runningProject(ctx context.Context) (local.Project, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "supabase", "status", "-o", "env").Output()
+	if err != nil {
+		return local.Project{}, supabaseFailure(err)
+	}
+	return parseProject(string(out))
+}
+
+// withProject adds a project to the environment; what is set there goes before.
+func withProject(getenv func(string) string, p local.Project) func(string) string {
+	named := map[string]string{
+		"SUPABASE_URL": p.URL, "SUPABASE_PUBLISHABLE_KEY": p.AnonKey, "SUPABASE_SECRET_KEY": p.ServiceRoleKey,
+		"SUPABASE_JWT_SECRET": p.JWTSecret, "STARK_DATABASE_URL": p.DBURL,
+	}
+	for _, same := range [][]string{
+		{"SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY"},
+		{"SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY"},
+		{"STARK_DATABASE_URL", "DATABASE_URL", "SUPABASE_DB_URL"},
+	} {
+		for _, name := range same[1:] {
+			if getenv(name) != "" {
+				named[same[0]] = "" // said by its other name
+			}
+		}
+	}
+	return func(name string) string { return orDefault(getenv(name), named[name]) }
+}
+
 func supabaseFailure(err error) error {
 	if errors.Is(err, exec.ErrNotFound) {
-		return withHint(errors.New("--supabase needs the Supabase CLI, which is not installed"), "without --supabase, `stark dev` brings its own")
+		return withHint(errors.New("--supabase needs the Supabase CLI, which is not installed"), "without --supabase, `stark dev` brings its own, and other commands read the environment")
 	}
 	text := err.Error()
 	if e, ok := errors.AsType[*exec.ExitError](err); ok && len(e.Stderr) > 0 {
@@ -54,14 +80,14 @@ func supabaseFailure(err error) error {
 	return withHint(fmt.Errorf("supabase status: %s", clean(text)), "run `supabase start` in the folder of the project first")
 }
 
-// parseProject reads the lines NAME="value" of `supabase status -o env`; newer
-// names win.
+// parseProject reads the lines NAME="value" of `supabase status -o env`, under the
+// names of older and newer versions of the program; newer ones win.
 func parseProject(out string) (local.Project, error) {
 	env := map[string]string{}
 	for l := range strings.Lines(out) {
-		name, value, ok := strings.Cut(strings.TrimSpace(l), "=")
+		name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(l), "export "), "=")
 		if ok {
-			env[name] = strings.Trim(value, `"`)
+			env[name] = strings.Trim(value, `"'`)
 		}
 	}
 	first := func(names ...string) string {
@@ -73,8 +99,10 @@ func parseProject(out string) (local.Project, error) {
 		return ""
 	}
 	p := local.Project{
-		URL: first("API_URL"), DBURL: first("DB_URL"), JWTSecret: first("JWT_SECRET"),
-		AnonKey: first("ANON_KEY", "PUBLISHABLE_KEY"), ServiceRoleKey: first("SERVICE_ROLE_KEY", "SECRET_KEY"),
+		URL: first("API_URL", "SUPABASE_URL"), DBURL: first("DB_URL", "SUPABASE_DB_URL"),
+		JWTSecret:      first("JWT_SECRET", "SUPABASE_JWT_SECRET"),
+		AnonKey:        first("PUBLISHABLE_KEY", "SUPABASE_PUBLISHABLE_KEY", "ANON_KEY", "SUPABASE_ANON_KEY"),
+		ServiceRoleKey: first("SECRET_KEY", "SUPABASE_SECRET_KEY", "SERVICE_ROLE_KEY", "SUPABASE_SERVICE_ROLE_KEY"),
 	}
 	if p.URL == "" || p.DBURL == "" || p.AnonKey == "" || p.ServiceRoleKey == "" {
 		return p, withHint(errors.New("`supabase status` shows no running project"), "run `supabase start` first")

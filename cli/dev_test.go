@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/stark-orchestrator/stark/cli/local"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
@@ -260,13 +261,15 @@ func TestDevOnceNeedsALineOfOutput(t *testing.T) {
 
 func TestParseProject(t *testing.T) {
 	t.Parallel()
-	p, err := parseProject("API_URL=\"http://127.0.0.1:54321\"\nDB_URL=\"postgresql://postgres:postgres@127.0.0.1:54322/postgres\"\nANON_KEY=\"a\"\nPUBLISHABLE_KEY=\"p\"\nSERVICE_ROLE_KEY=\"s\"\nJWT_SECRET=\"j\"\n")
-	if err != nil || p.URL != "http://127.0.0.1:54321" || p.AnonKey != "a" || p.ServiceRoleKey != "s" || p.JWTSecret != "j" {
-		t.Errorf("got %+v, %v", p, err)
-	}
-	p, err = parseProject("API_URL=x\nDB_URL=y\nPUBLISHABLE_KEY=p\nSECRET_KEY=s")
-	if err != nil || p.AnonKey != "p" || p.ServiceRoleKey != "s" {
-		t.Errorf("new names: %+v, %v", p, err)
+	want := local.Project{URL: "http://127.0.0.1:54321", DBURL: "postgresql://postgres:postgres@127.0.0.1:54322/postgres", AnonKey: "p", ServiceRoleKey: "s", JWTSecret: "j"}
+	for name, text := range map[string]string{
+		"older":      "API_URL=\"http://127.0.0.1:54321\"\nDB_URL=\"postgresql://postgres:postgres@127.0.0.1:54322/postgres\"\nANON_KEY=\"p\"\nSERVICE_ROLE_KEY=\"s\"\nJWT_SECRET=\"j\"\n",
+		"newer":      "Stopped services: [supabase_vector_stark]\nANON_KEY=\"a\"\nAPI_URL=\"http://127.0.0.1:54321\"\nDB_URL=\"postgresql://postgres:postgres@127.0.0.1:54322/postgres\"\nJWT_SECRET=\"j\"\nPUBLISHABLE_KEY=\"p\"\nSECRET_KEY=\"s\"\nSERVICE_ROLE_KEY=\"r\"\n",
+		"overridden": "SUPABASE_URL=\"http://127.0.0.1:54321\"\nSUPABASE_DB_URL=postgresql://postgres:postgres@127.0.0.1:54322/postgres\nSUPABASE_PUBLISHABLE_KEY='p'\nexport SUPABASE_SECRET_KEY=\"s\"\nSUPABASE_JWT_SECRET=\"j\"\n",
+	} {
+		if p, err := parseProject(text); err != nil || p != want {
+			t.Errorf("%s: got %+v, %v", name, p, err)
+		}
 	}
 	if _, err := parseProject("Stopped services: [...]"); err == nil {
 		t.Error("a stopped project is taken")

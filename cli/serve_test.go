@@ -3,7 +3,9 @@ package cli
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -103,5 +105,40 @@ func TestAgentStart(t *testing.T) {
 	env["STARK_LOG_LEVEL"] = "loud"
 	if got := run(t, env, "", args...); got.code != 1 || !strings.Contains(got.stderr, "STARK_LOG_LEVEL") {
 		t.Errorf("wrong level: %+v", got)
+	}
+}
+
+// TestServerOnARunningProject gives `supabase status` a program that prints the
+// shared cluster's project under the names of older and newer versions.
+func TestServerOnARunningProject(t *testing.T) {
+	env, c := patientEnv(t)
+	bin := t.TempDir()
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	for _, name := range []string{"SUPABASE_URL", "SUPABASE_ANON_KEY", "SUPABASE_SERVICE_ROLE_KEY", "DATABASE_URL"} {
+		delete(env, name)
+	}
+	for version, names := range map[string][2]string{"older": {"ANON_KEY", "SERVICE_ROLE_KEY"}, "newer": {"PUBLISHABLE_KEY", "SECRET_KEY"}} {
+		text := fmt.Sprintf("API_URL=%q\nDB_URL=%q\n%s=%q\n%s=%q\nJWT_SECRET=%q\n",
+			c.Project.URL, c.Project.DBURL, names[0], c.Project.AnonKey, names[1], c.Project.ServiceRoleKey, c.Project.JWTSecret)
+		script := "#!/bin/sh\ntest \"$*\" = 'status -o env' || exit 9\necho 'Stopped services: [supabase_vector_stark]' >&2\ncat <<'EOF'\n" + text + "EOF\n"
+		if err := os.WriteFile(filepath.Join(bin, "supabase"), []byte(script), 0o755); err != nil { //nolint:gosec // it has to run
+			t.Fatal(err)
+		}
+		log, code := logUntil(t, env, `"msg":"listening"`, "server", "start", "--supabase", "--port", "0", "--migrate")
+		if code != 0 || !strings.Contains(log, c.Project.URL) || strings.Contains(log, c.Project.ServiceRoleKey) {
+			t.Errorf("%s: exit code %d, log:\n%s", version, code, log)
+		}
+		examine(t, env, 0, "--supabase")
+	}
+	// What the environment says goes before, under any of its names.
+	env["DATABASE_URL"] = "postgres://nobody@127.0.0.1:1/none"
+	if f := examine(t, env, 1, "--supabase")["postgres"]; f.Status != findingFailed {
+		t.Errorf("the environment was not asked first: %+v", f)
+	}
+	if err := os.WriteFile(filepath.Join(bin, "supabase"), []byte("#!/bin/sh\necho 'supabase start is not running.' >&2\nexit 1\n"), 0o755); err != nil { //nolint:gosec // it has to run
+		t.Fatal(err)
+	}
+	if got := run(t, env, "", "server", "start", "--supabase"); got.code != 1 || !strings.Contains(got.stderr, "supabase start") {
+		t.Errorf("a stopped project: %+v", got)
 	}
 }

@@ -31,7 +31,7 @@ func (a *app) serverCommand() *cobra.Command {
 func (a *app) serverStartCommand() *cobra.Command {
 	var host string
 	var port int
-	var migrations bool
+	var migrations, fromStatus bool
 	cmd := &cobra.Command{
 		Use: "start", Short: "Run a server until it is stopped",
 		Long: `Run a server until it is stopped. It is configured by its environment:
@@ -41,8 +41,9 @@ func (a *app) serverStartCommand() *cobra.Command {
   SUPABASE_SECRET_KEY or SUPABASE_SERVICE_ROLE_KEY
   STARK_DATABASE_URL or DATABASE_URL or SUPABASE_DB_URL
 
-and a STARK_ variable for each setting that has a default.`,
-		Example: "  stark server start\n  stark server start --port 9000 --migrate",
+and a STARK_ variable for each setting that has a default. With --supabase it
+asks "supabase status" for what is not set.`,
+		Example: "  stark server start\n  stark server start --port 9000 --migrate\n  stark server start --supabase --migrate",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			flags := map[string]string{}
@@ -52,23 +53,32 @@ and a STARK_ variable for each setting that has a default.`,
 			if cmd.Flags().Changed("port") {
 				flags["STARK_PORT"] = strconv.Itoa(port)
 			}
-			return a.serve(cmd.Context(), flags, migrations)
+			getenv := func(name string) string {
+				if v, ok := flags[name]; ok {
+					return v
+				}
+				return a.getenv(name)
+			}
+			if fromStatus {
+				p, err := runningProject(cmd.Context())
+				if err != nil {
+					return err
+				}
+				getenv = withProject(getenv, p)
+			}
+			return a.serve(cmd.Context(), getenv, migrations)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&host, "host", "127.0.0.1", "address to listen on (env STARK_HOST)")
 	f.IntVar(&port, "port", server.DefaultPort, "port to listen on (env STARK_PORT)")
+	f.BoolVar(&fromStatus, "supabase", false, "take the project that `supabase status` shows; what is set in the environment goes before")
 	f.BoolVar(&migrations, "migrate", false, "bring the database's schema up to date first")
 	return cmd
 }
 
-func (a *app) serve(ctx context.Context, flags map[string]string, migrations bool) error {
-	cfg, err := server.LoadConfig(func(name string) string {
-		if v, ok := flags[name]; ok {
-			return v
-		}
-		return a.getenv(name)
-	})
+func (a *app) serve(ctx context.Context, getenv func(string) string, migrations bool) error {
+	cfg, err := server.LoadConfig(getenv)
 	if err != nil {
 		return withHint(err, "`stark server start --help` lists the variables; `stark dev` needs none")
 	}

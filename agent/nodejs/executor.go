@@ -82,7 +82,7 @@ func New(ctx context.Context, o Options) (*Executor, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	node, version, err := find(ctx, o.NodePath)
+	node, version, err := Find(ctx, o.NodePath)
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,8 @@ const (
 	probeTimeout = 10 * time.Second
 )
 
-// find locates node and checks its version.
-func find(ctx context.Context, path string) (string, string, error) {
+// Find locates node and checks its version; path is "" for the one on PATH.
+func Find(ctx context.Context, path string) (string, string, error) {
 	if path == "" {
 		path = "node"
 	}

@@ -21,9 +21,9 @@ const (
 	deafRetry    = time.Minute // before LISTEN is tried again where the self-test failed
 )
 
-// errDeaf says that notifications do not arrive on a connection that listens: it
+// ErrDeaf says that notifications do not arrive on a connection that listens: it
 // goes through a transaction pooler.
-var errDeaf = errors.New("notifications do not arrive: LISTEN needs a direct or session connection")
+var ErrDeaf = errors.New("notifications do not arrive: LISTEN needs a direct or session connection")
 
 // listen holds the LISTEN connection, for ever. It only wakes the reader: what
 // changed is in the log.
@@ -42,7 +42,7 @@ func (f *feed) listen(ctx context.Context) {
 		case heard:
 			wait, told = backOffMin, false
 			f.db.log.Warn("LISTEN connection lost, polling until it is back", slog.Any("error", err))
-		case errors.Is(err, errDeaf):
+		case errors.Is(err, ErrDeaf):
 			wait = deafRetry
 			f.db.log.Warn("polling for changes", slog.Any("error", err))
 		case !told:
@@ -76,21 +76,11 @@ func (f *feed) heard(ok bool) {
 
 // listenOnce listens on one connection until it fails. heard says that it worked.
 func (f *feed) listenOnce(ctx context.Context) (heard bool, err error) {
-	conn, err := pgx.ConnectConfig(ctx, f.db.listen.Copy())
+	conn, err := f.tested(ctx)
 	if err != nil {
-		return false, fmt.Errorf("connect for LISTEN: %w", err)
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = conn.Close(ctx)
-	}()
-	if _, err := conn.Exec(ctx, "listen "+channel); err != nil {
-		return false, fmt.Errorf("listen: %w", err)
-	}
-	if err := f.selfTest(ctx, conn); err != nil {
 		return false, err
 	}
+	defer hangUp(ctx, conn)
 	f.heard(true) // listening first, then the reader catches up
 	for {
 		n, err := waitNotification(ctx, conn, quiet)
@@ -107,6 +97,41 @@ func (f *feed) listenOnce(ctx context.Context) (heard bool, err error) {
 			return true, fmt.Errorf("wait for notification: %w", err)
 		}
 	}
+}
+
+// tested gives a connection that listens, and that has been found to hear.
+func (f *feed) tested(ctx context.Context) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, f.db.listen.Copy())
+	if err != nil {
+		return nil, fmt.Errorf("connect for LISTEN: %w", err)
+	}
+	if _, err = conn.Exec(ctx, "listen "+channel); err != nil {
+		err = fmt.Errorf("listen: %w", err)
+	} else {
+		err = f.selfTest(ctx, conn)
+	}
+	if err != nil {
+		hangUp(ctx, conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+func hangUp(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx)
+}
+
+// TestListen reports whether notifications arrive: ErrDeaf where they do not.
+func (db *DB) TestListen(ctx context.Context) error {
+	f := &feed{db: db, wake: make(chan struct{}, 1)}
+	conn, err := f.tested(ctx)
+	if err != nil {
+		return err
+	}
+	hangUp(ctx, conn)
+	return nil
 }
 
 // dispatch wakes whom a notification concerns. Our own announcements are old
@@ -137,7 +162,7 @@ func (f *feed) selfTest(ctx context.Context, conn *pgx.Conn) error {
 			f.dispatch(n)
 		case ctx.Err() == nil && pgconn.Timeout(err):
 			unlisten(ctx, conn)
-			return errDeaf
+			return ErrDeaf
 		default:
 			return fmt.Errorf("test LISTEN: %w", err)
 		}
@@ -169,7 +194,7 @@ func checkListening(ctx context.Context, conn *pgx.Conn) error {
 		return fmt.Errorf("test the LISTEN connection: %w", err)
 	}
 	if !listening {
-		return errDeaf
+		return ErrDeaf
 	}
 	return nil
 }
