@@ -25,6 +25,8 @@ type function struct {
 	Composite    bool       `json:"composite"` // a row has columns
 	Void         bool       `json:"void"`
 	Volatile     bool       `json:"volatile"`
+	// Rows is the table whose rows it returns, in the schema of the function; empty for other results.
+	Rows string `json:"rows"`
 }
 
 const findFunctions = `
@@ -40,7 +42,9 @@ select coalesce(json_agg(json_build_object(
   'set', p.proretset,
   'composite', t.typtype = 'c' or coalesce(p.proargmodes && '{o,b,t}', false),
   'void', p.prorettype = 'void'::regtype,
-  'volatile', p.provolatile = 'v') order by p.oid), '[]')::text
+  'volatile', p.provolatile = 'v',
+  'rows', coalesce((select c.relname from pg_catalog.pg_class c
+    where c.oid = t.typrelid and c.relnamespace = p.pronamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')), '')) order by p.oid), '[]')::text
 from pg_catalog.pg_proc p
   join pg_catalog.pg_namespace n on n.oid = p.pronamespace
   join pg_catalog.pg_type t on t.oid = p.prorettype

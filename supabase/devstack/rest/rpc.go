@@ -71,7 +71,15 @@ func (s *service) arguments(c *call, in *invocation) error {
 
 func (s *service) invoke(ctx context.Context, t conversation, c *call, f function, in invocation, q query) (got result, err error) {
 	scalar, single := !f.Composite, !f.Set
-	if err := t.resolve(ctx, c.schema, nil, q.items, new(int)); err != nil {
+	var parent *relation
+	if f.Rows != "" {
+		rel, err := t.relation(ctx, c.schema, f.Rows)
+		if err != nil {
+			return got, err
+		}
+		parent = &rel
+	}
+	if err := t.resolve(ctx, c.schema, parent, q.items, new(int)); err != nil {
 		return got, err
 	}
 	st := &statement{}
@@ -80,7 +88,7 @@ func (s *service) invoke(ctx context.Context, t conversation, c *call, f functio
 	st.sql("), pgrst_source as (")
 	r := rows{
 		from: func(s *statement) { s.sql("pgrst_all as ").name(f.name) }, alias: f.name,
-		items: q.items, where: q.where, order: q.order, page: q.page,
+		rel: parent, items: q.items, where: q.where, order: q.order, page: q.page,
 	}
 	if scalar {
 		r.items = []item{{all: true}}
