@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/logging"
 )
 
@@ -126,6 +127,34 @@ func (o *devOutput) problem(step string, err error) {
 	o.say("  %s %-10s %s", mark, step, text)
 }
 
+// waitQuietly is how long a pod may take to be ready before it is told what it does.
+const waitQuietly = 3 * time.Second
+
+// waiting tells what a pod does that is long in coming, again when that changes.
+type waiting struct {
+	out   *devOutput
+	begin time.Time
+	told  string
+}
+
+func newWaiting(o *devOutput) *waiting { return &waiting{out: o, begin: time.Now()} }
+
+func (w *waiting) tell(p api.Pod) {
+	text := fmt.Sprintf("%s %s is %s%s", p.PackName, p.PackVersion, podStatus(p), because(p))
+	if p.Status == api.PodStarting {
+		text += ": the pack still loads, and is ready when it calls ready() or returns a promise"
+	}
+	if text == w.told || time.Since(w.begin) < waitQuietly {
+		return
+	}
+	w.told = text
+	if w.out.json {
+		w.out.object("wait", true, map[string]any{"pod": p.ID, "status": p.Status, "message": text})
+		return
+	}
+	w.out.say("  [..] %-10s %s", "pod", clean(text))
+}
+
 // maxDevLog is the size at which the log of `dev` starts anew, in bytes.
 const maxDevLog = 20 << 20
 
@@ -150,26 +179,30 @@ func (d *dev) openLog(dir string) (*slog.Logger, func(), error) {
 	return log, func() { _ = file.Close() }, nil // the last record is written
 }
 
-// notice shows warnings and errors in one short line.
+// notice shows warnings and errors in one short line, and what has ended one.
 type notice struct {
 	out  *devOutput
 	part string
 }
 
-// Enabled reports whether a record is worth the screen.
+// Enabled reports whether a record may be worth the screen.
 func (n notice) Enabled(_ context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && !n.out.quiet.Load()
+	return level >= slog.LevelInfo && !n.out.quiet.Load()
 }
 
 // Handle writes the message and the error behind it.
 func (n notice) Handle(_ context.Context, r slog.Record) error {
-	text := r.Message
+	text, recovered := r.Message, false
 	r.Attrs(func(a slog.Attr) bool {
+		recovered = recovered || a.Key == logging.KeyRecovered
 		if a = logging.Redact(nil, a); a.Key == "error" || a.Key == "err" {
 			text += ": " + a.Value.String()
 		}
 		return true
 	})
+	if r.Level < slog.LevelWarn && !recovered {
+		return nil
+	}
 	n.out.write(n.out.stderr, fmt.Sprintf("  %s: %s: %s\n", strings.ToLower(r.Level.String()), n.part, clean(text)))
 	return nil
 }

@@ -126,10 +126,12 @@ func (r *rollout) create(ctx context.Context, pack api.Pack) (api.Pod, error) {
 // running waits until a pod runs, has succeeded, fails, or is out of date.
 func (r *rollout) running(ctx context.Context, id string) (api.Pod, error) {
 	newer := false
+	wait := newWaiting(r.dev.out)
 	p, err := waitPod(ctx, r.dev.client, id, readyTimeout, func(p api.Pod) bool {
 		if p.Status == api.PodRunning || p.Status.Terminal() || p.Reason == api.ReasonCrashLoopBackOff {
 			return true
 		}
+		wait.tell(p)
 		newer = !maps.Equal(stamps(r.dev.source.inputs), r.read)
 		return newer
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stark-orchestrator/stark/core/store"
+	"github.com/stark-orchestrator/stark/shared/logging"
 )
 
 const (
@@ -101,7 +102,7 @@ func (f *feed) setStale(stale bool, err error) {
 	if stale {
 		f.db.log.Warn("change feed lost the database", slog.Any("error", err))
 	} else {
-		f.db.log.Info("change feed is up to date again")
+		f.db.log.Info("the database is back: change feed is up to date again", slog.Bool(logging.KeyRecovered, true))
 	}
 	if f.db.onStale != nil {
 		f.db.onStale(stale)

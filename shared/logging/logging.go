@@ -16,6 +16,8 @@ const redacted = "[redacted]"
 const (
 	KeyComponent     = "component"
 	KeyCorrelationID = "correlationId"
+	// KeyRecovered marks news that end what an earlier warning told.
+	KeyRecovered = "recovered"
 )
 
 type contextKey struct{}

@@ -71,6 +71,7 @@ func (k *keeper) bringBack() bool {
 			var next *process
 			if next, _, last = run(k.stopping, k.how); last == nil {
 				k.process.Store(next)
+				k.log.InfoContext(k.stopping, "postgres runs again", slog.Bool("recovered", true))
 				return true
 			}
 		}
