@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
@@ -63,14 +64,7 @@ func (p *payload) parse() error {
 }
 
 // keys are the sorted keys of an object.
-func keys(o map[string]json.RawMessage) []string {
-	names := make([]string, 0, len(o))
-	for name := range o {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func keys(o map[string]json.RawMessage) []string { return slices.Sorted(maps.Keys(o)) }
 
 // group is objects that give the same columns.
 type group struct {

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -44,7 +45,7 @@ func parseQuery(r *http.Request, callByGet bool) (q query, err error) {
 	if q.items, err = parseSelect(values.Get("select")); err != nil {
 		return q, err
 	}
-	for _, key := range slices.Sorted(keysOf(values)) {
+	for _, key := range slices.Sorted(maps.Keys(values)) {
 		for _, value := range values[key] {
 			if err := storable(key, value); err != nil {
 				return q, err
@@ -55,16 +56,6 @@ func parseQuery(r *http.Request, callByGet bool) (q query, err error) {
 		}
 	}
 	return q, nil
-}
-
-func keysOf(values url.Values) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for key := range values {
-			if !yield(key) {
-				return
-			}
-		}
-	}
 }
 
 // storable refuses what Postgres takes neither in a name nor in a text.
