@@ -109,6 +109,7 @@ type IdentityProvider interface {
 // BundleStore is the bucket of bundles.
 type BundleStore interface {
 	Put(ctx context.Context, userToken, path string, r io.Reader, size int64, contentType string) error
+	Open(ctx context.Context, userToken, path string) (body io.ReadCloser, size int64, err error)
 	SignedURL(ctx context.Context, path string, ttl time.Duration) (url string, expires time.Time, err error)
 	Delete(ctx context.Context, path string) error
 	Health(ctx context.Context) error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/stark-orchestrator/stark/core/access"
@@ -409,6 +410,7 @@ func (f *fakeAuth) Health(context.Context) error {
 }
 
 type fakeBundles struct {
+	open   func(token, path string) (string, error)
 	put    func(token, path string, r io.Reader, size int64, contentType string) error
 	signed func(path string, ttl time.Duration) (string, time.Time, error)
 	remove func(path string) error
@@ -419,6 +421,14 @@ func (f *fakeBundles) Put(_ context.Context, token, path string, r io.Reader, si
 		return unexpected()
 	}
 	return f.put(token, path, r, size, contentType)
+}
+
+func (f *fakeBundles) Open(_ context.Context, token, path string) (io.ReadCloser, int64, error) {
+	if f.open == nil {
+		return nil, 0, unexpected()
+	}
+	data, err := f.open(token, path)
+	return io.NopCloser(strings.NewReader(data)), int64(len(data)), err
 }
 
 func (f *fakeBundles) SignedURL(_ context.Context, path string, ttl time.Duration) (string, time.Time, error) {

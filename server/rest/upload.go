@@ -31,8 +31,8 @@ const (
 	cleanupTime   = 10 * time.Second
 )
 
-// createPack takes a pack and its bundle, as a form or as JSON. It is a plain gin
-// handler because the bundle streams.
+// createPack takes a pack and its bundle, as a form or as JSON, or registers one
+// whose bundle lies in Storage. It is a plain gin handler because the bundle streams.
 func (s *server) createPack(c *gin.Context) {
 	cancel := s.deadline(c, s.config.UploadTimeout)
 	defer cancel()
@@ -52,7 +52,11 @@ func (s *server) createPack(c *gin.Context) {
 	who := callerFrom(ctx)
 	req, bundle, err := s.readPack(c)
 	var pack api.Pack
-	if err == nil {
+	switch {
+	case err != nil:
+	case req.BundleSHA256 != "":
+		pack, err = s.registerPack(ctx, who, req)
+	default:
 		pack, err = s.storePack(ctx, who, req, bundle)
 	}
 	if err != nil {
@@ -94,8 +98,8 @@ func (s *server) readPack(c *gin.Context) (api.CreatePackRequest, io.Reader, err
 	if err := req.Validate(); err != nil {
 		return req, nil, err
 	}
-	if req.BundleContent == "" {
-		return req, nil, api.InvalidField("bundleContent", fault.FieldRequired, "is required; a form takes the bundle as a file")
+	if req.BundleContent == "" && req.BundleSHA256 == "" {
+		return req, nil, api.InvalidField("bundleContent", fault.FieldRequired, "is required, or bundleSha256 of an object in Storage; a form takes the bundle as a file")
 	}
 	return req, strings.NewReader(req.BundleContent), nil
 }
@@ -179,20 +183,13 @@ func setFormField(req *api.CreatePackRequest, name, value string) error {
 // refused before its bundle travels, and completes it when the bundle lies in
 // Storage. Whatever fails in between takes the row back.
 func (s *server) storePack(ctx context.Context, who caller, req api.CreatePackRequest, bundle io.Reader) (api.Pack, error) {
-	pending, err := s.DB.CreatePack(ctx, who.Identity, api.Pack{
-		Name: req.Name, Version: req.Version, RuntimeTag: req.RuntimeTag, OwnerID: who.UserID, Visibility: req.Visibility,
-		Format: req.Format, Description: req.Description, Metadata: emptyMap(req.Metadata),
-	})
+	pending, err := s.DB.CreatePack(ctx, who.Identity, newPack(who, req))
 	if err != nil {
 		return api.Pack{}, err
 	}
 	pack, err := s.storeBundle(ctx, who, pending, bundle)
 	if err != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
-		defer cancel()
-		if aerr := s.DB.AbandonPack(ctx, who.Identity, pending.ID); aerr != nil {
-			s.log.ErrorContext(ctx, "a pending pack could not be taken back", slog.String("packId", pending.ID), errAttr(aerr))
-		}
+		s.abandon(ctx, who, pending.ID)
 		return api.Pack{}, err
 	}
 	return pack, nil
@@ -224,7 +221,7 @@ func (s *server) storeBundle(ctx context.Context, who caller, p api.Pack, bundle
 		return api.Pack{}, err
 	}
 	digest := hex.EncodeToString(hash.Sum(nil))
-	path := strings.Join([]string{p.OwnerID, p.Name, p.Version, digest + ".js"}, "/")
+	path := bundlePath(p.OwnerID, p.Name, p.Version, digest)
 	// What lies there already has this very digest in its name and came from the
 	// same owner: an upload that was cut off before its row was completed.
 	if err := s.Bundles.Put(ctx, who.token, path, file, size, bundleType); err != nil && fault.CodeOf(err) != fault.Conflict {

@@ -81,6 +81,12 @@ type CreatePackRequest struct {
 	Metadata    map[string]any `json:"metadata,omitempty"`
 	// BundleContent is the bundle itself, for callers that send plain JSON.
 	BundleContent string `json:"bundleContent,omitempty"`
+	// BundleSHA256 names a bundle that the caller has uploaded to BundleBucket
+	// already, as <owner>/<name>/<version>/<sha256>.js. Its size and path may be
+	// given too, and are then checked.
+	BundleSHA256 string `json:"bundleSha256,omitempty"`
+	BundleSize   int64  `json:"bundleSize,omitempty"`
+	BundlePath   string `json:"bundlePath,omitempty"`
 }
 
 // UpdatePackRequest is the body of PATCH /api/packs/:id; absent fields stay.

@@ -40,7 +40,27 @@ func (r *CreatePackRequest) Validate() error {
 	if len(r.BundleContent) > MaxBundleBytes {
 		c.add("bundleContent", fault.FieldTooLarge, "must be at most %d bytes", MaxBundleBytes)
 	}
+	c.bundleReference(r)
 	return c.err()
+}
+
+func (c *checker) bundleReference(r *CreatePackRequest) {
+	switch {
+	case r.BundleSHA256 == "":
+		if r.BundleSize != 0 || r.BundlePath != "" {
+			c.add("bundleSha256", fault.FieldRequired, "is required beside bundleSize and bundlePath")
+		}
+	case r.BundleContent != "":
+		c.add("bundleSha256", fault.FieldNotAllowed, "must not be given beside bundleContent")
+	case !isSHA256(r.BundleSHA256):
+		c.add("bundleSha256", fault.FieldInvalidFormat, "must be 64 hexadecimal digits in small letters")
+	case r.BundleSize != 0:
+		c.intRange("bundleSize", r.BundleSize, 1, MaxBundleBytes)
+	}
+}
+
+func isSHA256(s string) bool {
+	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // Validate reports every fault.

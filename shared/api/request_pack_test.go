@@ -23,7 +23,21 @@ func TestPackRequests(t *testing.T) {
 		r.Metadata = map[string]any{"env": v}
 		return r
 	}
+	uploaded := func(digest, content string, size int64, path string) *api.CreatePackRequest {
+		r := pack("a", "1.0.0")
+		r.BundleSHA256, r.BundleContent, r.BundleSize, r.BundlePath = digest, content, size, path
+		return r
+	}
+	digest := strings.Repeat("a1", 32)
 	runValidate(t, []validateCase{
+		{"uploaded before", uploaded(digest, "", 0, ""), nil},
+		{"uploaded before, with its size", uploaded(digest, "", 7, "p"), nil},
+		{"a digest in capitals", uploaded(strings.ToUpper(digest), "", 0, ""), map[string]string{"bundleSha256": "INVALID_FORMAT"}},
+		{"half a digest", uploaded("a1", "", 0, ""), map[string]string{"bundleSha256": "INVALID_FORMAT"}},
+		{"a path for a digest", uploaded("../"+digest[3:], "", 0, ""), map[string]string{"bundleSha256": "INVALID_FORMAT"}},
+		{"a size without a digest", uploaded("", "", 7, ""), map[string]string{"bundleSha256": "REQUIRED"}},
+		{"a size below zero", uploaded(digest, "", -7, ""), map[string]string{"bundleSize": "OUT_OF_RANGE"}},
+		{"uploaded before and now", uploaded(digest, "code", 0, ""), map[string]string{"bundleSha256": "NOT_ALLOWED"}},
 		{"good", pack("hello", "1.0.0"), nil},
 		{"env", env(map[string]any{"A": "1"}), nil},
 		{"env of a Go caller", env(map[string]string{"1A": "1"}), map[string]string{"metadata.env.1A": "INVALID_KEY_FORMAT"}},

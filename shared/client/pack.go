@@ -54,6 +54,14 @@ func (c *Client) CreatePack(ctx context.Context, r api.CreatePackRequest, b Bund
 	return out.Pack, err
 }
 
+// RegisterPack makes a version of a pack of a bundle that lies in Storage already:
+// r.BundleSHA256 names it.
+func (c *Client) RegisterPack(ctx context.Context, r api.CreatePackRequest) (api.Pack, error) {
+	var out onePack
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"api", "packs"}, noTimeout: true}.jsonBody(r), &out)
+	return out.Pack, err
+}
+
 // packFields lists the form's fields in order; they come before the file.
 func packFields(r api.CreatePackRequest) ([][2]string, error) {
 	fields := [][2]string{
