@@ -115,9 +115,11 @@ type BundleStore interface {
 	Health(ctx context.Context) error
 }
 
-// TokenVerifier tells who an access token speaks for, without roles.
+// TokenVerifier tells who an access token speaks for, without roles, and refuses
+// who comes with a session that is over.
 type TokenVerifier interface {
 	Verify(ctx context.Context, token string) (access.Identity, error)
+	Alive(ctx context.Context, id access.Identity) error
 }
 
 // LogSource reads the output of a pod from the node that runs it. The sequence

@@ -35,6 +35,8 @@ const (
 // Tokens of the harness: "good-<role>" is valid and its user has that role.
 type fakeVerifier struct{}
 
+func (fakeVerifier) Alive(context.Context, access.Identity) error { return nil }
+
 func (fakeVerifier) Verify(_ context.Context, token string) (access.Identity, error) {
 	switch {
 	case token == "expired":

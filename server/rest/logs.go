@@ -50,7 +50,9 @@ func (s *server) podLogs(c *gin.Context) {
 		ctx, cancel = context.WithTimeout(ctx, s.config.RequestTimeout)
 		defer cancel()
 	}
-	s.streamLogs(c, whileAllowed(ctx, s.Verifier, callerFrom(ctx).token, s.logsOf(ctx, pod, open)))
+	s.streamLogs(c, s.whileVisible(ctx, callerFrom(ctx), pod, func(ctx context.Context) iter.Seq2[wire.LogsChunk, error] {
+		return s.logsOf(ctx, pod, open)
+	}))
 }
 
 func logsOpen(c *gin.Context) (wire.LogsOpen, error) {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -261,10 +262,8 @@ func (s *socket) await(types ...string) wire.Envelope {
 		if err := json.Unmarshal(frame, &e); err != nil {
 			s.t.Fatal(err)
 		}
-		for _, typ := range types {
-			if e.Type == typ {
-				return e
-			}
+		if slices.Contains(types, e.Type) {
+			return e
 		}
 	}
 }
