@@ -136,9 +136,19 @@ func (r rows) inside(e *embed) rows {
 func (r rows) joined(s *statement, e *embed) {
 	inner := r.inside(e)
 	inner.from(s)
-	s.sql(" where ").join(" and ", len(e.link.Own), func(i int) {
-		s.name(e.as, e.link.Others[i]).sql(" = ").name(r.alias, e.link.Own[i])
-	})
+	equal := func(table string, columns []string, other string, others []string) {
+		s.join(" and ", len(columns), func(i int) { s.name(table, columns[i]).sql(" = ").name(other, others[i]) })
+	}
+	if l := e.link; l.Through != "" {
+		between := e.as + "_through"
+		s.sql(", ").name(e.rel.schema, l.Through).sql(" as ").name(between).sql(" where ")
+		equal(between, l.Here, r.alias, l.Own)
+		s.sql(" and ")
+		equal(between, l.There, e.as, l.Others)
+	} else {
+		s.sql(" where ")
+		equal(e.as, l.Others, r.alias, l.Own)
+	}
 	inner.further(s)
 }
 

@@ -61,17 +61,22 @@ func (t conversation) relation(ctx context.Context, schema, name string) (relati
 	return r, nil
 }
 
-// link is a foreign key seen from one of its two ends.
+// link is a foreign key seen from one of its two ends, or a table whose primary key consists of two of them.
 type link struct {
-	Name   string   `json:"name"`   // of the constraint
+	Name   string   `json:"name"`   // of the constraint, or of the table in between
 	Many   bool     `json:"many"`   // the other end may have several rows
 	Own    []string `json:"own"`    // columns at this end
 	Others []string `json:"others"` // columns at the other end, in the same order
+
+	// Through is the table in between, or empty; its columns refer to Own and to Others.
+	Through string   `json:"through"`
+	Here    []string `json:"here"`
+	There   []string `json:"there"`
 }
 
 const findLinks = `
 with keys as (
-  select k.conname, k.conrelid, k.confrelid, k.oid,
+  select k.conname, k.conrelid, k.confrelid, k.oid, k.conkey,
     (select json_agg(a.attname order by x.n) from unnest(k.conkey) with ordinality as x(num, n)
        join pg_catalog.pg_attribute a on a.attrelid = k.conrelid and a.attnum = x.num) as from_columns,
     (select json_agg(a.attname order by x.n) from unnest(k.confkey) with ordinality as x(num, n)
@@ -80,15 +85,22 @@ with keys as (
        and i.indkey::int2[] <@ k.conkey) as single
   from pg_catalog.pg_constraint k where k.contype = 'f')
 select coalesce(json_agg(l), '[]')::text from (
-  select conname as name, false as many, from_columns as own, to_columns as others
+  select conname as name, false as many, from_columns as own, to_columns as others, '' as through, null::json as here, null::json as there
     from keys where conrelid = $1 and confrelid = $2
   union all
-  select conname, not single, to_columns, from_columns
+  select conname, not single, to_columns, from_columns, '', null, null
     from keys where confrelid = $1 and conrelid = $2 and conrelid <> confrelid
   union all
-  select conname, true, to_columns, from_columns from keys where confrelid = $1 and conrelid = $1 and $1 = $2) l`
+  select conname, true, to_columns, from_columns, '', null, null from keys where confrelid = $1 and conrelid = $1 and $1 = $2
+  union all
+  select j.relname, true, a.to_columns, b.to_columns, j.relname, a.from_columns, b.from_columns
+    from keys a join keys b on a.conrelid = b.conrelid and a.oid <> b.oid join pg_catalog.pg_class j on j.oid = a.conrelid
+    where a.confrelid = $1 and b.confrelid = $2
+      and j.relnamespace = (select relnamespace from pg_catalog.pg_class where oid = $1)
+      and exists (select from pg_catalog.pg_index i where i.indrelid = j.oid and i.indisprimary
+        and (a.conkey || b.conkey) <@ i.indkey::int2[])) l`
 
-// links finds the foreign keys between two relations, from the first one's point of view.
+// links finds what ties two relations together, from the first one's point of view.
 func (t conversation) links(ctx context.Context, from, to relation) (found []link, err error) {
 	var text string
 	if err := t.tx.QueryRow(ctx, findLinks, from.oid, to.oid).Scan(&text); err != nil {

@@ -13,6 +13,6 @@
 //   - The catalog is read with every request, so nothing has to be told when the schema changes.
 //   - UPDATE and DELETE without a filter are refused, as Supabase's pg-safeupdate does, and so is a limit on
 //     them.
-//   - It offers no PUT, no bodies but JSON, no spread embedding, no embedding across a third table or
-//     of a view, no plans and no OpenAPI description. Aggregates are refused, as on Supabase by default.
+//   - It offers no PUT, no bodies but JSON, no spread embedding, no embedding of views, no plans
+//     and no OpenAPI description. Aggregates are refused, as on Supabase by default.
 package rest

@@ -153,6 +153,9 @@ func TestEmbedding(t *testing.T) {
 		"/covers?select=books(title,authors!author_id(name))":                                               `[{"books":{"authors":{"name":"Ann"},"title":"One"}}]`,
 		"/authors?select=id,b:books!author_id()&b=not.is.null&order=id":                                     `[{"id":1},{"id":2}]`,
 		"/authors?id=eq.1&select=id,b:books!author_id(id,covers(colour))&b.covers.colour=eq.blue&b.id=eq.1": `[{"b":[{"covers":null,"id":1}],"id":1}]`,
+		"/shelves?select=place,books(title)&order=id&books.order=title.desc":                                `[{"books":[{"title":"Two"},{"title":"One"}],"place":"hall"},{"books":[{"title":"One"}],"place":"attic"}]`,
+		"/books?select=id,shelves!shelved!inner(place)&shelves.place=eq.attic":                              `[{"id":1,"shelves":[{"place":"attic"}]}]`,
+		"/shelved?select=since,books(id),shelves(place)&since=eq.1991":                                      `[{"books":{"id":2},"shelves":{"place":"hall"},"since":1991}]`,
 	} {
 		a := w.do("GET", strings.ReplaceAll(query, " ", "%20"), "")
 		if a.status != 200 || a.compact() != want {

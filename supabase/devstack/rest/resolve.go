@@ -40,8 +40,8 @@ func (t conversation) resolve(ctx context.Context, schema string, parent *relati
 	return nil
 }
 
-// connect finds the one foreign key between parent and e. What is embedded is named by its table, or by the
-// constraint or the column that refers to it.
+// connect finds the one way from parent to e. What is embedded is named by its table, or by the
+// constraint, the column that refers to it, or the table in between.
 func (t conversation) connect(ctx context.Context, schema string, parent relation, e *embed) (err error) {
 	if e.rel, err = t.relation(ctx, schema, e.name); err != nil {
 		return noRelationship(schema, parent.name, e)
@@ -52,7 +52,7 @@ func (t conversation) connect(ctx context.Context, schema string, parent relatio
 	}
 	if e.hint != "" {
 		links = slices.DeleteFunc(links, func(l link) bool {
-			byColumn := len(l.Own) == 1 && (l.Own[0] == e.hint && !l.Many || l.Others[0] == e.hint && l.Many)
+			byColumn := len(l.Own) == 1 && l.Through == "" && (l.Own[0] == e.hint && !l.Many || l.Others[0] == e.hint && l.Many)
 			return l.Name != e.hint && !byColumn
 		})
 	}
