@@ -7,7 +7,7 @@ import (
 
 const preface = `# Rights
 
-This page is printed from the table in core/access by ` + "`make rights`" + `; a test holds it to the table, and others try every cell through REST and through SQL, as the role and with real claims.
+This page is printed from the table in core/access by ` + "`make rights`" + `; a test holds it to the table, and others try every cell through REST, through SQL and through Supabase's own addresses, as the role and with real claims.
 
 A user has the rights of all of their roles. Roles lie in ` + "`public.user_roles`" + ` and are asked there at every request, so that one that is taken away is gone at once. A user without a role sees nothing but their own profile. A blank cell is a refusal: 403 in REST, SQLSTATE 42501 or no row in SQL. "Own" is what carries one's id: ` + "`owner_id`, `created_by`, `registered_by`" + `; what is created is always created in one's own name.
 

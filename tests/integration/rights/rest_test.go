@@ -175,7 +175,11 @@ func (s *site) do(t *testing.T, method, path, body, token string) (int, string) 
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	req.Header.Set("apikey", s.apiKey)
-	if body != "" {
+	req.Header.Set("Prefer", "return=representation") // as supabase-js asks with select()
+	switch {
+	case strings.Contains(path, "/storage/v1/object/"):
+		req.Header.Set("Content-Type", "text/javascript")
+	case body != "":
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := http.DefaultClient.Do(req)
