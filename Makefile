@@ -46,7 +46,7 @@ test: $(GOTESTSUM) ## run all tests on a real Postgres and real Node.js, and pri
 	@.ci/test "$(GOTESTSUM)" "$(RACE)" $(PKGS)
 
 .PHONY: check
-check: fmt-check lint vet wasm borders tidy-check ## format, lint, vet, js/wasm build, module borders, tidy modules
+check: fmt-check lint vet wasm platforms borders tidy-check ## format, lint, vet, builds for other platforms, module borders, tidy modules
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## format all Go code
@@ -72,6 +72,11 @@ vet:
 wasm:
 	@echo "js/wasm build"
 	@GOOS=js GOARCH=wasm go build ./shared/... ./core/... ./agent ./agent/executor/...
+
+# The CLI must build where it cannot run packs, too.
+.PHONY: platforms
+platforms:
+	@for os in darwin windows; do echo "$$os build"; GOOS=$$os go build -o /dev/null ./cli/cmd/stark; done
 
 .PHONY: borders
 borders:

@@ -73,6 +73,9 @@ type dev struct {
 const closeTimeout = 60 * time.Second
 
 func (a *app) dev(ctx context.Context, f devFlags) error {
+	if err := supported(); err != nil {
+		return err
+	}
 	if f.once && f.noNode {
 		return usagef("--once needs a node: leave --no-node out")
 	}

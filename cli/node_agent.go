@@ -65,6 +65,9 @@ func (f *agentFlags) flags(cmd *cobra.Command) {
 }
 
 func (a *app) runAgent(ctx context.Context, f agentFlags) error {
+	if err := supported(); err != nil {
+		return err
+	}
 	o, err := a.nodeOptions(f)
 	if err != nil {
 		return err
@@ -93,6 +96,14 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		return nil
 	}
 	return err
+}
+
+// supported refuses what runs packs where nothing can, before anything is started.
+func supported() error {
+	if err := nodejs.Supported(); err != nil {
+		return withHint(err, "use a Linux or macOS machine (on Windows: WSL); all other commands work here")
+	}
+	return nil
 }
 
 func (a *app) logLevel() (slog.Level, error) {

@@ -1,5 +1,3 @@
-//go:build unix
-
 // Package native puts an agent together for a machine with Node.js: state in a
 // folder, coder/websocket, and hosts of agent/nodejs. It owns nothing but the order
 // in which they start and stop, for `stark node agent start`, `stark dev` and tests
