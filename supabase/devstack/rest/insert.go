@@ -61,13 +61,16 @@ func (c *call) answerInsert(w written, status int) {
 	c.send(status, nil)
 }
 
-// add joins what two groups of one request brought; both bodies are lists, unless one is empty.
+// add joins what two groups of one request brought: two lists, or two tables of which one loses its heading.
 func (w written) add(other written) written {
 	a, b := bytes.TrimSpace(w.body), bytes.TrimSpace(other.body)
 	switch {
 	case len(a) == 0 || string(a) == "[]":
-	case len(b) == 0 || string(b) == "[]" || a[0] != '[' || b[0] != '[':
+	case len(b) == 0 || string(b) == "[]":
 		other.body = w.body
+	case a[0] != '[':
+		_, lines, _ := bytes.Cut(b, []byte("\n"))
+		other.body = append(append(bytes.Clone(a), '\n'), lines...)
 	default:
 		joined := append(bytes.Clone(a[:len(a)-1]), ", "...)
 		other.body = append(joined, b[1:]...)

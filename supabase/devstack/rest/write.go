@@ -31,7 +31,9 @@ type change struct {
 
 // run executes the change and shows the rows that it left behind, in the form that the caller prefers.
 func (ch change) run(ctx context.Context, t conversation) (w written, err error) {
-	shows := ch.c.prefer.representation == "representation" || ch.c.prefer.representation == "headers-only"
+	// Only an insert has something to say in headers: where the new row is.
+	shows := ch.c.prefer.representation == "representation" ||
+		ch.c.prefer.representation == "headers-only" && ch.c.r.Method == http.MethodPost
 	s := &statement{}
 	if ch.merges {
 		// An earlier statement of this transaction may have counted, too.

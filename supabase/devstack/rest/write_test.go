@@ -49,6 +49,8 @@ func TestInsertOfEveryKind(t *testing.T) {
 	w.refused(w.do("POST", "/books?columns=title,price", `[{"title":"a"},{"price":1}]`), 400, "23502")
 	w.want(w.do("POST", "/books?select=title,price&columns=title,price", `[{"title":"a"},{"price":1},{"title":"b"}]`, back, "Prefer: missing=default"), 201,
 		`[{"price":null,"title":"a"},{"price":null,"title":"b"},{"price":1,"title":"untitled"}]`)
+	w.want(w.do("POST", "/books?select=title,price&columns=title,price", `[{"title":"a"},{"price":1}]`, back, "Prefer: missing=default", "Accept: text/csv"), 201,
+		"\"title\",\"price\"\na,\nuntitled,1")
 	w.want(w.do("POST", "/books?select=title", `{"title":"one"}`, back, "Accept: application/vnd.pgrst.object+json"), 201, `{"title":"one"}`)
 	before := w.count("select count(*) from books")
 	w.refused(w.do("POST", "/books?select=title", `[{"title":"1"},{"title":"2"}]`, back, "Accept: application/vnd.pgrst.object+json"), 406, "PGRST116")
@@ -120,6 +122,26 @@ func TestTheCallersRights(t *testing.T) {
 	w.refused(w.do("GET", "/vault?select=id&closed=eq.x", "", w.as(alice)), 403, "42501")
 	w.want(w.do("GET", "/vault?select=open&id=eq.1", "", w.as(alice)), 200, `[{"open":"o"}]`)
 	w.refused(w.do("PATCH", "/vault?id=eq.1", `{"open":"x"}`, w.as(alice)), 403, "42501")
+}
+
+// TestWritingWithoutReading needs no right to read but for the columns that the answer or the filter names.
+func TestWritingWithoutReading(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, prefer := range []string{"", "return=minimal", "return=headers-only"} {
+		if a := w.do("POST", "/blind", `{"id":1,"n":1}`, "Prefer: "+prefer); a.status != 201 || a.body != "" {
+			t.Errorf("insert %q: got %d %s", prefer, a.status, a.body)
+		}
+		if a := w.do("PATCH", "/blind?id=eq.1", `{"n":2}`, "Prefer: "+prefer); a.status != 204 || a.body != "" {
+			t.Errorf("update %q: got %d %s", prefer, a.status, a.body)
+		}
+		if a := w.do("DELETE", "/blind?id=eq.1", "", "Prefer: "+prefer); a.status != 204 || a.body != "" {
+			t.Errorf("delete %q: got %d %s", prefer, a.status, a.body)
+		}
+	}
+	w.want(w.do("POST", "/blind?select=id", `{"id":2,"n":1}`, back), 201, `[{"id":2}]`)
+	w.refused(w.do("POST", "/blind", `{"id":3,"n":1}`, back), 401, "42501")
+	w.refused(w.do("PATCH", "/blind?n=eq.1", `{"n":2}`), 401, "42501")
 }
 
 func TestSchemas(t *testing.T) {
