@@ -82,12 +82,27 @@ func TestNodesServeEverybodyByStaffOnly(t *testing.T) {
 	}
 	wantCode(t, take(olga.UserID, admin.UserID), fault.Forbidden)
 	wantCode(t, take(admin.UserID, w.user(t, api.RoleAdmin).UserID), fault.Forbidden)
+	wantCode(t, take(admin.UserID, admin.UserID), fault.Forbidden) // it is olga's own now
+	if err := w.SetRoles(ctx, olga.UserID, nil, admin.UserID); err != nil {
+		t.Fatal(err)
+	}
+	if n := node(); n.Status != api.NodeOffline {
+		t.Errorf("a node that nobody answers for is %s", n.Status)
+	}
 	if err := take(admin.UserID, admin.UserID); err != nil {
 		t.Fatal(err)
 	}
 	if n := node(); !n.Shared || n.RegisteredBy != admin.UserID {
 		t.Errorf("a node that an admin took over: %+v", n)
 	}
+	if err := take(w.user(t, api.RoleDeveloper).UserID, olga.UserID); err != nil || node().RegisteredBy != admin.UserID {
+		t.Errorf("a developer took a node, %v", err)
+	}
+	boss := w.user(t, api.RoleAdmin)
+	if err := take(boss.UserID, boss.UserID); err != nil || node().RegisteredBy != boss.UserID {
+		t.Errorf("a shared node changes hands among the staff: %v", err)
+	}
+	admin = boss
 	// An account that goes takes its nodes out of service, and can go.
 	w.exec(t, `insert into public.user_roles (user_id, role) values ($1, 'admin')`, olga.UserID)
 	w.exec(t, `delete from auth.users where id = $1`, admin.UserID)
