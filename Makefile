@@ -29,7 +29,7 @@ PKGS ?= $(addprefix ./,$(addsuffix /...,$(MODULES)))
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/stark and bin/stark-server
@@ -44,6 +44,11 @@ dev: build ## run the embedded stack, a server and a node; ARGS=./folder deploys
 .PHONY: test
 test: $(GOTESTSUM) ## run all tests on a real Postgres and real Node.js, and print the coverage
 	@.ci/test "$(GOTESTSUM)" "$(RACE)" $(PKGS)
+
+.PHONY: test-containers
+test-containers: ## run the contract and integration tests on Supabase's own images, or on the Supabase that STARK_TEST_SUPABASE_URL names
+	@go test -count=1 -tags containers -v ./tests/project
+	@go test -count=1 -p 1 -tags containers -timeout 30m ./tests/contract/... ./tests/integration/...
 
 .PHONY: check
 check: fmt-check lint vet wasm platforms borders tidy-check ## format, lint, vet, builds for other platforms, module borders, tidy modules

@@ -7,24 +7,22 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/log"
 
 	"github.com/stark-orchestrator/stark/supabase/devstack/bootstrap"
 	"github.com/stark-orchestrator/stark/supabase/migrate"
 	"github.com/stark-orchestrator/stark/supabase/migrate/migratetest"
+	"github.com/stark-orchestrator/stark/tests/project"
 )
 
-var image = flag.String("supabase-image", "supabase/postgres:17.4.1.067", "database image of Supabase to try; it has to be there")
+var image = flag.String("supabase-image", project.ImagePostgres, "database image of Supabase to try; it has to be there")
 
 const (
-	probeLimit = time.Second     // for the engine to answer
 	startLimit = 3 * time.Minute // for the image to initialize its database
 	pollEvery  = 250 * time.Millisecond
 	password   = "postgres"
@@ -57,18 +55,8 @@ func start(t *testing.T) string {
 	t.Helper()
 	// The reaper is one more image to have; the cleanup below does its work.
 	t.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
-	probe, cancel := context.WithTimeout(t.Context(), probeLimit)
-	defer cancel()
-	engine, err := testcontainers.NewDockerClientWithOpts(probe)
-	if err != nil {
-		skip(t, "no Docker engine answers", err)
-	}
-	defer func() { _ = engine.Close() }()
-	if _, err := engine.Ping(probe, client.PingOptions{}); err != nil {
-		skip(t, "no Docker engine answers", err)
-	}
-	if _, err := engine.ImageInspect(probe, *image); err != nil {
-		skip(t, "the Docker engine does not have it", err)
+	if err := project.Available(t.Context(), *image); err != nil {
+		t.Skip(err)
 	}
 
 	const postgresPort = "5432/tcp"
@@ -93,12 +81,6 @@ func start(t *testing.T) string {
 	address := net.JoinHostPort(host, port.Port())
 	awaitPostgres(ctx, t, address)
 	return address
-}
-
-// skip tells the reason in one line.
-func skip(t *testing.T, reason string, err error) {
-	t.Helper()
-	t.Skipf("%s is not tried: %s: %s", *image, reason, strings.ReplaceAll(err.Error(), "\n", "; "))
 }
 
 // awaitPostgres waits for the database to take connections: while the image

@@ -19,8 +19,7 @@ import (
 	"github.com/stark-orchestrator/stark/server"
 	"github.com/stark-orchestrator/stark/server/postgres"
 	"github.com/stark-orchestrator/stark/shared/api"
-	"github.com/stark-orchestrator/stark/supabase/devstack"
-	"github.com/stark-orchestrator/stark/supabase/migrate"
+	"github.com/stark-orchestrator/stark/tests/project"
 )
 
 const patience = 60 * time.Second
@@ -76,23 +75,7 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	stack, err := devstack.Start(t.Context(), devstack.Options{
-		Dir: t.TempDir(), TemplateKey: migrate.Digest(),
-		Prepare: func(ctx context.Context, conn *pgx.Conn) error {
-			_, err := migrate.Up(ctx, conn)
-			return err
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
-		defer cancel()
-		if err := stack.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	stack := project.New(t)
 	conn, err := pgx.Connect(t.Context(), stack.DBURL)
 	if err != nil {
 		t.Fatal(err)

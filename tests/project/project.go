@@ -1,0 +1,130 @@
+package project
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/supabase/migrate"
+)
+
+// ErrAbsent says in one line why there is nothing to run against, where that is no
+// fault: tests with build tag containers on a machine without them.
+var ErrAbsent = errors.New("not tried against Supabase's images")
+
+// Project is a Supabase with Stark's migrations.
+type Project struct {
+	URL            string
+	DBURL          string // as role postgres
+	AnonKey        string
+	ServiceRoleKey string
+	JWTSecret      string
+
+	resettable bool
+	close      func(context.Context) error
+}
+
+const (
+	startLimit = 5 * time.Minute // a machine may first have to fetch Postgres
+	stopLimit  = time.Minute
+)
+
+// Start gives a project; Close ends it, unless it was there before.
+func Start(ctx context.Context) (*Project, error) {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	p, found, err := named()
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		if err := p.clean(ctx); err != nil {
+			return nil, err
+		}
+		return &p, p.migrate(ctx)
+	}
+	return fallback(ctx)
+}
+
+// Close ends what Start has started.
+func (p *Project) Close(ctx context.Context) error {
+	if p.close == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+	defer cancel()
+	return p.close(ctx)
+}
+
+// New gives a test a project of its own, or skips it with the reason. One that was
+// there before is emptied first, where that is allowed.
+func New(t *testing.T) *Project {
+	t.Helper()
+	p, err := Start(t.Context())
+	if errors.Is(err, ErrAbsent) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func (p *Project) migrate(ctx context.Context) error {
+	return p.on(ctx, func(conn *pgx.Conn) error {
+		_, err := migrate.Up(ctx, conn)
+		return err
+	})
+}
+
+func (p *Project) on(ctx context.Context, do func(*pgx.Conn) error) error {
+	conn, err := pgx.Connect(ctx, p.DBURL)
+	if err != nil {
+		return fmt.Errorf("connect to the project's database: %w", err)
+	}
+	return errors.Join(do(conn), conn.Close(ctx))
+}
+
+// clean removes everything of Stark and of earlier tests from a project that was
+// there before. Accounts go, objects in Storage stay.
+func (p *Project) clean(ctx context.Context) error {
+	if !p.resettable {
+		return nil
+	}
+	return p.on(ctx, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, cleanSQL)
+		return err
+	})
+}
+
+const cleanSQL = `
+do $$
+declare
+  t record;
+begin
+  drop schema if exists stark cascade;
+  for t in select format('drop table if exists public.%I cascade', c.relname) as sql from pg_class c
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+  loop execute t.sql; end loop;
+  for t in select format('drop type if exists public.%I cascade', y.typname) as sql from pg_type y
+    where y.typnamespace = 'public'::regnamespace and y.typtype in ('e', 'd')
+  loop execute t.sql; end loop;
+  for t in select format('drop function if exists %s cascade', p.oid::regprocedure) as sql from pg_proc p
+    where p.pronamespace = 'public'::regnamespace
+      and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
+  loop execute t.sql; end loop;
+  for t in select format('drop policy if exists %I on %I.%I', policyname, schemaname, tablename) as sql from pg_policies
+    where schemaname = 'storage' and tablename = 'objects'
+  loop execute t.sql; end loop;
+  drop schema if exists supabase_migrations cascade;
+  delete from auth.users;
+end $$`
