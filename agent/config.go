@@ -26,6 +26,10 @@ type Config struct {
 	Version     string        // of the agent, shown in the node's capabilities
 	Leave       bool          // a graceful stop takes the node out of the cluster
 
+	// TokenSource gives a token that is good now, in place of Token: a user's session
+	// is renewed from time to time. It is asked only where no credential is kept.
+	TokenSource func(ctx context.Context) (string, error)
+
 	Executor executor.Executor
 	State    State
 	Dialer   Dialer

@@ -115,10 +115,16 @@ func (a *Agent) serve(ctx context.Context, id identity) (_ identity, registered 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	kept := id // a refusal may pass: the credential is given up only for a new one
-	s, connected, over, err := a.open(ctx, token(id, a.cfg.Token))
+	show, err := a.token(ctx, id)
+	if err != nil {
+		return kept, false, err
+	}
+	s, connected, over, err := a.open(ctx, show)
 	if a.fallsBack(ctx, id, err) {
 		id = identity{}
-		s, connected, over, err = a.open(ctx, a.cfg.Token)
+		if show, err = a.token(ctx, id); err == nil {
+			s, connected, over, err = a.open(ctx, show)
+		}
 	}
 	if err != nil {
 		return kept, false, err
@@ -143,11 +149,19 @@ func (a *Agent) serve(ctx context.Context, id identity) (_ identity, registered 
 	return id, true, a.heartbeat(ctx, s, interval, over)
 }
 
-func token(id identity, given string) string {
+// token is what the agent shows: its credential, else what it was given.
+func (a *Agent) token(ctx context.Context, id identity) (string, error) {
 	if id.Credential != "" {
-		return id.Credential
+		return id.Credential, nil
 	}
-	return given
+	if a.cfg.TokenSource == nil {
+		return a.cfg.Token, nil
+	}
+	token, err := a.cfg.TokenSource(ctx)
+	if err != nil {
+		return "", fmt.Errorf("get a token: %w", err)
+	}
+	return token, nil
 }
 
 // ending tells how the reading side of a session ended.
@@ -189,7 +203,7 @@ func (a *Agent) open(ctx context.Context, token string) (*session, wire.Connecte
 // fallsBack says whether the given token shall be tried, since the kept credential is
 // refused: it was revoked, or the database is a new one.
 func (a *Agent) fallsBack(ctx context.Context, id identity, err error) bool {
-	if err == nil || !refused(err) || id.Credential == "" || a.cfg.Token == "" {
+	if err == nil || !refused(err) || id.Credential == "" || a.cfg.Token == "" && a.cfg.TokenSource == nil {
 		return false
 	}
 	a.log.WarnContext(ctx, "the node's credential is refused, trying the given token", slog.Any("error", err))
@@ -201,16 +215,20 @@ func (a *Agent) fallsBack(ctx context.Context, id identity, err error) bool {
 func (a *Agent) authenticate(ctx context.Context, s *session, id identity) (identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	show := func(token string) error {
+	show := func(id identity) error {
+		token, err := a.token(ctx, id)
+		if err != nil {
+			return err
+		}
 		if token == "" {
 			return fmt.Errorf("authenticate: no token was given: %w", ErrRefused)
 		}
 		return s.request(ctx, wire.TypeAuthenticate, wire.Authenticate{Token: token}, nil)
 	}
-	err := show(token(id, a.cfg.Token))
+	err := show(id)
 	if a.fallsBack(ctx, id, err) {
 		id = identity{}
-		err = show(a.cfg.Token)
+		err = show(id)
 	}
 	return id, err
 }

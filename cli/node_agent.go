@@ -72,7 +72,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	if err != nil {
 		return err
 	}
-	if o.Token, err = a.joinToken(ctx, f, o.StateDir); err != nil {
+	if o.Token, o.TokenSource, err = a.joinToken(ctx, f, o.StateDir); err != nil {
 		return err
 	}
 	level, err := a.logLevel()
@@ -185,33 +185,35 @@ func (f *agentFlags) capacity() (api.Capacity, error) {
 const maxToken = 8 << 10
 
 // joinToken gives what the node registers with. A node that has its credential
-// already needs none, so that missing a session is no fault then.
-func (a *app) joinToken(ctx context.Context, f agentFlags, stateDir string) (string, error) {
+// already needs none, so that missing a session is no fault then. The token of a
+// session is asked for whenever it is needed: by then the first one may be old.
+func (a *app) joinToken(ctx context.Context, f agentFlags, stateDir string) (string, func(context.Context) (string, error), error) {
 	if f.tokenFile != "" {
 		data, err := os.ReadFile(f.tokenFile)
 		if err != nil {
-			return "", fmt.Errorf("read the join token: %w", err)
+			return "", nil, fmt.Errorf("read the join token: %w", err)
 		}
 		if len(data) > maxToken {
-			return "", fmt.Errorf("%s is no join token: it has %d bytes", f.tokenFile, len(data))
+			return "", nil, fmt.Errorf("%s is no join token: it has %d bytes", f.tokenFile, len(data))
 		}
-		return strings.TrimSpace(string(data)), nil
+		return strings.TrimSpace(string(data)), nil, nil
 	}
 	for _, name := range []string{"STARK_JOIN_TOKEN", "STARK_TOKEN"} {
 		if v := a.getenv(name); v != "" {
-			return v, nil
+			return v, nil, nil
 		}
 	}
 	url := orDefault(strings.TrimRight(f.url, "/"), a.apiURL())
-	token, err := (&session{store: a.home.credentials(), url: url}).Token(ctx)
+	s := &session{store: a.home.credentials(), url: url}
+	_, err := s.Token(ctx)
 	if err == nil {
-		return token, nil
+		return "", s.Token, nil
 	}
 	if _, statErr := os.Stat(stateDir); statErr == nil && exitCode(err) == exitNotAllowed {
-		return "", nil
+		return "", nil, nil
 	}
 	if fault.CodeOf(err) == fault.AuthenticationRequired {
-		return "", withHint(err, "set STARK_JOIN_TOKEN (`stark node token create` makes one), or sign in with `stark auth login`")
+		return "", nil, withHint(err, "set STARK_JOIN_TOKEN (`stark node token create` makes one), or sign in with `stark auth login`")
 	}
-	return "", err
+	return "", nil, err
 }

@@ -22,7 +22,8 @@ import (
 type NodeOptions struct {
 	URL         string // of the server
 	Name        string
-	Token       string // join token or user's token; only needed for the first registration
+	Token       string                                    // join token or user's token; only needed for the first registration
+	TokenSource func(ctx context.Context) (string, error) // in place of Token: of a session that is renewed
 	StateDir    string
 	NodePath    string // default: node on PATH
 	WarmPool    int    // 0 switches it off
@@ -65,7 +66,7 @@ func NewNode(ctx context.Context, exec *nodejs.Executor, o NodeOptions) (*Node, 
 		return nil, errors.Join(err, closeRuntime(ctx, exec))
 	}
 	a, err := agent.New(agent.Config{
-		URL: o.URL, Name: o.Name, Token: o.Token, RuntimeType: api.RuntimeNode,
+		URL: o.URL, Name: o.Name, Token: o.Token, TokenSource: o.TokenSource, RuntimeType: api.RuntimeNode,
 		Labels: o.Labels, Taints: o.Taints, Namespaces: o.Namespaces, Allocatable: new(capacity(o.Allocatable)),
 		Version: o.Version, Leave: o.Leave,
 		Executor: exec, State: state, Dialer: wsconn.Dialer{}, Logger: o.Logger,
