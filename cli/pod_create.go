@@ -58,7 +58,7 @@ func (p *podFlags) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&p.pack, "pack", "", "the pack, when not given as argument")
 	f.StringVarP(&p.version, "ver", "V", "", "version of the pack (default: the latest)")
-	f.StringVar(&p.namespace, "namespace", "", "namespace (default: that of `stark config`, else default)")
+	f.StringVar(&p.namespace, "namespace", "", "namespace (default: that of \"stark config\", else default)")
 	f.StringArrayVarP(&p.labels, "label", "l", nil, "label key=value (repeatable)")
 	f.StringArrayVar(&p.env, "env", nil, "variable NAME=value for the pack (repeatable)")
 	f.StringVar(&p.cpu, "cpu", "", "CPU to reserve, such as 500m or 2")
@@ -147,9 +147,10 @@ func (a *app) createPods(cmd *cobra.Command, p *podFlags) error {
 	}
 	var waited error
 	if p.wait {
-		deadline := time.Now().Add(p.timeout)
+		begin := time.Now()
+		deadline := begin.Add(p.timeout)
 		for i := range pods {
-			pod, err := a.waitPlaced(ctx, c, pods[i].ID, time.Until(deadline))
+			pod, err := a.waitPlaced(ctx, c, pods[i].ID, begin, time.Until(deadline))
 			if pod.ID != "" {
 				pods[i] = pod
 			}
@@ -198,10 +199,11 @@ func (a *app) created(pods []api.Pod) error {
 const unplacedGrace = 2 * time.Second
 
 // waitPlaced waits until a pod runs or has ended; a pod that no node can take is
-// told apart from one that takes long.
-func (a *app) waitPlaced(ctx context.Context, c *client.Client, id string, timeout time.Duration) (api.Pod, error) {
+// told apart from one that takes long. One that is refused at the first look counts as
+// refused since begin, when the caller began to wait for it and others.
+func (a *app) waitPlaced(ctx context.Context, c *client.Client, id string, begin time.Time, timeout time.Duration) (api.Pod, error) {
 	var refused error
-	var since time.Time // when the scheduler was first seen to refuse it
+	since := begin // when the scheduler was first seen to refuse it; zero while it does not
 	placement := func(v *api.Verdict) error {
 		return exitCodeError{exitNotPlaced, withHint(
 			fmt.Errorf("pod %s is stored, but has no node: %s: %s", id, v.Reason, v.Message), "see `stark pod explain %s`", id)}
