@@ -15,7 +15,7 @@ import (
 )
 
 // soon is well below the time after which sessions are looked at unasked.
-const soon = 2 * time.Second
+const soon = 4 * time.Second
 
 // watching opens a socket that watches pods.
 func (p *project) watching(url, token string) *socket {

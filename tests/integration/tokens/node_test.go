@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/client"
 	"github.com/stark-orchestrator/stark/shared/fault"
@@ -56,6 +58,34 @@ func (p *project) pack(owner *client.Client, name string) api.Pack {
 	return pack
 }
 
+// beats keeps the node alive for as long as its test lasts.
+func (n *node) beats() *node {
+	n.t.Helper()
+	frame, err := json.Marshal(wire.Envelope{Type: wire.TypeHeartbeat, Payload: json.RawMessage(`{"nodeId":"` + n.id + `"}`)})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	ctx := n.t.Context() // which ends before the clean-up
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(3 * time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			if n.conn.Write(ctx, websocket.MessageText, frame) != nil {
+				return
+			}
+		}
+	}()
+	n.t.Cleanup(func() { <-done })
+	return n
+}
+
 // scheduled makes a pod and waits until its node has been told.
 func (p *project) scheduled(owner *client.Client, pack api.Pack, n *node) wire.Assignment {
 	p.t.Helper()
@@ -87,7 +117,7 @@ func TestANodeReachesNothingBeyondItself(t *testing.T) {
 	p := newProject(t)
 	adaSession, eveSession := p.user("ada@example.com", api.RoleDeveloper), p.user("eve@example.com", api.RoleDeveloper)
 	ada, eve := p.client(adaSession.AccessToken, p.a), p.client(eveSession.AccessToken, p.a)
-	good, bad := p.node(ada, "good"), p.node(eve, "bad")
+	good, bad := p.node(ada, "good").beats(), p.node(eve, "bad").beats()
 	pack := p.pack(ada, "secret")
 	theirs := p.scheduled(ada, pack, good)
 	own := p.scheduled(eve, p.pack(eve, "own"), bad)
@@ -177,7 +207,7 @@ func TestTheAddressOfABundleIsForItAndForMinutes(t *testing.T) {
 	t.Parallel()
 	p := newProject(t)
 	ada := p.client(p.user("ada@example.com", api.RoleDeveloper).AccessToken, p.a)
-	n := p.node(ada, "one")
+	n := p.node(ada, "one").beats()
 	pack := p.pack(ada, "mine")
 	a := p.scheduled(ada, pack, n)
 	n.send(wire.TypeBundleURL, wire.BundleURL{PodID: a.PodID, Incarnation: a.Incarnation})

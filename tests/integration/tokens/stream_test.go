@@ -17,7 +17,7 @@ import (
 func TestAStreamOfOutputEndsWithTheRightToIt(t *testing.T) {
 	t.Parallel()
 	p := newProject(t)
-	n := p.node(p.admin, "one") // serves everybody
+	n := p.node(p.admin, "one").beats() // serves everybody
 	for name, try := range map[string]struct {
 		end  func(s api.Session)
 		want fault.Code
