@@ -20,7 +20,8 @@ func (a *app) podCommand() *cobra.Command {
 		a.completes(a.podCreateCommand(), false, packNames), a.podListCommand(),
 		a.completes(a.podStatusCommand(), false, podNames), a.completes(a.podLogsCommand(), false, podNames),
 		a.completes(a.podStopCommand(), true, podNames), a.completes(a.podHistoryCommand(), false, podNames),
-		a.completes(a.podExplainCommand(), false, podNames),
+		a.completes(a.podExplainCommand(), false, podNames), a.completes(a.podRollbackCommand(), false, podNames),
+		a.completes(a.podVersionsCommand(), false, podNames),
 	)
 	return cmd
 }
@@ -158,6 +159,9 @@ func describePod(w io.Writer, p api.Pod) {
 	line(w, "node selector", pairs(p.Scheduling.NodeSelector))
 	line(w, "wanted node", p.Scheduling.NodeName)
 	line(w, "priority", strings.TrimSpace(fmt.Sprintf("%d %s", p.Priority, p.PriorityClassName)))
+	if r := p.Rollout; r != nil {
+		line(w, "rollout", fmt.Sprintf("version %s on its way, since %s", r.PackVersion, at(&r.Since)))
+	}
 	line(w, "incarnation", fmt.Sprintf("%d, %d restarts", p.Incarnation, p.Restarts))
 	line(w, "created", at(&p.CreatedAt))
 	line(w, "scheduled", at(p.ScheduledAt))

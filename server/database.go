@@ -32,7 +32,7 @@ type upkeep struct{ db *postgres.DB }
 // Sweep implements control.Upkeep.
 func (u upkeep) Sweep(ctx context.Context) (int, error) {
 	r, err := u.db.SweepNodes(ctx)
-	return len(r.Suspect) + len(r.Unhealthy) + len(r.Offline) + len(r.PodsUnknown) + len(r.PodsMoved) + len(r.PodsEnded), err
+	return len(r.Suspect) + len(r.Unhealthy) + len(r.Offline) + len(r.PodsUnknown) + len(r.PodsMoved) + len(r.PodsEnded) + len(r.RolloutsEnded), err
 }
 
 // Compact implements control.Upkeep.

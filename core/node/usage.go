@@ -15,7 +15,7 @@ func Allocated(pods iter.Seq[api.Pod]) map[string]api.Capacity {
 		if p.NodeID == nil || !pod.HoldsNode(p.Status) {
 			continue
 		}
-		used[*p.NodeID] = Add(used[*p.NodeID], p.ResourceRequests)
+		used[*p.NodeID] = AddPod(used[*p.NodeID], p)
 	}
 	return used
 }
@@ -25,10 +25,20 @@ func AllocatedOf(nodeID string, pods iter.Seq[api.Pod]) api.Capacity {
 	var used api.Capacity
 	for p := range pods {
 		if p.NodeID != nil && *p.NodeID == nodeID && pod.HoldsNode(p.Status) {
-			used = Add(used, p.ResourceRequests)
+			used = AddPod(used, p)
 		}
 	}
 	return used
+}
+
+// AddPod adds what one live pod holds: twice what it asks for while another version of
+// it runs beside the present one.
+func AddPod(c api.Capacity, p api.Pod) api.Capacity {
+	c = Add(c, p.ResourceRequests)
+	if p.Rollout != nil {
+		c = Add(c, p.ResourceRequests)
+	}
+	return c
 }
 
 // Add adds what one pod asks for.

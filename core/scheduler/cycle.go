@@ -64,7 +64,7 @@ func newCycle(s Snapshot) *cycle {
 			c.pending = append(c.pending, PodInfo{Pod: p})
 		case p.NodeID != nil && pod.HoldsNode(p.Status):
 			if n := byID[*p.NodeID]; n != nil {
-				n.Used = node.Add(n.Used, p.ResourceRequests)
+				n.Used = node.AddPod(n.Used, *p)
 			}
 		}
 	}

@@ -22,6 +22,7 @@ type wantedSet struct {
 	mu      sync.Mutex
 	nodeID  string
 	runs    map[string]wire.Assignment // by pod; nil until the first complete set
+	next    map[string]wire.Assignment // by pod: the incarnations that are to replace those of runs
 	missed  map[string]struct{}        // pods that changed while a complete set was read
 	reading bool
 	seq     uint64
@@ -108,9 +109,13 @@ func (s *session) sendSet(ctx context.Context, nodeID string) error {
 	if err != nil {
 		return err
 	}
-	w.runs = make(map[string]wire.Assignment, len(list))
-	for _, a := range list {
-		w.runs[a.PodID] = a
+	w.runs, w.next = make(map[string]wire.Assignment, len(list)), map[string]wire.Assignment{}
+	for _, a := range list { // by incarnation
+		if _, two := w.runs[a.PodID]; two {
+			w.next[a.PodID] = a
+		} else {
+			w.runs[a.PodID] = a
+		}
 	}
 	if list == nil {
 		list = []wire.Assignment{}
@@ -154,22 +159,62 @@ func (s *session) applyLocked(p api.Pod) {
 	}
 	if p.NodeID == nil || *p.NodeID != w.nodeID || !pod.HoldsNode(p.Status) {
 		if known && (p.Incarnation > old.Incarnation || p.Status.Terminal()) {
-			s.drop(p.ID, old.Incarnation)
+			s.drop(p.ID)
 		}
 		return
 	}
 	a, ok := s.d.assignment(p)
-	if !ok {
-		s.resync() // the pack is not in the read model yet; the database has it
+	next, complete := s.d.nextAssignment(p)
+	if !ok || !complete {
+		s.resync() // a pack is not in the read model yet; the database has it
 		return
 	}
-	if known && p.Incarnation == old.Incarnation {
-		if old.Desire == wire.DesireStop && a.Desire == wire.DesireRun || same(old, a) {
-			return
+	var d wire.RunsDelta
+	if !known || p.Incarnation != old.Incarnation || (old.Desire != wire.DesireStop || a.Desire != wire.DesireRun) && !same(old, a) {
+		w.runs[p.ID] = a
+		d.Put = append(d.Put, a)
+		if known && p.Incarnation != old.Incarnation {
+			d.Remove = append(d.Remove, refOf(old))
 		}
 	}
-	w.runs[p.ID] = a
-	s.delta(wire.RunsDelta{Put: []wire.Assignment{a}})
+	if !s.applyNext(p, next, &d) {
+		s.resync()
+		return
+	}
+	if len(d.Put)+len(d.Remove) > 0 {
+		s.delta(d)
+	}
+}
+
+// applyNext adds what the incarnation that replaces a pod's present one means to the
+// node. It reports false where the read model and the set disagree, and only the
+// database knows which of them is older.
+func (s *session) applyNext(p api.Pod, next *wire.Assignment, d *wire.RunsDelta) bool {
+	w := &s.wanted
+	old, known := w.next[p.ID]
+	switch {
+	case known && p.Incarnation == old.Incarnation: // it has become the pod
+		delete(w.next, p.ID)
+		known = false
+	case known && next == nil && p.Incarnation < old.Incarnation && pod.Wanted(p):
+		return false
+	case known && (next == nil || next.Incarnation != old.Incarnation):
+		if next != nil && next.Incarnation < old.Incarnation {
+			return true // older than the set
+		}
+		delete(w.next, p.ID)
+		d.Remove = append(d.Remove, refOf(old))
+		known = false
+	}
+	if next != nil && (!known || !same(old, *next)) {
+		w.next[p.ID] = *next
+		d.Put = append(d.Put, *next)
+	}
+	return true
+}
+
+func refOf(a wire.Assignment) wire.PodRef {
+	return wire.PodRef{PodID: a.PodID, Incarnation: a.Incarnation}
 }
 
 // same compares what the agent acts on; LastAttempt is history.
@@ -197,9 +242,17 @@ func plain(p wire.PodSpec) wire.PodSpec {
 	return p
 }
 
-func (s *session) drop(podID string, incarnation int) {
-	delete(s.wanted.runs, podID)
-	s.delta(wire.RunsDelta{Remove: []wire.PodRef{{PodID: podID, Incarnation: incarnation}}})
+// drop takes a pod out of the set, in all its incarnations.
+func (s *session) drop(podID string) {
+	w := &s.wanted
+	var d wire.RunsDelta
+	for _, set := range []map[string]wire.Assignment{w.runs, w.next} {
+		if a, known := set[podID]; known {
+			d.Remove = append(d.Remove, refOf(a))
+			delete(set, podID)
+		}
+	}
+	s.delta(d)
 }
 
 // delta numbers and queues an increment; the lock is held.
@@ -223,8 +276,8 @@ func (s *session) remove(podID string) {
 	w := &s.wanted
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if old, known := w.runs[podID]; known {
-		s.drop(podID, old.Incarnation)
+	if _, known := w.runs[podID]; known {
+		s.drop(podID)
 	}
 }
 
@@ -246,4 +299,18 @@ func (d *Dispatcher) assignment(p api.Pod) (wire.Assignment, bool) {
 		a.Desire, a.StopReason = wire.DesireStop, pod.StopReason(p)
 	}
 	return a, true
+}
+
+// nextAssignment is assignment for the incarnation that is to replace the pod's present
+// one, nil where there is none.
+func (d *Dispatcher) nextAssignment(p api.Pod) (a *wire.Assignment, complete bool) {
+	if !pod.NextWanted(p) {
+		return nil, true
+	}
+	pack, ok := d.Store.Packs.Snapshot().Get(p.Rollout.PackID)
+	if !ok {
+		return nil, false
+	}
+	next := pod.Next(p, pack)
+	return &wire.Assignment{PodID: p.ID, Incarnation: next.Incarnation, Desire: wire.DesireRun, Pod: pod.Spec(next, pack)}, true
 }

@@ -34,6 +34,8 @@ var raised = map[string]fault.Code{
 	"STTRM": fault.NamespaceTerminating,
 	"STINV": fault.InvalidState,
 	"STSTL": fault.Stale,
+	"STSAM": fault.SameVersion,
+	"STVER": fault.VersionNotFound,
 }
 
 // builtin maps Postgres' own SQLSTATEs, with a message that tells nothing of SQL.

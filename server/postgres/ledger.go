@@ -124,6 +124,9 @@ func (l *ledger) takeOne(r wire.RunReport) error {
 	}
 	// A report of a run that has ended, or was given up, is known already.
 	repeated := run != nil && pod.RunEnded(run.Status)
+	if p.Rollout != nil && r.Incarnation == p.Rollout.Incarnation {
+		return l.takeNext(p, run, r)
+	}
 	change, err := pod.NextForReport(p.Pod, l.nodeID, p.lastAttempt, r)
 	if err != nil {
 		return err
@@ -138,9 +141,34 @@ func (l *ledger) takeOne(r wire.RunReport) error {
 	return nil
 }
 
+// takeNext takes the report of an incarnation that is to replace the present one.
+func (l *ledger) takeNext(p *podState, run *runState, r wire.RunReport) error {
+	change, err := pod.NextForRollout(p.Pod, l.nodeID, r)
+	if err != nil {
+		return err
+	}
+	l.moveRun(p, run, r)
+	switch change.Verdict {
+	case pod.RolloutGoesOn:
+		return nil
+	case pod.RolloutDone:
+		p.PackID, p.PackVersion, p.Incarnation = p.Rollout.PackID, p.Rollout.PackVersion, p.Rollout.Incarnation
+		p.lastAttempt = r.Attempt
+		l.movePod(p, change.Change)
+	case pod.RolloutFailed:
+		p.Reason, p.StatusMessage = change.Reason, cut(change.Message, maxMessage)
+	}
+	p.Rollout, p.changed = nil, true
+	return nil
+}
+
 func (l *ledger) moveRun(p *podState, run *runState, r wire.RunReport) {
 	if run == nil {
-		run = &runState{Run: api.Run{RunKey: r.RunKey, NodeID: l.nodeID, PackID: p.PackID, Status: api.RunAssigned}}
+		pack := p.PackID
+		if p.Rollout != nil && r.Incarnation == p.Rollout.Incarnation {
+			pack = p.Rollout.PackID
+		}
+		run = &runState{Run: api.Run{RunKey: r.RunKey, NodeID: l.nodeID, PackID: pack, Status: api.RunAssigned}}
 		l.runs[r.RunKey] = run
 	}
 	before := run.Run
@@ -208,6 +236,7 @@ func (l *ledger) changed() (runs, pods string, err error) {
 		if p.changed {
 			podRows = append(podRows, map[string]any{
 				"id": id, "status": p.Status, "reason": orNull(p.Reason), "message": orNull(p.StatusMessage), "restarts": p.Restarts,
+				"pack_id": p.PackID, "incarnation": p.Incarnation, "rolling": p.Rollout != nil,
 				"last_termination": p.LastTermination, "started_at": p.StartedAt, "stopped_at": p.StoppedAt,
 			})
 		}

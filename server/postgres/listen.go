@@ -30,8 +30,13 @@ var ErrDeaf = errors.New("notifications do not arrive: LISTEN needs a direct or 
 func (f *feed) listen(ctx context.Context) {
 	wait := backOffMin
 	told := false // once is enough while the connection fails for the same reason
-	for ctx.Err() == nil {
-		heard, err := f.listenOnce(ctx)
+	for first := true; ctx.Err() == nil; first = false {
+		heard, err := f.listenOnce(ctx, func() {
+			if !first { // nobody would have heard of a crash since the last try
+				f.cut.Store(true)
+			}
+			f.heard(true)
+		})
 		if heard {
 			f.cut.Store(true)
 		}
@@ -74,14 +79,15 @@ func (f *feed) heard(ok bool) {
 	}
 }
 
-// listenOnce listens on one connection until it fails. heard says that it worked.
-func (f *feed) listenOnce(ctx context.Context) (heard bool, err error) {
+// listenOnce listens on one connection until it fails, and calls works once it is known
+// to work. heard says that it did.
+func (f *feed) listenOnce(ctx context.Context, works func()) (heard bool, err error) {
 	conn, err := f.tested(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer hangUp(ctx, conn)
-	f.heard(true) // listening first, then the reader catches up
+	works() // listening first, then the reader catches up
 	for {
 		n, err := waitNotification(ctx, conn, quiet)
 		switch {

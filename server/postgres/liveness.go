@@ -85,18 +85,19 @@ func (db *DB) SetNodeStatus(ctx context.Context, nodeID, session string, status 
 
 // SweepResult is what a sweep has changed, by id.
 type SweepResult struct {
-	Suspect     []string // nodes: their lease has run out, a new leader gives them time
-	Unhealthy   []string // nodes
-	Offline     []string // nodes that were given up
-	PodsUnknown []string
-	PodsMoved   []string // back to pending, in their next incarnation
-	PodsEnded   []string // stopped or failed with NodeLost
-	RunsLost    int
+	Suspect       []string // nodes: their lease has run out, a new leader gives them time
+	Unhealthy     []string // nodes
+	Offline       []string // nodes that were given up
+	PodsUnknown   []string
+	PodsMoved     []string // back to pending, in their next incarnation
+	PodsEnded     []string // stopped or failed with NodeLost
+	RunsLost      int
+	RolloutsEnded []string // pods whose next version was not ready in time
 }
 
 // Changed reports whether the sweep has changed anything.
 func (r SweepResult) Changed() bool {
-	return len(r.Suspect)+len(r.Unhealthy)+len(r.Offline)+len(r.PodsUnknown)+len(r.PodsMoved)+len(r.PodsEnded) > 0
+	return len(r.Suspect)+len(r.Unhealthy)+len(r.Offline)+len(r.PodsUnknown)+len(r.PodsMoved)+len(r.PodsEnded)+len(r.RolloutsEnded) > 0
 }
 
 // silentSQL lists the nodes whose heartbeat is overdue. Their silence counts by
@@ -128,6 +129,9 @@ func (db *DB) SweepNodes(ctx context.Context) (SweepResult, error) {
 			return err
 		}
 		if err := sweepNodes(ctx, tx, t, &out); err != nil {
+			return err
+		}
+		if out.RolloutsEnded, err = giveUpRollouts(ctx, tx); err != nil {
 			return err
 		}
 		return sweepPods(ctx, tx, t, &out)
@@ -216,7 +220,7 @@ func sweepPods(ctx context.Context, tx Tx, t term, out *SweepResult) error {
 	tx.Queue(`with lost as (select p.id, p.incarnation from public.pods p where p.id = any ($1::text[]::uuid[])),
 		runs as (
 			update public.pod_runs r set status = 'lost', finished_at = now() from lost
-			where r.pod_id = lost.id and r.incarnation = lost.incarnation and r.status not in ('exited', 'lost') returning 1)
+			where r.pod_id = lost.id and r.incarnation >= lost.incarnation and r.status not in ('exited', 'lost') returning 1)
 		select count(*) from runs`, lost).Query(one(&out.RunsLost, scanInt))
 	_, err = tx.Exec(ctx, `update public.pods p set status = v.status::public.pod_status,
 			incarnation = p.incarnation + case when v.status = 'pending' then 1 else 0 end,

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -23,18 +24,38 @@ const podColumns = `p.id::text, p.pack_id::text, p.pack_name, p.pack_version, p.
 	p.resource_requests, p.resource_limits, p.scheduling, p.restart_policy::text, p.isolation::text, p.env,
 	p.termination_grace_period_seconds, p.active_deadline_seconds, p.metadata, p.incarnation, p.restarts,
 	p.last_termination, p.stop_requested_at, p.created_by::text, p.created_at, p.scheduled_at, p.started_at,
-	p.stopped_at, p.updated_at`
+	p.stopped_at, p.updated_at,
+	p.next_pack_id::text, (select x.version from public.packs x where x.id = p.next_pack_id), p.next_incarnation, p.next_since, p.next_reason`
 
 func scanPod(row pgx.CollectableRow) (api.Pod, error) {
 	var p api.Pod
+	var next struct {
+		pack, version, reason *string
+		incarnation           *int
+		since                 *time.Time
+	}
 	err := row.Scan(&p.ID, &p.PackID, &p.PackName, &p.PackVersion, &p.RuntimeTag, &p.NodeID, &p.NodeName,
 		&p.Status, &p.Reason, &p.StatusMessage,
 		&p.Namespace, &p.Labels, &p.Annotations, &p.PriorityClassName, &p.Priority, &p.Tolerations,
 		&p.ResourceRequests, &p.ResourceLimits, &p.Scheduling, &p.RestartPolicy, &p.Isolation, &p.Env,
 		&p.TerminationGracePeriodSeconds, &p.ActiveDeadlineSeconds, &p.Metadata, &p.Incarnation, &p.Restarts,
 		&p.LastTermination, &p.StopRequestedAt, &p.CreatedBy, &p.CreatedAt, &p.ScheduledAt, &p.StartedAt,
-		&p.StoppedAt, &p.UpdatedAt)
+		&p.StoppedAt, &p.UpdatedAt,
+		&next.pack, &next.version, &next.incarnation, &next.since, &next.reason)
+	if err == nil && next.pack != nil && next.incarnation != nil && next.since != nil {
+		p.Rollout = &api.Rollout{
+			PackID: *next.pack, PackVersion: textOf(next.version), Incarnation: *next.incarnation, Since: *next.since, Reason: textOf(next.reason),
+		}
+	}
 	return p, err
+}
+
+// textOf is "" for null: a reader who may not see the pack reads no version of it.
+func textOf(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 const nodeColumns = `n.id::text, n.name, n.runtime_type::text, n.status::text, n.last_heartbeat, n.capabilities, n.conditions,

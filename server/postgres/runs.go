@@ -16,11 +16,16 @@ import (
 // known to have started.
 const wantedSQL = "select " + podColumns + `,
 		coalesce((select max(r.attempt) from public.pod_runs r
-			where r.pod_id = p.id and r.incarnation = p.incarnation and r.status <> 'assigned'), 0),
-		k.format, coalesce(k.bundle_sha256, ''), k.bundle_size, k.metadata
-	from public.pods p join public.packs k on k.id = p.pack_id
+			where r.pod_id = p.id and r.incarnation = w.incarnation and r.status <> 'assigned'), 0),
+		k.format, coalesce(k.bundle_sha256, ''), k.bundle_size, k.metadata, k.id::text, k.version, k.runtime_tag::text, w.next
+	from public.pods p
+		cross join lateral (
+			select p.pack_id as pack_id, p.incarnation as incarnation, false as next
+			union all
+			select p.next_pack_id, p.next_incarnation, true where p.next_pack_id is not null) w
+		join public.packs k on k.id = w.pack_id
 	where p.node_id = $1 and p.status in ('scheduled', 'starting', 'running', 'stopping', 'unknown')
-	order by p.id`
+	order by p.id, w.incarnation`
 
 // Wanted gives the complete wanted set of a node.
 func (db *DB) Wanted(ctx context.Context, nodeID string) ([]wire.Assignment, error) {
@@ -46,9 +51,15 @@ func (r splitRow) Scan(dest ...any) error { return r.CollectableRow.Scan(append(
 func scanAssignment(row pgx.CollectableRow) (wire.Assignment, error) {
 	var a wire.Assignment
 	var k api.Pack
-	p, err := scanPod(splitRow{row, []any{&a.LastAttempt, &k.Format, &k.BundleSHA256, &k.BundleSize, &k.Metadata}})
+	var next bool
+	p, err := scanPod(splitRow{row, []any{
+		&a.LastAttempt, &k.Format, &k.BundleSHA256, &k.BundleSize, &k.Metadata, &k.ID, &k.Version, &k.RuntimeTag, &next,
+	}})
 	if err != nil {
 		return a, err
+	}
+	if next {
+		p = pod.Next(p, k)
 	}
 	a.PodID, a.Incarnation, a.Desire = p.ID, p.Incarnation, wire.DesireRun
 	if p.Status == api.PodStopping || p.StopRequestedAt != nil {
@@ -65,8 +76,9 @@ func (db *DB) BundleFor(ctx context.Context, nodeID, podID string, incarnation i
 		return k, fault.New(fault.NotFound, "pod not found")
 	}
 	err := db.read(ctx, "bundle for node", service, func(b *pgx.Batch) {
-		b.Queue("select "+packColumns+` from public.packs k join public.pods p on p.pack_id = k.id
-			where p.id = $1 and p.node_id = $2 and p.incarnation = $3 and k.status = 'ready'
+		b.Queue("select "+packColumns+` from public.packs k join public.pods p
+				on (k.id, $3) in ((p.pack_id, p.incarnation), (p.next_pack_id, p.next_incarnation))
+			where p.id = $1 and p.node_id = $2 and k.status = 'ready'
 				and p.status in ('scheduled', 'starting', 'running', 'stopping', 'unknown')`,
 			podID, nodeID, incarnation).Query(one(&k, scanPack))
 	})
@@ -154,9 +166,10 @@ func (l *ledger) store(t Tx) error {
 	if pods != "" {
 		t.Queue(`update public.pods p set status = v.status::public.pod_status, reason = v.reason, status_message = v.message,
 				restarts = v.restarts, last_termination = v.last_termination,
+				pack_id = v.pack_id, incarnation = v.incarnation, next_pack_id = case when v.rolling then p.next_pack_id end,
 				started_at = coalesce(v.started_at, p.started_at), stopped_at = v.stopped_at
 			from jsonb_to_recordset($1::text::jsonb) as v (id uuid, status text, reason text, message text, restarts integer,
-				last_termination jsonb, started_at timestamptz, stopped_at timestamptz)
+				pack_id uuid, incarnation integer, rolling boolean, last_termination jsonb, started_at timestamptz, stopped_at timestamptz)
 			where p.id = v.id`, pods)
 	}
 	return nil

@@ -80,6 +80,7 @@ type PodDatabase interface {
 	StopPod(ctx context.Context, id access.Identity, podID string) (pod api.Pod, purged bool, err error)
 	PodHistory(ctx context.Context, id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error)
 	PodRuns(ctx context.Context, id access.Identity, podID string) ([]api.Run, error)
+	RollbackPod(ctx context.Context, id access.Identity, podID string, r api.RollbackRequest) (api.Rollback, error)
 	Verdict(ctx context.Context, id access.Identity, podID string) (*api.Verdict, error)
 }
 

@@ -47,13 +47,14 @@ type fakeDB struct {
 	updateNode    func(access.Identity, string, api.UpdateNodeRequest) (api.Node, error)
 	deleteNode    func(access.Identity, string) error
 
-	createPod  func(context.Context, access.Identity, api.CreatePodRequest) (api.Pod, error)
-	getPod     func(access.Identity, string) (api.Pod, error)
-	listPods   func(access.Identity, api.PodQuery) (api.Page[api.Pod], error)
-	stopPod    func(access.Identity, string) (api.Pod, bool, error)
-	podHistory func(id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error)
-	podRuns    func(access.Identity, string) ([]api.Run, error)
-	verdict    func(access.Identity, string) (*api.Verdict, error)
+	createPod   func(context.Context, access.Identity, api.CreatePodRequest) (api.Pod, error)
+	getPod      func(access.Identity, string) (api.Pod, error)
+	listPods    func(access.Identity, api.PodQuery) (api.Page[api.Pod], error)
+	stopPod     func(access.Identity, string) (api.Pod, bool, error)
+	rollbackPod func(id access.Identity, podID string, r api.RollbackRequest) (api.Rollback, error)
+	podHistory  func(id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error)
+	podRuns     func(access.Identity, string) ([]api.Run, error)
+	verdict     func(access.Identity, string) (*api.Verdict, error)
 
 	createJoinToken func(access.Identity, api.CreateJoinTokenRequest) (api.JoinToken, error)
 	listJoinTokens  func(access.Identity) ([]api.JoinToken, error)
@@ -287,6 +288,13 @@ func (f *fakeDB) PodRuns(_ context.Context, id access.Identity, podID string) ([
 		return nil, unexpected()
 	}
 	return f.podRuns(id, podID)
+}
+
+func (f *fakeDB) RollbackPod(_ context.Context, id access.Identity, podID string, r api.RollbackRequest) (api.Rollback, error) {
+	if f.rollbackPod == nil {
+		return api.Rollback{}, unexpected()
+	}
+	return f.rollbackPod(id, podID, r)
 }
 
 func (f *fakeDB) Verdict(_ context.Context, id access.Identity, podID string) (*api.Verdict, error) {

@@ -13,6 +13,11 @@ type createPodInput struct {
 	Body Body[api.CreatePodRequest, *api.CreatePodRequest]
 }
 
+type rollbackInput struct {
+	IDInput
+	Body Body[api.RollbackRequest, *api.RollbackRequest]
+}
+
 type listPodsInput struct {
 	PageInput
 	Namespace     string `query:"namespace"`
@@ -98,6 +103,11 @@ func (s *server) podRoutes() {
 		method: http.MethodDelete, path: "/api/pods/{id}", id: "deletePod", tag: "pods", rule: may(access.Delete, access.Pod),
 		summary: "Stop a pod, or purge one that has ended", errors: []int{http.StatusConflict},
 	}, s.deletePod)
+	register(s, operation{
+		method: http.MethodPost, path: "/api/pods/{id}/rollback", id: "rollbackPod", tag: "pods", rule: may(access.Update, access.Pod),
+		summary: "Take a pod to another version: it starts beside the present one, which stops when the other is ready",
+		errors:  []int{http.StatusConflict},
+	}, s.rollbackPod)
 	s.engine.GET("/api/pods/:id/logs", s.podLogs)
 }
 
@@ -179,6 +189,20 @@ func (s *server) explainPod(ctx context.Context, who caller, in *IDInput) (podVe
 	}
 	verdict, err := s.DB.Verdict(ctx, who.Identity, id)
 	return podVerdict{Verdict: verdict, PodID: id}, err
+}
+
+func (s *server) rollbackPod(ctx context.Context, who caller, in *rollbackInput) (api.Rollback, error) {
+	id, err := in.uuid()
+	if err != nil {
+		return api.Rollback{}, err
+	}
+	req, err := in.Body.get()
+	if err != nil {
+		return api.Rollback{}, err
+	}
+	out, err := s.DB.RollbackPod(ctx, who.Identity, id, req)
+	completePod(&out.Pod)
+	return out, err
 }
 
 func (s *server) deletePod(ctx context.Context, who caller, in *IDInput) (stoppedPod, error) {

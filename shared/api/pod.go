@@ -68,6 +68,7 @@ const (
 	ReasonPackLoadError     = "PackLoadError"
 	ReasonBundleUnavailable = "BundleUnavailable"
 	ReasonCrashLoopBackOff  = "CrashLoopBackOff"
+	ReasonRollbackFailed    = "RollbackFailed" // the pod runs on in the version that it had
 	ReasonHostCrashed       = "HostCrashed"    // the Node.js process of the pod died from outside or by its own signal
 	ReasonAgentRestarted    = "AgentRestarted" // the agent died while the run was alive
 	ReasonUnresponsive      = "Unresponsive"   // the event loop stood still for too long
@@ -118,6 +119,7 @@ type Pod struct {
 	Restarts        int          `json:"restarts"`                  // attempts of this incarnation, less one
 	LastTermination *Termination `json:"lastTermination,omitempty"` // how the newest ended run ended
 	StopRequestedAt *time.Time   `json:"stopRequestedAt,omitempty"`
+	Rollout         *Rollout     `json:"rollout,omitempty"` // another version on its way
 
 	CreatedBy   string     `json:"createdBy"`
 	CreatedAt   time.Time  `json:"createdAt"`
@@ -125,6 +127,16 @@ type Pod struct {
 	StartedAt   *time.Time `json:"startedAt,omitempty"`
 	StoppedAt   *time.Time `json:"stoppedAt,omitempty"`
 	UpdatedAt   time.Time  `json:"updatedAt"`
+}
+
+// Rollout is the next incarnation of a pod, with another version: it runs beside the
+// present one, on the same node, and takes its place when it is ready.
+type Rollout struct {
+	PackID      string    `json:"packId"`
+	PackVersion string    `json:"packVersion"`
+	Incarnation int       `json:"incarnation"`
+	Since       time.Time `json:"since"`
+	Reason      string    `json:"reason,omitempty"` // what the user gave
 }
 
 // Termination is how a run ended.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
@@ -146,4 +147,40 @@ func (c *checker) toleration(at string, t Toleration) {
 	if t.Effect != NoExecute {
 		c.add(at+".tolerationSeconds", fault.FieldNotAllowed, "needs effect NoExecute")
 	}
+}
+
+// RollbackRequest asks for another version of a pod's pack.
+type RollbackRequest struct {
+	TargetVersion string `json:"targetVersion,omitempty"` // "" is the newest other version of this pod that has run well
+	Now           bool   `json:"now,omitempty"`           // stop the present version at once, without waiting for the other
+	Reason        string `json:"reason,omitempty"`        // for the history, at most 1,024 characters
+}
+
+// maxReason bounds the reason of a rollback, in characters.
+const maxReason = 1024
+
+// Validate reports every fault.
+func (r *RollbackRequest) Validate() error {
+	var c checker
+	if r.TargetVersion != "" {
+		c.semver("targetVersion", r.TargetVersion)
+	}
+	if n := utf8.RuneCountInString(r.Reason); n > maxReason {
+		c.add("reason", fault.FieldTooLong, "has %d characters, at most %d are allowed", n, maxReason)
+	}
+	if strings.ContainsRune(r.Reason, 0) {
+		c.add("reason", fault.FieldInvalidFormat, "must not contain NUL characters")
+	}
+	return c.err()
+}
+
+// Rollback is the outcome of a RollbackRequest. Unless the pod was pending or is
+// replaced at once, the new version is on its way in Pod.Rollout.
+type Rollback struct {
+	PodID           string `json:"podId"`
+	PreviousVersion string `json:"previousVersion"`
+	NewVersion      string `json:"newVersion"`
+	PackID          string `json:"packId"`
+	PackName        string `json:"packName"`
+	Pod             Pod    `json:"pod"`
 }

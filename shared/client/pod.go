@@ -56,6 +56,13 @@ func (c *Client) StopPod(ctx context.Context, id string) (pod api.Pod, purged bo
 	return out.Pod, out.Purged, err
 }
 
+// RollbackPod takes a pod to another version.
+func (c *Client) RollbackPod(ctx context.Context, id string, r api.RollbackRequest) (api.Rollback, error) {
+	var out api.Rollback
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"api", "pods", id, "rollback"}}.jsonBody(r), &out)
+	return out, err
+}
+
 // PodHistory tells what happened to a pod, newest first. A limit of 0 leaves it
 // to the server.
 func (c *Client) PodHistory(ctx context.Context, id string, limit, offset int) ([]api.PodHistoryEntry, error) {

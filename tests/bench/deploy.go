@@ -116,7 +116,7 @@ func settle(ctx context.Context) {
 }
 
 func (b *bench) deploys(ctx context.Context) error {
-	if !b.wants("deploy.running", "deploy.running.cold", "deploy.burst50", "deploy.burst50.shared", "machine.node50", "stop", "node.lost") {
+	if !b.wants("deploy.running", "deploy.running.cold", "deploy.burst50", "deploy.burst50.shared", "machine.node50", "rollback", "stop", "node.lost") {
 		return nil
 	}
 	d, err := b.bed(ctx, "deploy")
@@ -131,6 +131,9 @@ func (b *bench) deploys(ctx context.Context) error {
 		return err
 	}
 	if err := b.cold(ctx, d); err != nil {
+		return err
+	}
+	if err := b.rollbacks(ctx, d); err != nil {
 		return err
 	}
 	if err := b.bareNode(ctx); err != nil {
@@ -184,6 +187,38 @@ func (b *bench) cold(ctx context.Context, d *bed) error {
 	}
 	b.latencies("deploy.running.cold", "1 node, 10 KB bundle not on the node, warm pool of 2", samples)
 	return nil
+}
+
+// rollbacks takes one pod to and fro between two versions whose bundles are cached.
+func (b *bench) rollbacks(ctx context.Context, d *bed) error {
+	if err := d.register(ctx, "3.0.0", program+"// another\n"); err != nil {
+		return err
+	}
+	id, _, err := d.deploy(ctx, "1.0.0")
+	if err != nil {
+		return err
+	}
+	var samples []time.Duration
+	for i := range max(b.samples/2, 5) + 2 {
+		settle(ctx)
+		target := []string{"3.0.0", "1.0.0"}[i%2]
+		begin := time.Now()
+		if _, err := d.Client.RollbackPod(ctx, id, api.RollbackRequest{TargetVersion: target}); err != nil {
+			return err
+		}
+		wait, cancel := context.WithTimeout(ctx, waitLimit)
+		_, err := d.watch.WaitPod(wait, id, "to run "+target, func(p api.Pod) bool { return p.PackVersion == target && p.Status == api.PodRunning })
+		cancel()
+		if err != nil {
+			return err
+		}
+		if i >= 2 { // the first ones load the bundles
+			samples = append(samples, time.Since(begin))
+		}
+	}
+	b.latencies("rollback", "1 pod, asked until a watcher sees the other version run; bundle cached", samples)
+	_, err = d.stop(ctx, id)
+	return err
 }
 
 // bareNode measures what deploy.burst50 cannot go below: as many Node.js processes,

@@ -55,6 +55,7 @@ var rows = []row{
 	{"deploy.burst50", "<= 1800 ms"},
 	{"deploy.burst50.shared", "<= 1100 ms"},
 	{"machine.node50", "none: what the machine itself needs"},
+	{"rollback", "p50 <= 150 ms"},
 	{"stop", "p50 <= 30 ms"},
 	{"node.lost", "p99 <= 250 ms"},
 	{"dev.ready.first", "<= 8000 ms"},
