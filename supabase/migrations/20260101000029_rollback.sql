@@ -8,14 +8,17 @@ alter table public.pods
   add column next_since timestamptz,
   add column next_reason text,
   add column next_by uuid,
+  add column rollback_request jsonb,
   add column used_incarnation integer not null default 1, -- the highest that a node was ever told of, or may have been
+  add constraint pods_rollback_request_gone check (rollback_request is null),
   add constraint pods_next_whole check (
     (next_pack_id is null) = (next_incarnation is null) and (next_pack_id is null) = (next_since is null)
     and (next_pack_id is not null or (next_reason is null and next_by is null))),
   add constraint pods_next_incarnation_rises check (next_incarnation > incarnation),
   add constraint pods_next_reason_length check (pg_catalog.length(next_reason) <= 1024);
 create index pods_next_since_idx on public.pods (next_since) where next_since is not null;
-create index pods_next_pack_id_idx on public.pods (next_pack_id) where next_pack_id is not null;
+create index pods_next_pack_id_idx on public.pods (next_pack_id);
+grant update (rollback_request) on public.pods to authenticated;
 
 update public.pods p set used_incarnation = p.incarnation where p.incarnation > 1;
 
@@ -101,86 +104,101 @@ begin
   return null;
 end $$;
 
--- The work of public.rollback_pod. SECURITY DEFINER, since what it writes no user
--- may write otherwise; whoever it is must be allowed to update the pod.
-create function stark.rollback_pod(pod uuid, target_version text, at_once boolean, why text) returns jsonb
+-- The wish for another version is a column that users may write under the policies of
+-- an update, and that is never stored: {"target": version or null, "now": boolean,
+-- "reason": text or null}. Its name puts the trigger before pods_guard_update, which
+-- judges what it makes of the wish. SECURITY DEFINER, since it looks at the runs and
+-- packs of the pod's owner.
+create function stark.pods_guard_rollback() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
-  p public.pods;
+  wish jsonb := new.rollback_request;
+  target text := wish ->> 'target';
+  why text := wish ->> 'reason';
   k public.packs;
 begin
-  select * into p from public.pods s where s.id = pod for update;
-  if not found then
-    raise exception using errcode = 'ST404', message = 'pod not found';
-  elsif not (stark.is_staff() or p.namespace in (select stark.operated_namespaces())
-             or (p.created_by = auth.uid() and stark.has_role('{developer}'))) then
-    raise exception using errcode = 'ST403', message = 'you may not change this pod';
-  elsif p.stop_requested_at is not null or p.status in ('stopping', 'stopped', 'succeeded', 'failed', 'evicted') then
-    raise exception using errcode = 'STINV', message = pg_catalog.format('a pod that is %s cannot change its version: create a new one', p.status),
-      detail = pg_catalog.jsonb_build_object('podId', p.id, 'status', p.status,
+  new.rollback_request := null;
+  if pg_catalog.jsonb_typeof(wish) <> 'object' or pg_catalog.jsonb_typeof(wish -> 'now') <> 'boolean' then
+    perform stark.refuse_field('rollbackRequest', 'INVALID_TYPE', 'must be an object with target, now and reason');
+  elsif pg_catalog.length(why) > 1024 then
+    perform stark.refuse_field('reason', 'TOO_LONG', 'has more than 1024 characters');
+  elsif old.stop_requested_at is not null or old.status in ('stopping', 'stopped', 'succeeded', 'failed', 'evicted') then
+    raise exception using errcode = 'STINV', message = pg_catalog.format('a pod that is %s cannot change its version: create a new one', old.status),
+      detail = pg_catalog.jsonb_build_object('podId', old.id, 'status', old.status,
         'allowed', array['pending', 'scheduled', 'starting', 'running', 'unknown'])::text;
   end if;
 
-  if target_version is null then
+  if target is null then
     select s.* into k
     from public.pod_runs r join public.packs s on s.id = r.pack_id
-    where r.pod_id = p.id and r.pack_id <> p.pack_id and r.ready_at is not null and s.status = 'ready'
+    where r.pod_id = old.id and r.pack_id <> old.pack_id and r.ready_at is not null and s.status = 'ready'
     order by r.incarnation desc, r.attempt desc limit 1;
     if not found then
       raise exception using errcode = 'STVER', message = 'no other version of this pod has run well: name the version that you want',
-        detail = pg_catalog.jsonb_build_object('packName', p.pack_name, 'version', p.pack_version)::text;
+        detail = pg_catalog.jsonb_build_object('packName', old.pack_name, 'version', old.pack_version)::text;
     end if;
   else
     select s.* into k from public.packs s
-    where s.name = p.pack_name and s.version = target_version and s.status = 'ready'
-      and (s.owner_id = p.created_by or s.visibility = 'public' or stark.staff(p.created_by));
+    where s.name = old.pack_name and s.version = target and s.status = 'ready'
+      and (s.owner_id = old.created_by or s.visibility = 'public' or stark.staff(old.created_by));
     if not found then
-      raise exception using errcode = 'STVER', message = pg_catalog.format('there is no version %s of %s that this pod may use', target_version, p.pack_name),
-        detail = pg_catalog.jsonb_build_object('packName', p.pack_name, 'targetVersion', target_version)::text;
+      raise exception using errcode = 'STVER', message = pg_catalog.format('there is no version %s of %s that this pod may use', target, old.pack_name),
+        detail = pg_catalog.jsonb_build_object('packName', old.pack_name, 'targetVersion', target)::text;
     end if;
   end if;
 
-  if k.id = p.pack_id and p.next_pack_id is not null then
-    update public.pods s set next_pack_id = null where s.id = p.id; -- the way back from a change under way
-  elsif k.id = p.pack_id then
+  if k.id = old.pack_id and old.next_pack_id is not null then
+    new.next_pack_id := null; -- the way back from a change under way
+  elsif k.id = old.pack_id then
     raise exception using errcode = 'STSAM', message = pg_catalog.format('the pod is at version %s already', k.version),
       detail = pg_catalog.jsonb_build_object('version', k.version)::text;
-  elsif p.status = 'pending' then
-    update public.pods s set pack_id = k.id, incarnation = s.used_incarnation + 1, reason = why, status_message = null where s.id = p.id;
-  elsif at_once then
-    update public.pods s set pack_id = k.id, incarnation = s.used_incarnation + 1, status = 'pending',
-      restarts = 0, reason = coalesce(why, 'RolledBack'), status_message = null
-    where s.id = p.id;
+  elsif old.status = 'pending' or (wish -> 'now')::boolean then
+    new.pack_id := k.id;
+    new.incarnation := old.used_incarnation + 1;
+    new.status := 'pending';
+    new.restarts := 0;
+    new.reason := coalesce(why, 'RolledBack');
+    new.status_message := null;
   elsif k.runtime_tag <> 'universal' and exists (
-      select from public.nodes n where n.id = p.node_id and n.runtime_type::text <> k.runtime_tag::text) then
+      select from public.nodes n where n.id = old.node_id and n.runtime_type::text <> k.runtime_tag::text) then
     raise exception using errcode = 'STINV',
       message = pg_catalog.format('version %s does not run on the pod''s node, so that it cannot start beside the present one: replace it at once instead', k.version),
-      detail = pg_catalog.jsonb_build_object('podId', p.id, 'runtimeTag', k.runtime_tag)::text;
-  elsif k.id is distinct from p.next_pack_id then
-    update public.pods s set next_pack_id = k.id, next_incarnation = s.used_incarnation + 1,
-      next_since = pg_catalog.now(), next_reason = why, next_by = auth.uid()
-    where s.id = p.id;
+      detail = pg_catalog.jsonb_build_object('podId', old.id, 'runtimeTag', k.runtime_tag)::text;
+  elsif k.id is distinct from old.next_pack_id then
+    new.next_pack_id := k.id;
+    new.next_incarnation := old.used_incarnation + 1;
+    new.next_since := pg_catalog.now();
+    new.next_reason := why;
+    new.next_by := auth.uid();
   end if;
-  return pg_catalog.jsonb_build_object('podId', p.id, 'packName', p.pack_name, 'packId', k.id,
-    'previousVersion', p.pack_version, 'newVersion', k.version);
+  return new;
 end $$;
-revoke all on function stark.rollback_pod(uuid, text, boolean, text) from public;
-grant execute on function stark.rollback_pod(uuid, text, boolean, text) to authenticated;
+revoke all on function stark.pods_guard_rollback() from public;
+create trigger pods_guard_rollback before update on public.pods
+  for each row when (new.rollback_request is not null) execute function stark.pods_guard_rollback();
 
 -- Takes a pod to another version of its pack: the one before that has run well,
 -- unless one is named. For supabase-js too: rpc('rollback_pod', {pod, target_version}).
 create function public.rollback_pod(pod uuid, target_version text default null, at_once boolean default false, why text default null)
 returns jsonb language plpgsql set search_path = '' as $$
+declare
+  before text;
+  p public.pods;
+  pack uuid;
 begin
-  if pg_catalog.length(why) > 1024 then
-    perform stark.refuse_field('reason', 'TOO_LONG', 'has more than 1024 characters');
-  end if;
-  perform 1 from public.pods p where p.id = pod; -- as the caller: what they do not see is not there
+  select s.pack_version into before from public.pods s where s.id = pod; -- as the caller: what they do not see is not there
   if not found then
     raise exception using errcode = 'ST404', message = 'pod not found';
   end if;
-  return stark.rollback_pod(pod, target_version, at_once, why);
+  update public.pods s set rollback_request =
+    pg_catalog.jsonb_build_object('target', target_version, 'now', coalesce(at_once, false), 'reason', why)
+  where s.id = pod returning s.* into p;
+  if not found then
+    raise exception using errcode = 'ST403', message = 'you may not change this pod';
+  end if;
+  pack := coalesce(p.next_pack_id, p.pack_id);
+  return pg_catalog.jsonb_build_object('podId', p.id, 'packName', p.pack_name, 'packId', pack, 'previousVersion', before,
+    'newVersion', coalesce((select k.version from public.packs k where k.id = pack), target_version));
 end $$;
 revoke all on function public.rollback_pod(uuid, text, boolean, text) from public, anon;
 grant execute on function public.rollback_pod(uuid, text, boolean, text) to authenticated;
-grant execute on function stark.refuse_field(text, text, text) to authenticated;

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -45,7 +46,7 @@ var decided = map[string]grant{
 	"public.pods": {
 		read: true, remove: true, insert: "id pack_id pack_name pack_version resource_requests resource_limits restart_policy isolation env " +
 			"termination_grace_period_seconds active_deadline_seconds metadata created_by namespace labels annotations priority_class_name tolerations scheduling",
-		update: "stop_requested_at labels annotations",
+		update: "stop_requested_at labels annotations rollback_request",
 	},
 	"public.priority_classes": {
 		read: true, remove: true, insert: "id name value global_default preemption_policy description labels annotations",
@@ -62,10 +63,18 @@ var decided = map[string]grant{
 // they answer questions, change nothing and tell nothing of others. Those that
 // only look at their arguments begin with is_ and are not listed one by one.
 var callable = []string{
+	"public.rollback_pod(uuid,text,boolean,text)",
 	"stark.bundle_stored(text,bigint)", "stark.can_see_namespace(text)", "stark.closed_namespaces()", "stark.has_admin()",
 	"stark.has_role(public.stark_role[])", "stark.is_anonymous()", "stark.is_reader()", "stark.is_staff()",
 	"stark.led_namespaces()", "stark.member_namespaces()", "stark.member_packs()", "stark.namespace_has_admin(text)",
 	"stark.operated_namespaces()", "stark.pod_can_move(public.pod_status,public.pod_status,boolean)", "stark.within_bounds(jsonb,jsonb)",
+}
+
+// ours reports whether a function has judged what it was given, as those do that
+// change something: called at all it was.
+func ours(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "ST404"
 }
 
 // try runs one statement as a role of the database with claims, takes it back,
@@ -218,7 +227,7 @@ func TestEveryFunctionAndSequence(t *testing.T) {
 		for who, claims := range outsiders {
 			if !listed && !pure {
 				g.denied(t, "authenticated", claims, call)
-			} else if _, err := g.try(t, "authenticated", claims, call); err != nil {
+			} else if _, err := g.try(t, "authenticated", claims, call); err != nil && !ours(err) {
 				t.Errorf("%s: %s: %v", who, call, err)
 			}
 		}
