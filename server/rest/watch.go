@@ -166,11 +166,12 @@ func (s *server) exists(ctx context.Context, who caller, r watch.Request) error 
 func (s *server) watch(c *gin.Context, who caller, r watch.Request) {
 	ctx, cancel := context.WithCancelCause(c.Request.Context())
 	defer cancel(nil)
+	gone := ctx.Done()
 	go func() {
 		select {
 		case <-s.Stopping:
 			cancel(fault.New(fault.Unavailable, "the server is stopping: watch on from the last cursor"))
-		case <-ctx.Done():
+		case <-gone:
 		}
 	}()
 	if !who.ExpiresAt.IsZero() {
