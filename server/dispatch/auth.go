@@ -143,3 +143,10 @@ func (s *session) registrar() (Registrar, error) {
 		return Registrar{UserID: s.identity.UserID, Shared: now.Staff()}, nil
 	}
 }
+
+// joining reports whether the session has shown a join token and not registered yet.
+func (s *session) joining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.joinToken != ""
+}

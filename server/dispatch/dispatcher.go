@@ -102,6 +102,7 @@ type Signer interface {
 type Config struct {
 	HeartbeatInterval time.Duration // told to agents; 10 s
 	AuthTimeout       time.Duration // for a socket without identity; 10 s
+	RegisterTimeout   time.Duration // for one that has shown a join token, beyond twice AuthTimeout; 20 s
 	PingInterval      time.Duration // 15 s
 	PingTimeout       time.Duration // 10 s
 	AckTimeout        time.Duration // until the wanted set is sent again; 10 s
@@ -119,6 +120,7 @@ func (c Config) withDefaults() Config {
 	}
 	or(&c.HeartbeatInterval, 10*time.Second)
 	or(&c.AuthTimeout, 10*time.Second)
+	or(&c.RegisterTimeout, 20*time.Second)
 	or(&c.PingInterval, 15*time.Second)
 	or(&c.PingTimeout, 10*time.Second)
 	or(&c.AckTimeout, 10*time.Second)

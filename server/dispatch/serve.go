@@ -163,6 +163,13 @@ func (d *Dispatcher) serve(ctx context.Context, s *session) {
 		}
 	})
 	defer auth.Stop()
+	// A join token is good for one thing.
+	join := time.AfterFunc(2*d.config.AuthTimeout+d.config.RegisterTimeout, func() {
+		if s.joining() {
+			s.end(closeRefused, "registration timeout")
+		}
+	})
+	defer join.Stop()
 	s.wg.Go(func() {
 		if err := s.write(ctx); err != nil {
 			s.stop(err)

@@ -89,6 +89,17 @@ func TestSocketWithoutIdentityIsClosed(t *testing.T) {
 	}
 }
 
+func TestAJoinTokenThatRegistersNothingIsShutOut(t *testing.T) {
+	t.Parallel()
+	short := dispatch.Config{AuthTimeout: 100 * time.Millisecond, RegisterTimeout: 100 * time.Millisecond}
+	r := newRig(t, newFakeDB(), short)
+	p := r.dial(t, joinToken)
+	p.expect(wire.TypeConnected, nil)
+	if code := p.expectClose(); code != websocket.StatusPolicyViolation {
+		t.Errorf("got %d, want 1008", code)
+	}
+}
+
 func TestExpiredTokenEndsTheSessionUnlessRenewed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, newFakeDB(), dispatch.Config{})
