@@ -93,8 +93,13 @@ func (s *server) setDisabled(ctx context.Context, who caller, in *IDInput, actio
 	return profile{User: user}, err
 }
 
-// audit writes the line that tells who changed what about an account.
+// audit writes the line that tells who changed what: about an account, or with an empty
+// userID about what the attributes name.
 func (s *server) audit(ctx context.Context, action string, done bool, userID string, attrs ...slog.Attr) {
-	all := append([]slog.Attr{slog.String("action", action), slog.Bool("done", done), slog.String("userId", userID)}, attrs...)
+	all := []slog.Attr{slog.String("action", action), slog.Bool("done", done)}
+	if userID != "" {
+		all = append(all, slog.String("userId", userID))
+	}
+	all = append(all, attrs...)
 	s.log.LogAttrs(ctx, slog.LevelInfo, "audit", all...)
 }

@@ -150,3 +150,31 @@ func TestDisabledAccountsAreRefused(t *testing.T) {
 	h.model.SetStale(true)
 	h.do(request{method: "GET", path: "/api/pods", token: "good-viewer"}).fails(http.StatusForbidden, fault.Forbidden)
 }
+
+// What lets a node in, or shuts it out, is told like what is done to accounts.
+func TestChangesOfNodeIdentityAreAudited(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.db.createJoinToken = func(access.Identity, api.CreateJoinTokenRequest) (api.JoinToken, error) {
+		return api.JoinToken{ID: otherID, Token: api.JoinTokenPrefix + "a-secret-of-the-test"}, nil
+	}
+	h.db.revokeJoinToken = func(access.Identity, string) error { return nil }
+	h.db.credential = func(_ access.Identity, what, _ string) error {
+		if what == "revoke" {
+			return fault.New(fault.Forbidden, "not your node")
+		}
+		return nil
+	}
+	h.do(request{method: "POST", path: "/api/node-tokens", token: "good-developer", body: map[string]any{}}).want(http.StatusCreated, nil)
+	h.do(request{method: "DELETE", path: "/api/node-tokens/" + someID, token: "good-developer"}).want(http.StatusOK, nil)
+	h.do(request{method: "POST", path: "/api/nodes/" + someID + "/credential/rotate", token: "good-developer"}).want(http.StatusOK, nil)
+	h.do(request{method: "DELETE", path: "/api/nodes/" + someID + "/credential", token: "good-developer"}).fails(http.StatusForbidden, fault.Forbidden)
+	by := "  " + userIDOf("developer")
+	want := []string{"joinToken.create done" + by, "joinToken.revoke done" + by, "credential.rotate done" + by, "credential.revoke refused" + by}
+	if got := h.audits(); !slices.Equal(got, want) {
+		t.Errorf("audit lines %q, want %q", got, want)
+	}
+	if text := h.logs.String(); strings.Contains(text, "a-secret-of-the-test") || !strings.Contains(text, `"nodeId":"`+someID) || !strings.Contains(text, `"joinToken":"`+otherID) {
+		t.Errorf("the log holds a secret, or does not name what was changed: %s", text)
+	}
+}

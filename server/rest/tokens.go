@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 
 	"github.com/stark-orchestrator/stark/core/access"
@@ -49,6 +50,7 @@ func (s *server) createToken(ctx context.Context, who caller, in *createTokenInp
 		return oneToken{}, err
 	}
 	token, err := s.DB.CreateJoinToken(ctx, who.Identity, req)
+	s.audit(ctx, "joinToken.create", err == nil, "", slog.String("by", who.UserID), slog.String("joinToken", token.ID))
 	completeToken(&token)
 	return oneToken{Token: token}, err
 }
@@ -67,25 +69,31 @@ func (s *server) revokeToken(ctx context.Context, who caller, in *IDInput) (mess
 	if err != nil {
 		return message{}, err
 	}
-	if err := s.DB.RevokeJoinToken(ctx, who.Identity, id); err != nil {
+	err = s.DB.RevokeJoinToken(ctx, who.Identity, id)
+	s.audit(ctx, "joinToken.revoke", err == nil, "", slog.String("by", who.UserID), slog.String("joinToken", id))
+	if err != nil {
 		return message{}, err
 	}
 	return message{Message: "revoked"}, nil
 }
 
 func (s *server) rotateCredential(ctx context.Context, who caller, in *IDInput) (message, error) {
-	return s.changeCredential(ctx, who, in, s.DB.RotateCredential, "the node gets a new credential")
+	return s.changeCredential(ctx, who, in, "credential.rotate", s.DB.RotateCredential, "the node gets a new credential")
 }
 
 func (s *server) revokeCredential(ctx context.Context, who caller, in *IDInput) (message, error) {
-	return s.changeCredential(ctx, who, in, s.DB.RevokeCredentials, "revoked")
+	return s.changeCredential(ctx, who, in, "credential.revoke", s.DB.RevokeCredentials, "revoked")
 }
 
-func (s *server) changeCredential(ctx context.Context, who caller, in *IDInput, change func(context.Context, access.Identity, string) error, done string) (message, error) {
+func (s *server) changeCredential(
+	ctx context.Context, who caller, in *IDInput, action string, change func(context.Context, access.Identity, string) error, done string,
+) (message, error) {
 	id, err := in.uuid()
-	if err == nil {
-		err = change(ctx, who.Identity, id)
+	if err != nil {
+		return message{}, err
 	}
+	err = change(ctx, who.Identity, id)
+	s.audit(ctx, action, err == nil, "", slog.String("by", who.UserID), slog.String("nodeId", id))
 	if err != nil {
 		return message{}, err
 	}
