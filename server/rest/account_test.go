@@ -174,7 +174,7 @@ func TestChangesOfNodeIdentityAreAudited(t *testing.T) {
 	if got := h.audits(); !slices.Equal(got, want) {
 		t.Errorf("audit lines %q, want %q", got, want)
 	}
-	if text := h.logs.String(); strings.Contains(text, "a-secret-of-the-test") || !strings.Contains(text, `"nodeId":"`+someID) || !strings.Contains(text, `"joinToken":"`+otherID) {
+	if text := h.logs.String(); strings.Contains(text, "a-secret-of-the-test") || !strings.Contains(text, `"nodeId":"`+someID) || !strings.Contains(text, `"inviteId":"`+otherID) {
 		t.Errorf("the log holds a secret, or does not name what was changed: %s", text)
 	}
 }

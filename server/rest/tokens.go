@@ -50,7 +50,7 @@ func (s *server) createToken(ctx context.Context, who caller, in *createTokenInp
 		return oneToken{}, err
 	}
 	token, err := s.DB.CreateJoinToken(ctx, who.Identity, req)
-	s.audit(ctx, "joinToken.create", err == nil, "", slog.String("by", who.UserID), slog.String("joinToken", token.ID))
+	s.audit(ctx, "joinToken.create", err == nil, "", slog.String("by", who.UserID), slog.String("inviteId", token.ID))
 	completeToken(&token)
 	return oneToken{Token: token}, err
 }
@@ -70,7 +70,7 @@ func (s *server) revokeToken(ctx context.Context, who caller, in *IDInput) (mess
 		return message{}, err
 	}
 	err = s.DB.RevokeJoinToken(ctx, who.Identity, id)
-	s.audit(ctx, "joinToken.revoke", err == nil, "", slog.String("by", who.UserID), slog.String("joinToken", id))
+	s.audit(ctx, "joinToken.revoke", err == nil, "", slog.String("by", who.UserID), slog.String("inviteId", id))
 	if err != nil {
 		return message{}, err
 	}
