@@ -171,12 +171,6 @@ isOneToOne: false
       referencedRelation: "namespaces"
       referencedColumns: ["name"]
     },{
-      foreignKeyName: "pods_next_pack_id_fkey"
-      columns: ["next_pack_id"]
-isOneToOne: false
-      referencedRelation: "packs"
-      referencedColumns: ["id"]
-    },{
       foreignKeyName: "pods_node_id_fkey"
       columns: ["node_id"]
 isOneToOne: false
