@@ -162,10 +162,14 @@ func (s *server) exists(ctx context.Context, who caller, r watch.Request) error 
 	return err
 }
 
-// watch streams until the reader goes, its token expires or the server stops.
+// watch streams until the reader goes, its token expires, its session ends, its user's
+// rights change or the server stops.
 func (s *server) watch(c *gin.Context, who caller, r watch.Request) {
+	var reviewer sync.WaitGroup
+	defer reviewer.Wait()
 	ctx, cancel := context.WithCancelCause(c.Request.Context())
 	defer cancel(nil)
+	before := s.rightsOf(who.UserID)
 	gone := ctx.Done()
 	go func() {
 		select {
@@ -185,6 +189,8 @@ func (s *server) watch(c *gin.Context, who caller, r watch.Request) {
 		s.abort(c, err)
 		return
 	}
+	lasting := ctx
+	reviewer.Go(func() { s.reviewWatch(lasting, cancel, who, before) })
 	s.streamEvents(ctx, c, whileAllowed(ctx, s.Verifier, who.token, events))
 }
 

@@ -122,7 +122,55 @@ func TestWatchOverREST(t *testing.T) {
 	// A role that is taken away is gone at once.
 	h.model.Apply(store.Batch{Cursor: "7", Users: store.Changes[api.User]{Put: []api.User{{ID: userIDOf("developer")}}}})
 	h.putPods("8", podNamed(otherID, "developer", api.PodStopped))
-	shows(t, again(), "delete", otherID, "8")
+	e := again()
+	if e.Event == "delete" {
+		e = again()
+	}
+	isGone(t, e)
+}
+
+func isGone(t *testing.T, e wire.WatchEvent) {
+	t.Helper()
+	if e.Error == nil || e.Error.Code != fault.Gone {
+		t.Errorf("got %s %s (%v), want the end of the watch", e.Event, e.Object, e.Error)
+	}
+}
+
+// A watch shows what its user may see, all of it and nothing else. Where that becomes
+// another set, without a word about the objects, it ends and begins anew.
+func TestWatchEndsWhenRightsChange(t *testing.T) {
+	t.Parallel()
+	user := userIDOf("developer")
+	for name, batch := range map[string]store.Batch{
+		"a role more":       {Users: store.Changes[api.User]{Put: []api.User{{ID: user, Roles: []api.Role{api.RoleDeveloper, api.RoleOperator}}}}},
+		"no role":           {Users: store.Changes[api.User]{Put: []api.User{{ID: user}}}},
+		"no account":        {Users: store.Changes[api.User]{Delete: []string{user}}},
+		"a membership more": {Members: store.Changes[api.NamespaceMember]{Put: []api.NamespaceMember{{Namespace: "team", UserID: user, Role: api.RoleViewer}}}},
+		"a membership less": {Members: store.Changes[api.NamespaceMember]{Delete: []string{store.MemberKey("old", user)}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHarness(t)
+			h.putRoles("2")
+			h.model.Apply(store.Batch{Cursor: "3", Members: store.Changes[api.NamespaceMember]{Put: []api.NamespaceMember{
+				{Namespace: "old", UserID: user, Role: api.RoleViewer},
+			}}})
+			next, _ := h.stream("/api/pods?watch=1", "developer")
+			if e := next(); !e.Synced {
+				t.Fatalf("got %+v", e)
+			}
+			// What happens to others is nothing to this one.
+			h.model.Apply(store.Batch{
+				Cursor: "4", Users: store.Changes[api.User]{Put: []api.User{{ID: userIDOf("viewer")}}},
+				Members: store.Changes[api.NamespaceMember]{Put: []api.NamespaceMember{{Namespace: "team", UserID: userIDOf("viewer"), Role: api.RoleViewer}}},
+			})
+			h.putPods("5", podNamed(someID, "developer", api.PodPending))
+			shows(t, next(), "put", someID, "5")
+			batch.Cursor = "6"
+			h.model.Apply(batch)
+			isGone(t, next())
+		})
+	}
 }
 
 func TestWatchOfOneAndOfNodes(t *testing.T) {
@@ -209,6 +257,14 @@ type fickleVerifier struct {
 	over atomic.Bool
 }
 
+// Alive implements rest.TokenVerifier.
+func (f *fickleVerifier) Alive(context.Context, access.Identity) error {
+	if f.over.Load() {
+		return fault.New(fault.TokenInvalid, "this session has ended; sign in again")
+	}
+	return nil
+}
+
 func (f *fickleVerifier) Verify(ctx context.Context, token string) (access.Identity, error) {
 	if f.over.Load() {
 		return access.Identity{}, fault.New(fault.TokenInvalid, "this session has ended; sign in again")
@@ -237,5 +293,21 @@ func TestWatchEndsWithItsSession(t *testing.T) {
 			return
 		}
 		// Within a second of the last look at the token events still come.
+	}
+}
+
+// It needs no event for that.
+func TestIdleWatchEndsWithItsSession(t *testing.T) {
+	t.Parallel()
+	v := &fickleVerifier{}
+	h := newHarness(t, func(d *rest.Deps) { d.Verifier = v })
+	h.putRoles("2")
+	next, _ := h.stream("/api/pods?watch=1", "developer")
+	if e := next(); !e.Synced {
+		t.Fatalf("got %+v", e)
+	}
+	v.over.Store(true)
+	if e := next(); e.Error == nil || e.Error.Code != fault.TokenInvalid {
+		t.Errorf("got %+v", e)
 	}
 }
