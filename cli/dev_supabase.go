@@ -42,7 +42,9 @@ func (d *dev) findProject(ctx context.Context) (local.Project, error) {
 func runningProject(ctx context.Context) (local.Project, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "supabase", "status", "-o", "env").Output()
+	cmd := exec.CommandContext(ctx, "supabase", "status", "-o", "env")
+	cmd.WaitDelay = time.Second // what npm installs is a wrapper: what it has started may live on and hold the output
+	out, err := cmd.Output()
 	if err != nil {
 		return local.Project{}, supabaseFailure(err)
 	}

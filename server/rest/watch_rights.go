@@ -21,6 +21,19 @@ func (s *server) rightsOf(userID string) rights {
 	return rights{roles: u.Roles, known: known, namespaces: s.namespacesOf(userID)}
 }
 
+// differ reports whether the roles of now are others. The read model may have been
+// behind the request that began the watch, so that the roles found there are the same.
+func (r rights) differ(now []api.Role, known bool, requested []api.Role) bool {
+	switch {
+	case !known:
+		return r.known // the account is gone
+	case sameRoles(now, requested):
+		return false
+	default:
+		return !r.known || !sameRoles(now, r.roles)
+	}
+}
+
 func (s *server) namespacesOf(userID string) []string {
 	var list []string
 	for _, m := range s.Store.Members.Snapshot().All() {
@@ -46,8 +59,7 @@ func (s *server) reviewWatch(ctx context.Context, end context.CancelCauseFunc, w
 			return
 		case <-users:
 			u, known := s.Store.Users.Snapshot().Get(who.UserID)
-			// The read model may be behind the request that began the watch.
-			changed = known != before.known && !known || known && !sameRoles(u.Roles, who.Roles) && !(before.known && sameRoles(u.Roles, before.roles))
+			changed = before.differ(u.Roles, known, who.Roles)
 		case <-members:
 			changed = !slices.Equal(s.namespacesOf(who.UserID), before.namespaces)
 		case <-ticker.C:

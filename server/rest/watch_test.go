@@ -151,7 +151,7 @@ func TestWatchEndsWhenRightsChange(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHarness(t)
-			h.putRoles("2")
+			h.putRoles("1")
 			h.model.Apply(store.Batch{Cursor: "3", Members: store.Changes[api.NamespaceMember]{Put: []api.NamespaceMember{
 				{Namespace: "old", UserID: user, Role: api.RoleViewer},
 			}}})
