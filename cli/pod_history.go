@@ -31,6 +31,9 @@ func historyView() view[api.PodHistoryEntry] {
 }
 
 func change(e api.PodHistoryEntry) string {
+	if e.Action == api.ActionRolledBack {
+		return fmt.Sprintf("%s -> %s", e.PreviousVersion, e.NewVersion)
+	}
 	if e.PreviousStatus == e.NewStatus || e.PreviousStatus == "" {
 		return string(e.NewStatus)
 	}

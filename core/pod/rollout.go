@@ -2,6 +2,7 @@ package pod
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
@@ -61,8 +62,8 @@ func NextForRollout(p api.Pod, nodeID string, r wire.RunReport) (RolloutChange, 
 		why := r.Reason
 		if r.Termination != nil {
 			why = r.Termination.Reason
-			if r.Termination.Message != "" {
-				why += ": " + r.Termination.Message
+			if line, _, _ := strings.Cut(r.Termination.Message, "\n"); line != "" { // the rest is with the run
+				why += ": " + line
 			}
 		}
 		return RolloutChange{Verdict: RolloutFailed, Change: Change{

@@ -42,8 +42,8 @@ func TestNextForRollout(t *testing.T) {
 		"stops":     {rolling(), "n1", report(api.RunStopping, nil), pod.RolloutGoesOn, "", ""},
 		"ends":      {rolling(), "n1", report(api.RunExited, func(r *wire.RunReport) { r.Reason = api.ReasonError }), pod.RolloutFailed, "Error", ""},
 		"ends badly": {rolling(), "n1", report(api.RunExited, func(r *wire.RunReport) {
-			r.Termination = &api.Termination{Reason: api.ReasonOOMKilled, Message: "too much"}
-		}), pod.RolloutFailed, "OOMKilled: too much", ""},
+			r.Termination = &api.Termination{Reason: api.ReasonOOMKilled, Message: "too much\n    at a stack"}
+		}), pod.RolloutFailed, "OOMKilled: too much); version 2.0.0 runs on", ""},
 		"elsewhere":   {rolling(), "n2", report(api.RunRunning, nil), pod.RolloutGoesOn, "", fault.Forbidden},
 		"another one": {rolling(), "n1", report(api.RunRunning, func(r *wire.RunReport) { r.Incarnation = 3 }), pod.RolloutGoesOn, "", fault.Stale},
 		"odd":         {rolling(), "n1", report(api.RunLost, nil), pod.RolloutGoesOn, "", fault.Validation},

@@ -137,8 +137,8 @@ func TestRollbackThatFails(t *testing.T) {
 		t.Errorf("a late report: %v, refused %v", err, refused)
 	}
 	// One that is never ready is given up. No incarnation is used twice.
-	if out := s.rollback(api.RollbackRequest{TargetVersion: "1.0.0"}); out.Pod.Rollout.Incarnation != 3 {
-		t.Errorf("the next try is incarnation %d", out.Pod.Rollout.Incarnation)
+	if out := s.rollback(api.RollbackRequest{TargetVersion: "1.0.0"}); out.Pod.Rollout.Incarnation != 3 || out.Pod.Reason != "" {
+		t.Errorf("the next try is %+v", out.Pod)
 	}
 	s.exec(t, "update public.pods set next_since = now() - interval '11 minutes' where id = $1", s.pod.ID)
 	s.lead(t, func(ctx context.Context) {

@@ -170,6 +170,10 @@ begin
     new.next_since := pg_catalog.now();
     new.next_reason := why;
     new.next_by := auth.uid();
+    if old.reason = 'RollbackFailed' then -- of the try before
+      new.reason := null;
+      new.status_message := null;
+    end if;
   end if;
   return new;
 end $$;
