@@ -45,7 +45,7 @@ func runningProject(ctx context.Context) (local.Project, error) {
 	cmd := exec.CommandContext(ctx, "supabase", "status", "-o", "env")
 	cmd.WaitDelay = time.Second // what npm installs is a wrapper: what it has started may live on and hold the output
 	out, err := cmd.Output()
-	if err != nil {
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return local.Project{}, supabaseFailure(err)
 	}
 	return parseProject(string(out))

@@ -120,15 +120,20 @@ func TestServerOnARunningProject(t *testing.T) {
 	for version, names := range map[string][2]string{"older": {"ANON_KEY", "SERVICE_ROLE_KEY"}, "newer": {"PUBLISHABLE_KEY", "SECRET_KEY"}} {
 		text := fmt.Sprintf("API_URL=%q\nDB_URL=%q\n%s=%q\n%s=%q\nJWT_SECRET=%q\n",
 			c.Project.URL, c.Project.DBURL, names[0], c.Project.AnonKey, names[1], c.Project.ServiceRoleKey, c.Project.JWTSecret)
-		script := "#!/bin/sh\ntest \"$*\" = 'status -o env' || exit 9\necho 'Stopped services: [supabase_vector_stark]' >&2\ncat <<'EOF'\n" + text + "EOF\n"
+		// What the wrapper that npm installs has started outlives it, with its output open.
+		script := "#!/bin/sh\nsleep 60 &\ntest \"$*\" = 'status -o env' || exit 9\necho 'Stopped services: [supabase_vector_stark]' >&2\ncat <<'EOF'\n" + text + "EOF\n"
 		if err := os.WriteFile(filepath.Join(bin, "supabase"), []byte(script), 0o755); err != nil { //nolint:gosec // it has to run
 			t.Fatal(err)
 		}
+		began := time.Now()
 		log, code := logUntil(t, env, `"msg":"listening"`, "server", "start", "--supabase", "--port", "0", "--migrate")
 		if code != 0 || !strings.Contains(log, c.Project.URL) || strings.Contains(log, c.Project.ServiceRoleKey) {
 			t.Errorf("%s: exit code %d, log:\n%s", version, code, log)
 		}
 		examine(t, env, 0, "--supabase")
+		if took := time.Since(began); took > 50*time.Second {
+			t.Errorf("%s: waited %s for what `supabase status` has left behind", version, took)
+		}
 	}
 	// What the environment says goes before, under any of its names.
 	env["DATABASE_URL"] = "postgres://nobody@127.0.0.1:1/none"

@@ -55,7 +55,11 @@ func parsePosition(cursor string) (position, error) {
 			return p, nil
 		}
 	}
-	return p, api.InvalidField("since", fault.FieldInvalidFormat, "must be the cursor of a list, an event or a bookmark")
+	return p, noCursor()
+}
+
+func noCursor() error {
+	return api.InvalidField("since", fault.FieldInvalidFormat, "must be the cursor of a list, an event or a bookmark")
 }
 
 // next is the first transaction that the snapshot knows nothing of.
@@ -120,6 +124,8 @@ func (db *DB) ChangedSince(ctx context.Context, id access.Identity, kind, cursor
 			})
 	})
 	switch {
+	case fault.CodeOf(err) == fault.Validation: // Postgres knows what snapshots cannot be
+		return nil, nil, noCursor()
 	case err != nil:
 		return nil, nil, err
 	case born != p.born, rewound, rights, at-p.at > resumeWithin.Milliseconds():

@@ -140,13 +140,16 @@ func TestACursorThatIsWorthNothing(t *testing.T) {
 		if got := fault.CodeOf(err); got != want {
 			t.Errorf("%s: got %q (%v), want %q", name, got, err, want)
 		}
+		if err == nil || !strings.Contains(err.Error(), "since: ") {
+			t.Errorf("%s: %v does not name the field", name, err)
+		}
 	}
 	refused("too old", old+"."+parts[1]+"."+parts[2], fault.Gone)
 	refused("of another life", parts[0]+".1."+parts[2], fault.Gone)
 	refused("ahead of everything", parts[0]+"."+parts[1]+".99999999999999999999:99999999999999999999:", fault.Gone)
 	for name, cursor := range map[string]string{
 		"a word": "x", "a number": "17", "no snapshot": parts[0] + "." + parts[1] + ".", "not a snapshot": parts[0] + "." + parts[1] + ".1:2",
-		"SQL": parts[0] + "." + parts[1] + ".1:2:'", "backwards": parts[0] + "." + parts[1] + ".9:2:", "huge": good + strings.Repeat(",1", 10_000),
+		"SQL": parts[0] + "." + parts[1] + ".1:2:'", "backwards": parts[0] + "." + parts[1] + ".9:2:", "no transaction": parts[0] + "." + parts[1] + ".3:9:0", "huge": good + strings.Repeat(",1", 10_000),
 	} {
 		refused(name, cursor, fault.Validation)
 	}
