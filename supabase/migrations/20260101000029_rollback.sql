@@ -132,6 +132,8 @@ begin
     select s.* into k
     from public.pod_runs r join public.packs s on s.id = r.pack_id
     where r.pod_id = old.id and r.pack_id <> old.pack_id and r.ready_at is not null and s.status = 'ready'
+      -- A version that was made private since it ran is not the owner's to run again.
+      and (s.owner_id = old.created_by or s.visibility = 'public' or stark.staff(old.created_by))
     order by r.incarnation desc, r.attempt desc limit 1;
     if not found then
       raise exception using errcode = 'STVER', message = 'no other version of this pod has run well: name the version that you want',
