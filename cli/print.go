@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -196,13 +197,14 @@ func trimLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// clean keeps a value on its line and terminal codes of others off the screen.
+// clean keeps a value on its line, and off the screen what others could steer a
+// terminal by or turn the direction of a line with.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':
 			return ' '
-		case r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0):
+		case r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) || unicode.Is(unicode.Bidi_Control, r):
 			return -1
 		default:
 			return r

@@ -164,3 +164,10 @@ func TestIDsAreShortenedForANarrowTerminal(t *testing.T) {
 		t.Errorf("one pod:\n%s", got)
 	}
 }
+
+func TestCleanTakesAwayWhatSteersATerminal(t *testing.T) {
+	t.Parallel()
+	if got := clean("a\u202eb\u2066c\x1b[31m\u009bd\ne\tf ä 👍🏽"); got != "abc[31md e f ä 👍🏽" {
+		t.Errorf("got %q", got)
+	}
+}
