@@ -52,7 +52,7 @@ type cluster struct {
 // start brings up a cluster that ends with the test.
 func start(t *testing.T, serverEnv ...string) *cluster {
 	t.Helper()
-	hc, err := harness.Start(t.Context(), harness.Options{Stark: stark, Dir: t.TempDir(), ServerEnv: serverEnv})
+	hc, err := harness.Start(t.Context(), harness.Options{Stark: stark, Dir: t.TempDir(), ServerEnv: serverEnv, LogLevel: "debug"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,6 +66,7 @@ func start(t *testing.T, serverEnv ...string) *cluster {
 		if err := c.Close(ctx); err != nil {
 			t.Errorf("end the cluster: %v", err)
 		}
+		c.searchForSecrets()
 		if t.Failed() {
 			t.Logf("server:\n%s", c.Server.Output())
 		}

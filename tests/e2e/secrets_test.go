@@ -107,6 +107,26 @@ func forms(secret string) []string {
 	return out
 }
 
+// searchForSecrets looks at everything that the processes of a cluster have written,
+// whatever the test made them do.
+func (c *cluster) searchForSecrets() {
+	c.t.Helper()
+	for what, secret := range c.Secrets() {
+		if len(secret) < shortest {
+			c.t.Errorf("%s is too short to be searched for", what)
+			continue
+		}
+		for _, text := range c.Outputs() {
+			for _, form := range forms(secret) {
+				if strings.Contains(text, form) {
+					c.t.Errorf("the output of a process holds %s", what)
+					break
+				}
+			}
+		}
+	}
+}
+
 func (r *secretRun) search() {
 	r.t.Helper()
 	for who, text := range r.written {

@@ -50,6 +50,7 @@ type Options struct {
 	Dir       string   // everything of the cluster lives below it
 	Durable   bool     // commits reach the disk, as in production
 	ServerEnv []string // further settings of the server
+	LogLevel  string   // of servers and agents; info when ""
 }
 
 // Cluster is the stack and a server; agents are added as needed.
@@ -64,11 +65,29 @@ type Cluster struct {
 
 	serverEnv []string
 	agents    []*Process
+	servers   []*Process
+	secrets   map[string]string // by what they are
+	logLevel  string
+}
+
+// Secrets are what must stand in no output, by what they are: the keys of the project,
+// the tokens of the admin and those that the agents join by. The password of the local
+// stack's database is the word postgres, as with Supabase.
+func (c *Cluster) Secrets() map[string]string { return c.secrets }
+
+// Outputs are what the servers and agents of the cluster have written so far, also
+// those that have ended.
+func (c *Cluster) Outputs() []string {
+	var all []string
+	for _, p := range append(append([]*Process{}, c.servers...), c.agents...) {
+		all = append(all, p.Output())
+	}
+	return all
 }
 
 // Start brings up the stack and a server, and makes the first admin.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
-	c := &Cluster{Stark: o.Stark, Dir: o.Dir}
+	c := &Cluster{Stark: o.Stark, Dir: o.Dir, logLevel: o.LogLevel, secrets: map[string]string{}}
 	var err error
 	c.Stack, err = devstack.Start(ctx, devstack.Options{
 		Dir:         filepath.Join(o.Dir, "stack"),
@@ -80,6 +99,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the stack: %w", err)
 	}
+	c.secrets["the service key"], c.secrets["the JWT secret"] = c.Stack.ServiceRoleKey, c.Stack.JWTSecret
 	port, err := freePort(ctx)
 	if err != nil {
 		return nil, errors.Join(err, c.Close(ctx))
@@ -98,6 +118,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if err := c.setup(ctx); err != nil {
 		return nil, errors.Join(err, c.Close(ctx))
 	}
+	c.secrets["the admin's access token"], c.secrets["the admin's refresh token"] = c.Session.AccessToken, c.Session.RefreshToken
 	return c, nil
 }
 
@@ -113,6 +134,7 @@ func (c *Cluster) StartServer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.servers = append(c.servers, c.Server)
 	return c.WaitReady(ctx)
 }
 
@@ -183,7 +205,11 @@ func (c *Cluster) User(ctx context.Context, email string, roles ...api.Role) (*c
 
 // env gives a process of this cluster a state folder of its own.
 func (c *Cluster) env(more ...string) []string {
-	return append([]string{"STARK_HOME=" + filepath.Join(c.Dir, "home"), "NO_COLOR=1"}, more...)
+	all := []string{"STARK_HOME=" + filepath.Join(c.Dir, "home"), "NO_COLOR=1"}
+	if c.logLevel != "" {
+		all = append(all, "STARK_LOG_LEVEL="+c.logLevel)
+	}
+	return append(all, more...)
 }
 
 // Agent starts a node agent; args are further flags. The agent keeps its state
@@ -194,6 +220,7 @@ func (c *Cluster) Agent(ctx context.Context, name string, args ...string) (*Proc
 	if err != nil {
 		return nil, err
 	}
+	c.secrets["the join token of "+name] = token.Token
 	args = append([]string{
 		"node", "agent", "start", "--url", c.URL, "--name", name,
 		"--state-dir", filepath.Join(c.Dir, "agent-"+name),
