@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -48,7 +49,13 @@ func (b *bench) bed(ctx context.Context, name string, agentArgs ...string) (*bed
 	if d.agent, err = c.Agent(ctx, "bench", args...); err != nil {
 		return d, err
 	}
-	return d, d.nodeIs(ctx, api.NodeOnline)
+	if err := d.nodeIs(ctx, api.NodeOnline); err != nil {
+		return d, err
+	}
+	// What was just built and copied is tens of megabytes that the kernel has yet to
+	// write; a commit that meets them waits for hundreds of milliseconds.
+	syscall.Sync()
+	return d, nil
 }
 
 func (d *bed) close(ctx context.Context) {
