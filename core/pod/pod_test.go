@@ -26,7 +26,7 @@ func TestMoves(t *testing.T) {
 		}
 	}
 	for _, no := range [][2]api.PodStatus{
-		{api.PodPending, api.PodRunning}, {api.PodStopping, api.PodRunning}, {api.PodStopping, api.PodPending}, {api.PodRunning, api.PodScheduled},
+		{api.PodPending, api.PodRunning}, {api.PodStopping, api.PodRunning}, {api.PodRunning, api.PodScheduled},
 	} {
 		if pod.CanMove(no[0], no[1]) {
 			t.Errorf("%s becomes %s", no[0], no[1])
@@ -79,6 +79,11 @@ func TestNextForReport(t *testing.T) {
 	final := func(reason string) func(*wire.RunReport) {
 		return func(r *wire.RunReport) { r.Final, r.Termination = true, &api.Termination{Reason: reason, Message: "m"} }
 	}
+	leaving := func(status api.PodStatus, policy api.RestartPolicy) api.Pod {
+		p := live(status)
+		p.RestartPolicy, p.Eviction = policy, &api.Eviction{Reason: api.ReasonEvicted, Message: "m"}
+		return p
+	}
 	tests := []struct {
 		name string
 		pod  api.Pod
@@ -99,6 +104,9 @@ func TestNextForReport(t *testing.T) {
 		{"evicted", live(api.PodRunning), report(api.RunExited, final(api.ReasonEvicted)), 1, api.PodEvicted, ""},
 		{"stopped", live(api.PodRunning), report(api.RunExited, final(api.ReasonStopped)), 1, api.PodStopped, ""},
 		{"error while stopping", live(api.PodStopping), report(api.RunExited, final(api.ReasonError)), 1, api.PodStopped, ""},
+		{"evicted pod runs on elsewhere", leaving(api.PodStopping, api.RestartOnFailure), report(api.RunExited, final(api.ReasonEvicted)), 1, api.PodPending, ""},
+		{"evicted pod that runs once", leaving(api.PodStopping, api.RestartNever), report(api.RunExited, final(api.ReasonEvicted)), 1, api.PodEvicted, ""},
+		{"evicted while unknown", leaving(api.PodUnknown, api.RestartNever), report(api.RunRunning, nil), 1, api.PodStopping, ""},
 		{"terminal already", live(api.PodFailed), report(api.RunRunning, nil), 1, "", ""},
 		{"older attempt", live(api.PodRunning), report(api.RunExited, nil), 3, "", ""},
 		{"older incarnation", live(api.PodRunning), report(api.RunExited, func(r *wire.RunReport) { r.Incarnation = 1 }), 1, "", ""},
@@ -140,6 +148,12 @@ func TestAfterNodeLost(t *testing.T) {
 		{api.Pod{Status: api.PodUnknown, RestartPolicy: api.RestartNever}, api.PodFailed},
 		{api.Pod{Status: api.PodStopping}, api.PodStopped},
 		{api.Pod{Status: api.PodUnknown, StopRequestedAt: new(time.Now())}, api.PodStopped},
+	}
+	out := &api.Eviction{Reason: api.ReasonPreempted}
+	for policy, want := range map[api.RestartPolicy]api.PodStatus{api.RestartAlways: api.PodPending, api.RestartNever: api.PodEvicted} {
+		if got, reason := pod.AfterNodeLost(api.Pod{Status: api.PodStopping, Eviction: out, RestartPolicy: policy}); got != want || reason != api.ReasonPreempted {
+			t.Errorf("evicted, %s: got %s %s, want %s", policy, got, reason, want)
+		}
 	}
 	for _, tt := range tests {
 		if got, reason := pod.AfterNodeLost(tt.pod); got != tt.want || reason != api.ReasonNodeLost {

@@ -46,6 +46,10 @@ func NextForReport(p api.Pod, nodeID string, lastAttempt int, r wire.RunReport) 
 	if c.Status == api.PodRunning && p.StartedAt == nil {
 		c.StartedAt = &r.At
 	}
+	if c.Status == api.PodPending {
+		c.Reason, c.Message = p.Eviction.Reason, p.Eviction.Message
+		c.Restarts, c.StartedAt = 0, nil
+	}
 	if c.Status.Terminal() {
 		c.StoppedAt = &r.At
 		if c.Reason == "" && r.Termination != nil {
@@ -75,6 +79,9 @@ func refuse(p api.Pod, nodeID string, r wire.RunReport) error {
 // StopReason says why a pod is stopped. What its row says may be older than the stop:
 // a pod in a crash loop keeps that reason until its run has ended.
 func StopReason(p api.Pod) string {
+	if p.Eviction != nil && p.StopRequestedAt == nil {
+		return p.Eviction.Reason
+	}
 	switch p.Reason {
 	case api.ReasonEvicted, api.ReasonPreempted:
 		return p.Reason
@@ -85,9 +92,9 @@ func StopReason(p api.Pod) string {
 
 // statusFor gives the status of a live pod after news of its newest run.
 func statusFor(p api.Pod, r wire.RunReport) api.PodStatus {
-	stopping := p.Status == api.PodStopping || p.StopRequestedAt != nil
+	stopping := p.Status == api.PodStopping || p.StopRequestedAt != nil || p.Eviction != nil
 	if r.Status == api.RunExited && r.Final {
-		return ended(stopping, r)
+		return ended(p, stopping, r)
 	}
 	if stopping {
 		return api.PodStopping
@@ -102,13 +109,15 @@ func statusFor(p api.Pod, r wire.RunReport) api.PodStatus {
 	}
 }
 
-// ended gives the terminal status of a pod whose last run has ended.
-func ended(stopping bool, r wire.RunReport) api.PodStatus {
+// ended gives the status of a pod whose last run of this incarnation has ended.
+func ended(p api.Pod, stopping bool, r wire.RunReport) api.PodStatus {
 	reason := r.Reason
 	if r.Termination != nil {
 		reason = r.Termination.Reason
 	}
 	switch {
+	case evicted(p):
+		return afterEviction(p, reason)
 	case stopping || reason == api.ReasonStopped:
 		return api.PodStopped
 	case reason == api.ReasonCompleted:
@@ -120,11 +129,37 @@ func ended(stopping bool, r wire.RunReport) api.PodStatus {
 	}
 }
 
+// evicted reports whether a pod is leaving its node by order of the cluster; the wish
+// of a user to stop it counts for more.
+func evicted(p api.Pod) bool { return p.Eviction != nil && p.StopRequestedAt == nil }
+
+// afterEviction gives the status of an evicted pod whose run has ended for reason. A
+// pod is the wish that a pack runs, so it runs on elsewhere, as after NodeLost, unless
+// it was done before the order reached it, its time is over, or it may run once only.
+func afterEviction(p api.Pod, reason string) api.PodStatus {
+	switch {
+	case reason == api.ReasonCompleted:
+		return api.PodSucceeded
+	case reason == api.ReasonDeadlineExceeded:
+		return api.PodFailed
+	case p.RestartPolicy != api.RestartNever:
+		return api.PodPending
+	case reason == api.ReasonEvicted || reason == api.ReasonPreempted || reason == api.ReasonStopped:
+		return api.PodEvicted
+	default:
+		return api.PodFailed // by itself, before the order reached it
+	}
+}
+
 // AfterNodeLost gives the status and reason of a pod whose node has been given
 // up: one that was to stop has stopped, one that may run again is pending in its
-// next incarnation, any other has failed.
+// next incarnation, any other has failed, or is evicted when it was being evicted.
 func AfterNodeLost(p api.Pod) (api.PodStatus, string) {
 	switch {
+	case evicted(p) && p.RestartPolicy == api.RestartNever:
+		return api.PodEvicted, p.Eviction.Reason
+	case evicted(p):
+		return api.PodPending, p.Eviction.Reason
 	case p.Status == api.PodStopping || p.StopRequestedAt != nil:
 		return api.PodStopped, api.ReasonNodeLost
 	case p.RestartPolicy == api.RestartNever:

@@ -25,7 +25,8 @@ var moves = map[api.PodStatus][]api.PodStatus{
 		api.PodStarting, api.PodStopping, api.PodUnknown, api.PodPending,
 		api.PodSucceeded, api.PodStopped, api.PodFailed, api.PodEvicted,
 	},
-	api.PodStopping: {api.PodUnknown, api.PodSucceeded, api.PodStopped, api.PodFailed, api.PodEvicted},
+	// Back to pending goes only what was evicted.
+	api.PodStopping: {api.PodUnknown, api.PodPending, api.PodSucceeded, api.PodStopped, api.PodFailed, api.PodEvicted},
 	api.PodUnknown: {
 		api.PodScheduled, api.PodStarting, api.PodRunning, api.PodStopping, api.PodPending,
 		api.PodSucceeded, api.PodStopped, api.PodFailed, api.PodEvicted,
@@ -58,7 +59,7 @@ func HoldsNode(s api.PodStatus) bool { return s != api.PodPending && !s.Terminal
 func Wanted(p api.Pod) bool {
 	switch p.Status {
 	case api.PodScheduled, api.PodStarting, api.PodRunning, api.PodUnknown:
-		return p.NodeID != nil && p.StopRequestedAt == nil
+		return p.NodeID != nil && p.StopRequestedAt == nil && p.Eviction == nil
 	default:
 		return false
 	}

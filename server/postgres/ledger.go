@@ -218,6 +218,10 @@ func (l *ledger) movePod(p *podState, c pod.Change) {
 	p.Status, p.Reason, p.StatusMessage = c.Status, c.Reason, c.Message
 	p.Restarts, p.LastTermination = c.Restarts, c.LastTermination
 	p.StartedAt, p.StoppedAt = c.StartedAt, c.StoppedAt
+	if c.Status == api.PodPending { // evicted, and its run has ended: it takes its next incarnation elsewhere
+		p.Incarnation, p.NodeID, p.Eviction = p.Incarnation+1, nil, nil
+		p.lastAttempt = 0
+	}
 	p.changed = p.changed || !reflect.DeepEqual(before, p.Pod)
 }
 

@@ -188,10 +188,10 @@ func sweepPods(ctx context.Context, tx Tx, t term, out *SweepResult) error {
 	var pods []lostPod
 	err := tx.Query(ctx, all(&pods, func(row pgx.CollectableRow) (lostPod, error) {
 		var p lostPod
-		err := row.Scan(&p.ID, &p.Incarnation, &p.Status, &p.RestartPolicy, &p.StopRequestedAt, &p.dead)
+		err := row.Scan(&p.ID, &p.Incarnation, &p.Status, &p.RestartPolicy, &p.StopRequestedAt, &p.Eviction, &p.dead)
 		return p, err
 	}), "with "+silentSQL+`
-		select p.id::text, p.incarnation, p.status::text, p.restart_policy::text, p.stop_requested_at,
+		select p.id::text, p.incarnation, p.status::text, p.restart_policy::text, p.stop_requested_at, p.eviction,
 			coalesce(s.dead, p.node_id is null)
 		from public.pods p left join silent s on s.id = p.node_id
 		where p.status in ('scheduled', 'starting', 'running', 'stopping', 'unknown')
@@ -200,14 +200,14 @@ func sweepPods(ctx context.Context, tx Tx, t term, out *SweepResult) error {
 	if err != nil || len(pods) == 0 {
 		return err
 	}
-	var unknown, lost, statuses []string
+	var unknown, lost, statuses, reasons []string
 	for _, p := range pods {
 		if !p.dead {
 			unknown = append(unknown, p.ID)
 			continue
 		}
-		status, _ := pod.AfterNodeLost(p.Pod)
-		lost, statuses = append(lost, p.ID), append(statuses, string(status))
+		status, reason := pod.AfterNodeLost(p.Pod)
+		lost, statuses, reasons = append(lost, p.ID), append(statuses, string(status)), append(reasons, reason)
 		if status == api.PodPending {
 			out.PodsMoved = append(out.PodsMoved, p.ID)
 		} else {
@@ -226,7 +226,7 @@ func sweepPods(ctx context.Context, tx Tx, t term, out *SweepResult) error {
 			incarnation = p.incarnation + case when v.status = 'pending' then 1 else 0 end,
 			node_id = case when v.status = 'pending' then null else p.node_id end,
 			restarts = case when v.status = 'pending' then 0 else p.restarts end,
-			reason = 'NodeLost', status_message = 'the node is lost'
-		from unnest($1::text[]::uuid[], $2::text[]) as v (id, status) where p.id = v.id`, lost, statuses)
+			reason = v.reason, status_message = 'the node is lost'
+		from unnest($1::text[]::uuid[], $2::text[], $3::text[]) as v (id, status, reason) where p.id = v.id`, lost, statuses, reasons)
 	return err
 }

@@ -25,7 +25,7 @@ const podColumns = `p.id::text, p.pack_id::text, p.pack_name, p.pack_version, p.
 	p.termination_grace_period_seconds, p.active_deadline_seconds, p.metadata, p.incarnation, p.restarts,
 	p.last_termination, p.stop_requested_at, p.created_by::text, p.created_at, p.scheduled_at, p.started_at,
 	p.stopped_at, p.updated_at,
-	p.next_pack_id::text, (select x.version from public.packs x where x.id = p.next_pack_id), p.next_incarnation, p.next_since, p.next_reason`
+	p.next_pack_id::text, (select x.version from public.packs x where x.id = p.next_pack_id), p.next_incarnation, p.next_since, p.next_reason, p.eviction`
 
 func scanPod(row pgx.CollectableRow) (api.Pod, error) {
 	var p api.Pod
@@ -41,7 +41,7 @@ func scanPod(row pgx.CollectableRow) (api.Pod, error) {
 		&p.TerminationGracePeriodSeconds, &p.ActiveDeadlineSeconds, &p.Metadata, &p.Incarnation, &p.Restarts,
 		&p.LastTermination, &p.StopRequestedAt, &p.CreatedBy, &p.CreatedAt, &p.ScheduledAt, &p.StartedAt,
 		&p.StoppedAt, &p.UpdatedAt,
-		&next.pack, &next.version, &next.incarnation, &next.since, &next.reason)
+		&next.pack, &next.version, &next.incarnation, &next.since, &next.reason, &p.Eviction)
 	if err == nil && next.pack != nil && next.incarnation != nil && next.since != nil {
 		p.Rollout = &api.Rollout{
 			PackID: *next.pack, PackVersion: textOf(next.version), Incarnation: *next.incarnation, Since: *next.since, Reason: textOf(next.reason),

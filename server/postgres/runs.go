@@ -62,7 +62,7 @@ func scanAssignment(row pgx.CollectableRow) (wire.Assignment, error) {
 		p = pod.Next(p, k)
 	}
 	a.PodID, a.Incarnation, a.Desire = p.ID, p.Incarnation, wire.DesireRun
-	if p.Status == api.PodStopping || p.StopRequestedAt != nil {
+	if p.Status == api.PodStopping || p.StopRequestedAt != nil || p.Eviction != nil {
 		a.Desire, a.StopReason = wire.DesireStop, pod.StopReason(p)
 	}
 	a.Pod = pod.Spec(p, k)

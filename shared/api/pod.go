@@ -119,7 +119,8 @@ type Pod struct {
 	Restarts        int          `json:"restarts"`                  // attempts of this incarnation, less one
 	LastTermination *Termination `json:"lastTermination,omitempty"` // how the newest ended run ended
 	StopRequestedAt *time.Time   `json:"stopRequestedAt,omitempty"`
-	Rollout         *Rollout     `json:"rollout,omitempty"` // another version on its way
+	Rollout         *Rollout     `json:"rollout,omitempty"`  // another version on its way
+	Eviction        *Eviction    `json:"eviction,omitempty"` // the order to leave its node
 
 	CreatedBy   string     `json:"createdBy"`
 	CreatedAt   time.Time  `json:"createdAt"`
@@ -137,6 +138,18 @@ type Rollout struct {
 	Incarnation int       `json:"incarnation"`
 	Since       time.Time `json:"since"`
 	Reason      string    `json:"reason,omitempty"` // what the user gave
+}
+
+// Eviction is the order to leave its node that a pod was given. The pod stops there
+// within its grace; then it is pending again in its next incarnation, and the order is
+// gone, or it ends as evicted when its restart policy is Never.
+type Eviction struct {
+	Reason       string    `json:"reason"` // ReasonEvicted or ReasonPreempted
+	Message      string    `json:"message"`
+	By           string    `json:"by,omitempty"`           // id of the user behind it
+	Preemptor    string    `json:"preemptor,omitempty"`    // id of the pod that gets the room
+	GraceSeconds *int      `json:"graceSeconds,omitempty"` // instead of the pod's own
+	Since        time.Time `json:"since"`
 }
 
 // Termination is how a run ended.
