@@ -56,51 +56,47 @@ func evictArgs(evictions []Eviction, t term) (pgx.StrictNamedArgs, error) {
 	return pgx.StrictNamedArgs{"epoch": t.epoch, "evictions": string(text)}, nil
 }
 
-// told reads the answer of evictSQL.
-func told(held *int, pods *[]string) func(pgx.Rows) error {
-	return func(rows pgx.Rows) error {
-		for rows.Next() {
-			if err := rows.Scan(held, pods); err != nil {
-				return err
-			}
-		}
-		return rows.Err()
-	}
+// queuer is a Tx or a batch.
+type queuer interface {
+	Queue(sql string, args ...any) *pgx.QueuedQuery
 }
 
-// queueEvictions adds evictions to a transaction of the leader, so that they happen
-// together with what they are for; pods is filled when the transaction is sent. The
-// caller holds the lease.
-func queueEvictions(tx Tx, t term, evictions []Eviction, pods *[]string) error {
-	if len(evictions) == 0 {
-		return nil
-	}
+// queueEvictions adds evictions to a transaction or batch of the leader, so that they
+// happen together with what they are for. When that is sent, held is 0 if the term is
+// over, and told has the pods that were told by this call.
+func queueEvictions(q queuer, t term, evictions []Eviction, held *int, told *[]string) error {
 	args, err := evictArgs(evictions, t)
 	if err != nil {
 		return err
 	}
-	tx.Queue(evictSQL, args).Query(told(new(int), pods))
+	q.Queue(evictSQL, args).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := rows.Scan(held, told); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
 	return nil
 }
 
 // Evict tells pods to leave their nodes, in one statement, and gives those that were
 // told by this call. Their agents stop them within their grace; what becomes of them
 // then is decided by core/pod. Only a leader may; it fails with Stale otherwise.
-func (db *DB) Evict(ctx context.Context, evictions []Eviction) (evicted []string, err error) {
+func (db *DB) Evict(ctx context.Context, evictions []Eviction) (told []string, err error) {
 	t, err := leading(ctx)
 	if err != nil || len(evictions) == 0 {
 		return nil, err
 	}
-	args, err := evictArgs(evictions, t)
-	if err != nil {
-		return nil, err
-	}
-	var held int
+	held, queued := 0, error(nil)
 	err = db.write(ctx, "evict", service, func(b *pgx.Batch) {
-		b.Queue(evictSQL, args).Query(told(&held, &evicted))
+		queued = queueEvictions(b, t, evictions, &held, &told)
 	})
-	if err == nil && held == 0 {
+	switch {
+	case queued != nil:
+		return nil, queued
+	case err == nil && held == 0:
 		err = deposed(t)
 	}
-	return evicted, err
+	return told, err
 }
