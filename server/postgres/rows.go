@@ -25,6 +25,7 @@ const podColumns = `p.id::text, p.pack_id::text, p.pack_name, p.pack_version, p.
 	p.termination_grace_period_seconds, p.active_deadline_seconds, p.metadata, p.incarnation, p.restarts,
 	p.last_termination, p.stop_requested_at, p.created_by::text, p.created_at, p.scheduled_at, p.started_at,
 	p.stopped_at, p.updated_at,
+	case when p.status = 'pending' then coalesce(p.nominated_node_id::text, '') else '' end,
 	p.next_pack_id::text, (select x.version from public.packs x where x.id = p.next_pack_id), p.next_incarnation, p.next_since, p.next_reason, p.eviction`
 
 func scanPod(row pgx.CollectableRow) (api.Pod, error) {
@@ -40,7 +41,7 @@ func scanPod(row pgx.CollectableRow) (api.Pod, error) {
 		&p.ResourceRequests, &p.ResourceLimits, &p.Scheduling, &p.RestartPolicy, &p.Isolation, &p.Env,
 		&p.TerminationGracePeriodSeconds, &p.ActiveDeadlineSeconds, &p.Metadata, &p.Incarnation, &p.Restarts,
 		&p.LastTermination, &p.StopRequestedAt, &p.CreatedBy, &p.CreatedAt, &p.ScheduledAt, &p.StartedAt,
-		&p.StoppedAt, &p.UpdatedAt,
+		&p.StoppedAt, &p.UpdatedAt, &p.NominatedNodeID,
 		&next.pack, &next.version, &next.incarnation, &next.since, &next.reason, &p.Eviction)
 	if err == nil && next.pack != nil && next.incarnation != nil && next.since != nil {
 		p.Rollout = &api.Rollout{
@@ -103,12 +104,12 @@ func toRoles(names []string) []api.Role {
 }
 
 const namespaceColumns = `s.id::text, s.name, s.phase::text, s.labels, s.annotations, s.resource_quota, s.limit_range,
-	s.resource_usage, coalesce(s.created_by::text, ''), s.created_at, s.updated_at`
+	s.resource_usage, s.disruption_budget, coalesce(s.created_by::text, ''), s.created_at, s.updated_at`
 
 func scanNamespace(row pgx.CollectableRow) (api.Namespace, error) {
 	var s api.Namespace
 	err := row.Scan(&s.ID, &s.Name, &s.Phase, &s.Labels, &s.Annotations, &s.ResourceQuota, &s.LimitRange,
-		&s.ResourceUsage, &s.CreatedBy, &s.CreatedAt, &s.UpdatedAt)
+		&s.ResourceUsage, &s.DisruptionBudget, &s.CreatedBy, &s.CreatedAt, &s.UpdatedAt)
 	return s, err
 }
 
@@ -131,14 +132,14 @@ func scanPriorityClass(row pgx.CollectableRow) (api.PriorityClass, error) {
 const configColumns = `g.name, g.max_pods_per_node, g.default_namespace, g.scheduling_policy::text,
 	g.default_resource_requests, g.default_resource_limits, g.max_total_pods, g.max_total_nodes,
 	g.heartbeat_interval_ms, g.heartbeat_timeout_ms, g.eviction_timeout_ms, g.pod_termination_grace_period_ms,
-	g.terminal_pod_retention_ms, g.enable_preemption`
+	g.terminal_pod_retention_ms, g.enable_preemption, g.score_weights`
 
 func scanConfig(row pgx.CollectableRow) (api.ClusterConfig, error) {
 	var g api.ClusterConfig
 	err := row.Scan(&g.Name, &g.MaxPodsPerNode, &g.DefaultNamespace, &g.SchedulingPolicy,
 		&g.DefaultResourceRequests, &g.DefaultResourceLimits, &g.MaxTotalPods, &g.MaxTotalNodes,
 		&g.HeartbeatIntervalMS, &g.HeartbeatTimeoutMS, &g.EvictionTimeoutMS, &g.PodTerminationGracePeriodMS,
-		&g.TerminalPodRetentionMS, &g.EnablePreemption)
+		&g.TerminalPodRetentionMS, &g.EnablePreemption, &g.ScoreWeights)
 	return g, err
 }
 

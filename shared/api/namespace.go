@@ -39,6 +39,11 @@ type LimitRange struct {
 	Min            *ResourceInput `json:"min,omitempty"`            // requests may not go below it
 }
 
+// DisruptionBudget bounds what preemption and drain may do to a namespace.
+type DisruptionBudget struct {
+	MaxUnavailable int `json:"maxUnavailable"` // pods that are not running although they have a node; 0 forbids every disruption
+}
+
 // Namespace separates pods, their quotas and their members.
 type Namespace struct {
 	ID            string            `json:"id"`
@@ -49,9 +54,12 @@ type Namespace struct {
 	ResourceQuota *ResourceQuota    `json:"resourceQuota,omitempty"`
 	LimitRange    *LimitRange       `json:"limitRange,omitempty"`
 	ResourceUsage Capacity          `json:"resourceUsage"`
-	CreatedBy     string            `json:"createdBy,omitempty"`
-	CreatedAt     time.Time         `json:"createdAt"`
-	UpdatedAt     time.Time         `json:"updatedAt"`
+	// DisruptionBudget bounds how many pods the cluster takes away at the same time;
+	// nil means no bound.
+	DisruptionBudget *DisruptionBudget `json:"disruptionBudget,omitempty"`
+	CreatedBy        string            `json:"createdBy,omitempty"`
+	CreatedAt        time.Time         `json:"createdAt"`
+	UpdatedAt        time.Time         `json:"updatedAt"`
 }
 
 // NamespaceMember gives a user a role within one namespace.
@@ -108,6 +116,18 @@ type ClusterConfig struct {
 	PodTerminationGracePeriodMS int              `json:"podTerminationGracePeriodMs"`
 	TerminalPodRetentionMS      int64            `json:"terminalPodRetentionMs"`
 	EnablePreemption            bool             `json:"enablePreemption"`
+	ScoreWeights                ScoreWeights     `json:"scoreWeights"`
+}
+
+// ScoreWeights says how much each scorer counts when the scheduler chooses among
+// nodes that fit, 0 to 1,000; nil takes the default.
+type ScoreWeights struct {
+	Policy         *int `json:"policy,omitempty"`         // the scheduling policy; default 10
+	Taints         *int `json:"taints,omitempty"`         // PreferNoSchedule; default 30
+	NodeAffinity   *int `json:"nodeAffinity,omitempty"`   // default 20
+	PodAffinity    *int `json:"podAffinity,omitempty"`    // default 20
+	TopologySpread *int `json:"topologySpread,omitempty"` // ScheduleAnyway; default 20
+	Bundle         *int `json:"bundle,omitempty"`         // the node has run the pack before; default 1
 }
 
 // PageQuery is the paging part of every list; numbers out of range are clamped.

@@ -75,6 +75,8 @@ const (
 	ReasonUnschedulable     = "Unschedulable"  // no node fits now
 	ReasonNeverFits         = "NeverFits"      // no node would fit even if it were empty
 	ReasonWaitingForNode    = "WaitingForNode"
+	ReasonWaitingForRoom    = "WaitingForRoom"  // a node would take it if others left
+	ReasonWaitingForQuota   = "WaitingForQuota" // its namespace's quota is used up; for dry runs, since a real create is refused
 )
 
 // Resources is what a pod asks for or may use.
@@ -119,8 +121,9 @@ type Pod struct {
 	Restarts        int          `json:"restarts"`                  // attempts of this incarnation, less one
 	LastTermination *Termination `json:"lastTermination,omitempty"` // how the newest ended run ended
 	StopRequestedAt *time.Time   `json:"stopRequestedAt,omitempty"`
-	Rollout         *Rollout     `json:"rollout,omitempty"`  // another version on its way
-	Eviction        *Eviction    `json:"eviction,omitempty"` // the order to leave its node
+	NominatedNodeID string       `json:"nominatedNodeId,omitempty"` // holds room for this pending pod
+	Rollout         *Rollout     `json:"rollout,omitempty"`         // another version on its way
+	Eviction        *Eviction    `json:"eviction,omitempty"`        // the order to leave its node
 
 	CreatedBy   string     `json:"createdBy"`
 	CreatedAt   time.Time  `json:"createdAt"`
@@ -299,10 +302,45 @@ type LogLine struct {
 // Verdict says why a pod has no node.
 type Verdict struct {
 	PodID    string        `json:"podId"`
-	Reason   string        `json:"reason"` // ReasonUnschedulable, ReasonNeverFits or ReasonWaitingForNode
+	Reason   string        `json:"reason"` // one of the reasons Unschedulable, NeverFits and WaitingFor...
 	Message  string        `json:"message"`
-	Nodes    []NodeRefusal `json:"nodes,omitempty"`
+	Nodes    []NodeRefusal `json:"nodes,omitempty"` // nearest miss first, at most 50
 	PlanTime time.Time     `json:"planTime"`
+	// Change is the smallest change that would let the pod fit, as far as one is known.
+	Change string `json:"change,omitempty"`
+}
+
+// Explanation is what the scheduler thinks of a pod: why it has no node, or how the
+// nodes compare that could take it.
+type Explanation struct {
+	PodID      string      `json:"podId"`
+	NodeID     string      `json:"nodeId,omitempty"` // where it is, or would be placed now
+	NodeName   string      `json:"nodeName,omitempty"`
+	Verdict    *Verdict    `json:"verdict,omitempty"`    // nil when a node takes it
+	Candidates []Candidate `json:"candidates,omitempty"` // nodes that fit, best first, at most 50
+	Victims    []Victim    `json:"victims,omitempty"`    // pods that would have to go
+}
+
+// Candidate is a node that fits a pod, with its score of 0 to 100.
+type Candidate struct {
+	NodeID   string      `json:"nodeId"`
+	NodeName string      `json:"nodeName"`
+	Score    int         `json:"score"`
+	Parts    []ScorePart `json:"parts"`
+}
+
+// ScorePart is what one scorer gives to a node.
+type ScorePart struct {
+	Name   string `json:"name"`
+	Score  int    `json:"score"` // 0 to 100
+	Weight int    `json:"weight"`
+}
+
+// Victim is a pod that makes room for one of higher priority.
+type Victim struct {
+	PodID     string `json:"podId"`
+	Namespace string `json:"namespace"`
+	Priority  int32  `json:"priority"`
 }
 
 // NodeRefusal is the first filter that refused a node, with its numbers.

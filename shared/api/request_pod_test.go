@@ -134,6 +134,27 @@ func TestSchedulingRules(t *testing.T) {
 			"scheduling.podAntiAffinity." + preferred + "[0].weight":                                "OUT_OF_RANGE",
 			"scheduling.podAntiAffinity." + preferred + "[0].podAffinityTerm.topologyKey":           "INVALID_KEY_FORMAT",
 		}},
+		{"good spread", scheduling(api.Scheduling{TopologySpreadConstraints: []api.TopologySpreadConstraint{
+			{MaxSkew: 1, TopologyKey: "zone", LabelSelector: &api.LabelSelector{}, MinDomains: new(3)},
+			{MaxSkew: 2, TopologyKey: "zone", WhenUnsatisfiable: api.ScheduleAnyway},
+		}}), nil},
+		{"spread", scheduling(api.Scheduling{
+			TopologySpreadConstraints: []api.TopologySpreadConstraint{
+				{TopologyKey: "-", WhenUnsatisfiable: "Perhaps"},
+				{MaxSkew: 1, WhenUnsatisfiable: api.ScheduleAnyway, MinDomains: new(1), LabelSelector: &api.LabelSelector{MatchLabels: map[string]string{"a": "!"}}},
+			},
+			PodAffinity: &api.PodAffinity{Required: []api.PodAffinityTerm{{TopologyKey: "zone", NamespaceSelector: &api.LabelSelector{
+				MatchExpressions: []api.Requirement{{Key: "a", Operator: api.OpGt, Values: []string{"1"}}},
+			}}}},
+		}), map[string]string{
+			"scheduling.topologySpreadConstraints[0].maxSkew":                                           "OUT_OF_RANGE",
+			"scheduling.topologySpreadConstraints[0].topologyKey":                                       "INVALID_KEY_FORMAT",
+			"scheduling.topologySpreadConstraints[0].whenUnsatisfiable":                                 "INVALID_VALUE",
+			"scheduling.topologySpreadConstraints[1].topologyKey":                                       "REQUIRED",
+			"scheduling.topologySpreadConstraints[1].labelSelector.matchLabels.a":                       "INVALID_VALUE",
+			"scheduling.topologySpreadConstraints[1].minDomains":                                        "NOT_ALLOWED",
+			"scheduling.podAffinity." + required + "[0].namespaceSelector.matchExpressions[0].operator": "INVALID_VALUE",
+		}},
 	})
 }
 

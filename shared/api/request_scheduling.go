@@ -17,6 +17,43 @@ func (c *checker) scheduling(path string, s *Scheduling) {
 	c.nodeAffinity(path+".nodeAffinity", s.NodeAffinity)
 	c.podAffinity(path+".podAffinity", s.PodAffinity)
 	c.podAffinity(path+".podAntiAffinity", s.PodAntiAffinity)
+	c.spreads(path+".topologySpreadConstraints", s.TopologySpreadConstraints)
+}
+
+// Bounds of spread constraints.
+const (
+	maxSpreads = 10
+	maxSkew    = 1_000_000
+)
+
+func (c *checker) spreads(path string, list []TopologySpreadConstraint) {
+	c.entries(path, len(list), maxSpreads)
+	for i, s := range list {
+		at := index(path, i)
+		c.intRange(at+".maxSkew", int64(s.MaxSkew), 1, maxSkew)
+		if c.required(at+".topologyKey", s.TopologyKey) {
+			c.labelKey(at+".topologyKey", s.TopologyKey)
+		}
+		if s.WhenUnsatisfiable != "" {
+			oneOf(c, at+".whenUnsatisfiable", s.WhenUnsatisfiable, DoNotSchedule, ScheduleAnyway)
+		}
+		c.labelSelector(at+".labelSelector", s.LabelSelector)
+		if s.MinDomains == nil {
+			continue
+		}
+		c.intRange(at+".minDomains", int64(*s.MinDomains), 1, maxSkew)
+		if s.WhenUnsatisfiable == ScheduleAnyway {
+			c.add(at+".minDomains", fault.FieldNotAllowed, "needs whenUnsatisfiable %s", DoNotSchedule)
+		}
+	}
+}
+
+func (c *checker) labelSelector(path string, s *LabelSelector) {
+	if s == nil {
+		return
+	}
+	c.labels(path+".matchLabels", s.MatchLabels)
+	c.requirements(path+".matchExpressions", s.MatchExpressions, false)
 }
 
 const (
@@ -88,10 +125,8 @@ func (c *checker) podTerm(path string, t PodAffinityTerm) {
 		c.labelKey(path+".topologyKey", t.TopologyKey)
 	}
 	c.namespaces(path+".namespaces", t.Namespaces)
-	if t.LabelSelector != nil {
-		c.labels(path+".labelSelector.matchLabels", t.LabelSelector.MatchLabels)
-		c.requirements(path+".labelSelector.matchExpressions", t.LabelSelector.MatchExpressions, false)
-	}
+	c.labelSelector(path+".labelSelector", t.LabelSelector)
+	c.labelSelector(path+".namespaceSelector", t.NamespaceSelector)
 }
 
 func (c *checker) requirements(path string, list []Requirement, ofNode bool) {

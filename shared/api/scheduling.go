@@ -89,9 +89,10 @@ type NodeAffinity struct {
 
 // PodAffinityTerm names pods, and the topology within which they are near.
 type PodAffinityTerm struct {
-	LabelSelector *LabelSelector `json:"labelSelector,omitempty"`
-	Namespaces    []string       `json:"namespaces,omitempty"`
-	TopologyKey   string         `json:"topologyKey"`
+	LabelSelector     *LabelSelector `json:"labelSelector,omitempty"`     // absent: no pods, as in Kubernetes; empty: all
+	Namespaces        []string       `json:"namespaces,omitempty"`        // with no NamespaceSelector and empty: the pod's own
+	NamespaceSelector *LabelSelector `json:"namespaceSelector,omitempty"` // namespaces by label, besides Namespaces; empty: all
+	TopologyKey       string         `json:"topologyKey"`
 }
 
 // WeightedPodAffinityTerm is a wish with a weight of 1 to 100.
@@ -106,6 +107,26 @@ type PodAffinity struct {
 	Preferred []WeightedPodAffinityTerm `json:"preferredDuringSchedulingIgnoredDuringExecution,omitempty"`
 }
 
+// UnsatisfiableAction says what a spread constraint does where it cannot be met.
+type UnsatisfiableAction string
+
+// The actions; the empty one means DoNotSchedule.
+const (
+	DoNotSchedule  UnsatisfiableAction = "DoNotSchedule"
+	ScheduleAnyway UnsatisfiableAction = "ScheduleAnyway" // a wish, for the score
+)
+
+// TopologySpreadConstraint spreads the pods that it selects over the values of a
+// node label. Only nodes that meet the pod's node selector and affinity count as
+// places to spread over.
+type TopologySpreadConstraint struct {
+	MaxSkew           int                 `json:"maxSkew"` // from 1: how many more pods than the emptiest value may hold
+	TopologyKey       string              `json:"topologyKey"`
+	WhenUnsatisfiable UnsatisfiableAction `json:"whenUnsatisfiable,omitempty"`
+	LabelSelector     *LabelSelector      `json:"labelSelector,omitempty"` // absent: no pods
+	MinDomains        *int                `json:"minDomains,omitempty"`    // with fewer values the emptiest counts as holding none
+}
+
 // Scheduling is what a pod demands of its node.
 type Scheduling struct {
 	NodeSelector    map[string]string `json:"nodeSelector,omitempty"`
@@ -113,4 +134,6 @@ type Scheduling struct {
 	NodeAffinity    *NodeAffinity     `json:"nodeAffinity,omitempty"`
 	PodAffinity     *PodAffinity      `json:"podAffinity,omitempty"`
 	PodAntiAffinity *PodAffinity      `json:"podAntiAffinity,omitempty"`
+
+	TopologySpreadConstraints []TopologySpreadConstraint `json:"topologySpreadConstraints,omitempty"`
 }
