@@ -174,10 +174,11 @@ func (db *DB) DeletePack(ctx context.Context, id access.Identity, packID string)
 }
 
 // changeOwn runs a change under row level security. A row that the caller sees
-// and may not change is forbidden; one that is not seen does not exist.
+// and may not change is forbidden; one that is not seen does not exist; one that is
+// not at the version that ctx names is a conflict (see access.Expect).
 func (db *DB) changeOwn(ctx context.Context, op string, id access.Identity, what, key, seenSQL string, change func(*pgx.Batch)) error {
 	var seen bool
-	err := db.writeAs(ctx, op, id, func(b *pgx.Batch) {
+	err := db.changeAs(ctx, op, id, what, key, func(b *pgx.Batch) {
 		b.Queue(seenSQL, key).Query(one(&seen, scanBool))
 		change(b)
 	})

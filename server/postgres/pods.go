@@ -59,7 +59,7 @@ func (db *DB) StopPod(ctx context.Context, id access.Identity, podID string) (po
 	}
 	var seen bool
 	var deleted, stopped []api.Pod
-	err = db.writeAs(ctx, "stop pod", id, func(b *pgx.Batch) {
+	err = db.changeAs(ctx, "stop pod", id, kindPod, podID, func(b *pgx.Batch) {
 		b.Queue("select exists (select from public.pods where id = $1)", podID).Query(one(&seen, scanBool))
 		// First the purge: what the second statement ends at once must stay readable.
 		b.Queue("delete from public.pods p where p.id = $1 and p.status in "+endedSQL+" returning "+podColumns, podID).

@@ -23,7 +23,7 @@ func (db *DB) RollbackPod(ctx context.Context, id access.Identity, podID string,
 		return out, err
 	}
 	var pod api.Pod
-	err := db.writeAs(ctx, "roll back pod", id, func(b *pgx.Batch) {
+	err := db.changeAs(ctx, "roll back pod", id, kindPod, podID, func(b *pgx.Batch) {
 		out = api.Rollback{}
 		b.Queue("select public.rollback_pod($1, nullif($2, ''), $3, nullif($4, ''))", podID, r.TargetVersion, r.Now, r.Reason).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&out) })

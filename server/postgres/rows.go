@@ -26,7 +26,7 @@ const podColumns = `p.id::text, p.pack_id::text, p.pack_name, p.pack_version, p.
 	p.last_termination, p.stop_requested_at, p.created_by::text, p.created_at, p.scheduled_at, p.started_at,
 	p.stopped_at, p.updated_at,
 	case when p.status = 'pending' then coalesce(p.nominated_node_id::text, '') else '' end,
-	p.next_pack_id::text, (select x.version from public.packs x where x.id = p.next_pack_id), p.next_incarnation, p.next_since, p.next_reason, p.eviction`
+	p.next_pack_id::text, (select x.version from public.packs x where x.id = p.next_pack_id), p.next_incarnation, p.next_since, p.next_reason, p.eviction, ` + podVersion
 
 func scanPod(row pgx.CollectableRow) (api.Pod, error) {
 	var p api.Pod
@@ -42,7 +42,7 @@ func scanPod(row pgx.CollectableRow) (api.Pod, error) {
 		&p.TerminationGracePeriodSeconds, &p.ActiveDeadlineSeconds, &p.Metadata, &p.Incarnation, &p.Restarts,
 		&p.LastTermination, &p.StopRequestedAt, &p.CreatedBy, &p.CreatedAt, &p.ScheduledAt, &p.StartedAt,
 		&p.StoppedAt, &p.UpdatedAt, &p.NominatedNodeID,
-		&next.pack, &next.version, &next.incarnation, &next.since, &next.reason, &p.Eviction)
+		&next.pack, &next.version, &next.incarnation, &next.since, &next.reason, &p.Eviction, &p.ResourceVersion)
 	if err == nil && next.pack != nil && next.incarnation != nil && next.since != nil {
 		p.Rollout = &api.Rollout{
 			PackID: *next.pack, PackVersion: textOf(next.version), Incarnation: *next.incarnation, Since: *next.since, Reason: textOf(next.reason),
@@ -61,36 +61,36 @@ func textOf(s *string) string {
 
 const nodeColumns = `n.id::text, n.name, n.runtime_type::text, n.status::text, n.last_heartbeat, n.capabilities, n.conditions,
 	coalesce(n.registered_by::text, ''), n.shared, n.namespaces, coalesce(n.ip_address, ''), coalesce(n.user_agent, ''),
-	n.allocatable, n.labels, n.annotations, n.taints, n.unschedulable, n.created_at, n.updated_at`
+	n.allocatable, n.labels, n.annotations, n.taints, n.unschedulable, n.created_at, n.updated_at, ` + nodeVersion
 
 func scanNode(row pgx.CollectableRow) (api.Node, error) {
 	var n api.Node
 	err := row.Scan(&n.ID, &n.Name, &n.RuntimeType, &n.Status, &n.LastHeartbeat, &n.Capabilities, &n.Conditions,
 		&n.RegisteredBy, &n.Shared, &n.Namespaces, &n.IPAddress, &n.UserAgent,
-		&n.Allocatable, &n.Labels, &n.Annotations, &n.Taints, &n.Unschedulable, &n.CreatedAt, &n.UpdatedAt)
+		&n.Allocatable, &n.Labels, &n.Annotations, &n.Taints, &n.Unschedulable, &n.CreatedAt, &n.UpdatedAt, &n.ResourceVersion)
 	return n, err
 }
 
 const packColumns = `k.id::text, k.name, k.version, k.runtime_tag::text, k.owner_id::text, k.visibility::text, k.status::text,
 	k.format, k.bundle_path, coalesce(k.bundle_sha256, ''), k.bundle_size, coalesce(k.description, ''), k.metadata,
-	k.created_at, k.updated_at`
+	k.created_at, k.updated_at, ` + packVersion
 
 func scanPack(row pgx.CollectableRow) (api.Pack, error) {
 	var k api.Pack
 	err := row.Scan(&k.ID, &k.Name, &k.Version, &k.RuntimeTag, &k.OwnerID, &k.Visibility, &k.Status,
 		&k.Format, &k.BundlePath, &k.BundleSHA256, &k.BundleSize, &k.Description, &k.Metadata,
-		&k.CreatedAt, &k.UpdatedAt)
+		&k.CreatedAt, &k.UpdatedAt, &k.ResourceVersion)
 	return k, err
 }
 
 const userColumns = `u.id::text, coalesce(u.email, ''), coalesce(u.display_name, ''),
 	array(select r.role::text from public.user_roles r where r.user_id = u.id order by r.role),
-	u.created_at, u.updated_at, u.disabled_at`
+	u.created_at, u.updated_at, u.disabled_at, ` + userVersion
 
 func scanUser(row pgx.CollectableRow) (api.User, error) {
 	var u api.User
 	var roles []string
-	err := row.Scan(&u.ID, &u.Email, &u.DisplayName, &roles, &u.CreatedAt, &u.UpdatedAt, &u.DisabledAt)
+	err := row.Scan(&u.ID, &u.Email, &u.DisplayName, &roles, &u.CreatedAt, &u.UpdatedAt, &u.DisabledAt, &u.ResourceVersion)
 	u.Roles = toRoles(roles)
 	return u, err
 }
@@ -104,12 +104,12 @@ func toRoles(names []string) []api.Role {
 }
 
 const namespaceColumns = `s.id::text, s.name, s.phase::text, s.labels, s.annotations, s.resource_quota, s.limit_range,
-	s.resource_usage, s.disruption_budget, coalesce(s.created_by::text, ''), s.created_at, s.updated_at`
+	s.resource_usage, s.disruption_budget, coalesce(s.created_by::text, ''), s.created_at, s.updated_at, ` + namespaceVersion
 
 func scanNamespace(row pgx.CollectableRow) (api.Namespace, error) {
 	var s api.Namespace
 	err := row.Scan(&s.ID, &s.Name, &s.Phase, &s.Labels, &s.Annotations, &s.ResourceQuota, &s.LimitRange,
-		&s.ResourceUsage, &s.DisruptionBudget, &s.CreatedBy, &s.CreatedAt, &s.UpdatedAt)
+		&s.ResourceUsage, &s.DisruptionBudget, &s.CreatedBy, &s.CreatedAt, &s.UpdatedAt, &s.ResourceVersion)
 	return s, err
 }
 
@@ -121,25 +121,25 @@ func scanMember(row pgx.CollectableRow) (api.NamespaceMember, error) {
 	return m, err
 }
 
-const priorityClassColumns = `c.id::text, c.name, c.value, c.global_default, c.preemption_policy::text, coalesce(c.description, '')`
+const priorityClassColumns = `c.id::text, c.name, c.value, c.global_default, c.preemption_policy::text, coalesce(c.description, ''), ` + classVersion
 
 func scanPriorityClass(row pgx.CollectableRow) (api.PriorityClass, error) {
 	var c api.PriorityClass
-	err := row.Scan(&c.ID, &c.Name, &c.Value, &c.GlobalDefault, &c.PreemptionPolicy, &c.Description)
+	err := row.Scan(&c.ID, &c.Name, &c.Value, &c.GlobalDefault, &c.PreemptionPolicy, &c.Description, &c.ResourceVersion)
 	return c, err
 }
 
 const configColumns = `g.name, g.max_pods_per_node, g.default_namespace, g.scheduling_policy::text,
 	g.default_resource_requests, g.default_resource_limits, g.max_total_pods, g.max_total_nodes,
 	g.heartbeat_interval_ms, g.heartbeat_timeout_ms, g.eviction_timeout_ms, g.pod_termination_grace_period_ms,
-	g.terminal_pod_retention_ms, g.enable_preemption, g.score_weights`
+	g.terminal_pod_retention_ms, g.enable_preemption, g.score_weights, ` + configVersion
 
 func scanConfig(row pgx.CollectableRow) (api.ClusterConfig, error) {
 	var g api.ClusterConfig
 	err := row.Scan(&g.Name, &g.MaxPodsPerNode, &g.DefaultNamespace, &g.SchedulingPolicy,
 		&g.DefaultResourceRequests, &g.DefaultResourceLimits, &g.MaxTotalPods, &g.MaxTotalNodes,
 		&g.HeartbeatIntervalMS, &g.HeartbeatTimeoutMS, &g.EvictionTimeoutMS, &g.PodTerminationGracePeriodMS,
-		&g.TerminalPodRetentionMS, &g.EnablePreemption, &g.ScoreWeights)
+		&g.TerminalPodRetentionMS, &g.EnablePreemption, &g.ScoreWeights, &g.ResourceVersion)
 	return g, err
 }
 

@@ -17,11 +17,11 @@ import (
 
 const tokenColumns = `j.id::text, case when j.revoked_at is not null then 'revoked' when j.uses <= 0 then 'used'
 	when j.expires_at <= now() then 'expired' else 'active' end,
-	j.uses, j.labels, j.taints, j.created_by::text, j.created_at, j.expires_at, j.revoked_at`
+	j.uses, j.labels, j.taints, j.created_by::text, j.created_at, j.expires_at, j.revoked_at, ` + tokenVersion
 
 func scanToken(row pgx.CollectableRow) (api.JoinToken, error) {
 	var j api.JoinToken
-	err := row.Scan(&j.ID, &j.State, &j.Uses, &j.Labels, &j.Taints, &j.CreatedBy, &j.CreatedAt, &j.ExpiresAt, &j.RevokedAt)
+	err := row.Scan(&j.ID, &j.State, &j.Uses, &j.Labels, &j.Taints, &j.CreatedBy, &j.CreatedAt, &j.ExpiresAt, &j.RevokedAt, &j.ResourceVersion)
 	return j, err
 }
 

@@ -64,7 +64,7 @@ func (db *DB) GrantRoles(ctx context.Context, id access.Identity, userID string,
 	if err := checkID(userID, "user"); err != nil {
 		return u, err
 	}
-	err := db.writeAs(ctx, "grant roles", id, func(b *pgx.Batch) {
+	err := db.changeAs(ctx, "grant roles", id, kindUser, userID, func(b *pgx.Batch) {
 		b.Queue(`insert into public.user_roles (user_id, role)
 			select u.id, r::public.stark_role from public.users u, unnest($2::text[]) r where u.id = $1
 			on conflict do nothing`, userID, roleNames(roles))
@@ -80,7 +80,7 @@ func (db *DB) RevokeRole(ctx context.Context, id access.Identity, userID string,
 	if err := checkID(userID, "user"); err != nil {
 		return u, err
 	}
-	err := db.writeAs(ctx, "revoke role", id, func(b *pgx.Batch) {
+	err := db.changeAs(ctx, "revoke role", id, kindUser, userID, func(b *pgx.Batch) {
 		b.Queue("delete from public.user_roles where user_id = $1 and role::text = $2", userID, string(role))
 		queueUser(b, userID, &u)
 	})

@@ -11,11 +11,13 @@ import (
 
 type grantRolesInput struct {
 	IDInput
+	IfMatchInput
 	Body Body[api.GrantRolesRequest, *api.GrantRolesRequest]
 }
 
 type revokeRoleInput struct {
 	IDInput
+	IfMatchInput
 	Role string `path:"role" enum:"admin,operator,developer,viewer"`
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +62,15 @@ type fakeDB struct {
 	revokeJoinToken func(access.Identity, string) error
 	credential      func(id access.Identity, what, node string) error
 	createTicket    func(access.Identity) (api.Ticket, error)
+
+	version string // of the node that is updated or deleted
+}
+
+// otherVersion is how the database refuses a change of another version.
+func (f *fakeDB) otherVersion() error {
+	e := fault.New(fault.Conflict, "the node has changed since it was read")
+	e.Details = map[string]any{"resourceVersion": f.version}
+	return e
 }
 
 func unexpected() error { return fault.New(fault.Internal, "the test did not expect this call") }
@@ -234,16 +244,22 @@ func (f *fakeDB) ListNodes(_ context.Context, id access.Identity, q api.NodeQuer
 	return f.listNodes(id, q)
 }
 
-func (f *fakeDB) UpdateNode(_ context.Context, id access.Identity, nodeID string, r api.UpdateNodeRequest) (api.Node, error) {
+func (f *fakeDB) UpdateNode(ctx context.Context, id access.Identity, nodeID string, r api.UpdateNodeRequest) (api.Node, error) {
 	if f.updateNode == nil {
 		return api.Node{}, unexpected()
+	}
+	if v := access.Expected(ctx); len(v) > 0 && !slices.Contains(v, f.version) {
+		return api.Node{}, f.otherVersion()
 	}
 	return f.updateNode(id, nodeID, r)
 }
 
-func (f *fakeDB) DeleteNode(_ context.Context, id access.Identity, nodeID string) error {
+func (f *fakeDB) DeleteNode(ctx context.Context, id access.Identity, nodeID string) error {
 	if f.deleteNode == nil {
 		return unexpected()
+	}
+	if v := access.Expected(ctx); len(v) > 0 && !slices.Contains(v, f.version) {
+		return f.otherVersion()
 	}
 	return f.deleteNode(id, nodeID)
 }

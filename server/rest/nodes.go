@@ -32,6 +32,12 @@ type IDInput struct {
 	ID string `path:"id" doc:"UUID"`
 }
 
+// changeInput names one object that is to be changed or removed.
+type changeInput struct {
+	IDInput
+	IfMatchInput
+}
+
 // oneInput names one object that can be watched.
 type oneInput struct {
 	IDInput
@@ -79,6 +85,7 @@ type createNodeInput struct {
 
 type updateNodeInput struct {
 	IDInput
+	IfMatchInput
 	Body Body[api.UpdateNodeRequest, *api.UpdateNodeRequest]
 }
 
@@ -172,10 +179,13 @@ func (s *server) updateNode(ctx context.Context, who caller, in *updateNodeInput
 	if err != nil {
 		return oneNode{}, err
 	}
+	if ctx, err = expecting(ctx, req.ResourceVersion); err != nil {
+		return oneNode{}, err
+	}
 	return s.nodeAnswer(s.DB.UpdateNode(ctx, who.Identity, id, req))
 }
 
-func (s *server) deleteNode(ctx context.Context, who caller, in *IDInput) (deleted, error) {
+func (s *server) deleteNode(ctx context.Context, who caller, in *changeInput) (deleted, error) {
 	id, err := in.uuid()
 	if err != nil {
 		return deleted{}, err

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 
 	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
@@ -42,11 +43,13 @@ type operation struct {
 	rule         rule
 	status       int // 200 when 0
 	errors       []int
+	conditional  bool // takes If-Match; register sees that by itself
 }
 
 type output[T any] struct {
 	Status int
 	Stale  string `header:"X-Stark-Stale" doc:"true when the database is away and this is what the server remembers"`
+	ETag   string `header:"ETag" doc:"the resourceVersion of the one object that the answer holds, in quotes; for If-Match"`
 	Body   Envelope[T]
 }
 
@@ -56,13 +59,18 @@ func register[I, T any](s *server, o operation, h func(context.Context, caller, 
 	if o.status == 0 {
 		o.status = http.StatusOK
 	}
+	_, o.conditional = any(new(I)).(conditional)
 	huma.Register(s.api, s.describe(o), func(ctx context.Context, in *I) (*output[T], error) {
 		who := callerFrom(ctx)
-		data, err := h(ctx, who, in)
+		ctx, err := withPrecondition(ctx, in)
 		if err != nil {
 			return nil, s.fail(ctx, err)
 		}
-		out := &output[T]{Status: o.status, Body: Envelope[T]{Success: true, Data: data}}
+		data, err := h(ctx, who, in)
+		if err != nil {
+			return nil, s.failConditional(ctx, in, err)
+		}
+		out := &output[T]{Status: o.status, ETag: etagOf(data), Body: Envelope[T]{Success: true, Data: data}}
 		if who.stale != nil && *who.stale {
 			out.Stale = "true"
 		}
@@ -73,9 +81,14 @@ func register[I, T any](s *server, o operation, h func(context.Context, caller, 
 // registerEmpty adds an endpoint that answers 204.
 func registerEmpty[I any](s *server, o operation, h func(context.Context, caller, *I) error) {
 	o.status = http.StatusNoContent
+	_, o.conditional = any(new(I)).(conditional)
 	huma.Register(s.api, s.describe(o), func(ctx context.Context, in *I) (*struct{}, error) {
-		if err := h(ctx, callerFrom(ctx), in); err != nil {
+		ctx, err := withPrecondition(ctx, in)
+		if err != nil {
 			return nil, s.fail(ctx, err)
+		}
+		if err := h(ctx, callerFrom(ctx), in); err != nil {
+			return nil, s.failConditional(ctx, in, err)
 		}
 		return nil, nil //nolint:nilnil // huma's way to say: no content
 	})
@@ -86,7 +99,7 @@ func (s *server) describe(o operation) huma.Operation {
 		OperationID: o.id, Method: o.method, Path: o.path, Summary: o.summary, Tags: []string{o.tag},
 		DefaultStatus: o.status, MaxBodyBytes: maxBody, BodyReadTimeout: s.config.RequestTimeout,
 		SkipValidateBody: true, Responses: s.errorResponses(o),
-		Middlewares: huma.Middlewares{asBadRequest, s.guardHuma(o.rule)},
+		Middlewares: huma.Middlewares{asBadRequest, s.guardHuma(o)},
 	}
 	if !o.rule.open {
 		op.Security = []map[string][]string{{"bearer": {}}}
@@ -102,6 +115,9 @@ func (s *server) errorResponses(o operation) map[string]*huma.Response {
 	}
 	if strings.Contains(o.path, "{") {
 		codes = append(codes, http.StatusNotFound)
+	}
+	if o.conditional {
+		codes = append(codes, http.StatusConflict, http.StatusPreconditionFailed)
 	}
 	if o.method != http.MethodGet && o.method != http.MethodDelete {
 		codes = append(codes, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
@@ -153,14 +169,19 @@ func (b badRequest) Unwrap() huma.Context { return b.humaContext }
 
 func asBadRequest(ctx huma.Context, next func(huma.Context)) { next(badRequest{ctx}) }
 
-func (s *server) guardHuma(r rule) func(huma.Context, func(huma.Context)) {
+func (s *server) guardHuma(o operation) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		c := humagin.Unwrap(ctx)
 		cancel := s.deadline(c, s.config.RequestTimeout)
 		defer cancel()
-		if s.admit(c, r) {
-			next(ctx) // its Context is that of c.Request, which admit has replaced
+		if !s.admit(c, o.rule) {
+			return
 		}
+		if o.method != http.MethodGet && !o.conditional && c.GetHeader("If-Match") != "" {
+			s.abort(c, api.InvalidField("If-Match", fault.FieldNotAllowed, "is not taken here: leave it out")) // rather than pass over it
+			return
+		}
+		next(ctx) // its Context is that of c.Request, which admit has replaced
 	}
 }
 

@@ -27,6 +27,7 @@ type packNameInput struct {
 
 type updatePackInput struct {
 	IDInput
+	IfMatchInput
 	Body Body[api.UpdatePackRequest, *api.UpdatePackRequest]
 }
 
@@ -136,13 +137,16 @@ func (s *server) updatePack(ctx context.Context, who caller, in *updatePackInput
 	if err != nil {
 		return onePack{}, err
 	}
+	if ctx, err = expecting(ctx, req.ResourceVersion); err != nil {
+		return onePack{}, err
+	}
 	return packAnswer(s.DB.UpdatePack(ctx, who.Identity, id, req))
 }
 
 // deletePack removes the row, which the database may refuse, and then the bundle,
 // whose absence nobody would miss.
-func (s *server) deletePack(ctx context.Context, who caller, in *IDInput) error {
-	one, err := s.getPack(ctx, who, in)
+func (s *server) deletePack(ctx context.Context, who caller, in *changeInput) error {
+	one, err := s.getPack(ctx, who, &in.IDInput)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ type createPodInput struct {
 
 type rollbackInput struct {
 	IDInput
+	IfMatchInput
 	Body Body[api.RollbackRequest, *api.RollbackRequest]
 }
 
@@ -200,12 +201,15 @@ func (s *server) rollbackPod(ctx context.Context, who caller, in *rollbackInput)
 	if err != nil {
 		return api.Rollback{}, err
 	}
+	if ctx, err = expecting(ctx, req.ResourceVersion); err != nil {
+		return api.Rollback{}, err
+	}
 	out, err := s.DB.RollbackPod(ctx, who.Identity, id, req)
 	completePod(&out.Pod)
 	return out, err
 }
 
-func (s *server) deletePod(ctx context.Context, who caller, in *IDInput) (stoppedPod, error) {
+func (s *server) deletePod(ctx context.Context, who caller, in *changeInput) (stoppedPod, error) {
 	id, err := in.uuid()
 	if err != nil {
 		return stoppedPod{}, err

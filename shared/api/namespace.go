@@ -60,6 +60,9 @@ type Namespace struct {
 	CreatedBy        string            `json:"createdBy,omitempty"`
 	CreatedAt        time.Time         `json:"createdAt"`
 	UpdatedAt        time.Time         `json:"updatedAt"`
+
+	// ResourceVersion changes with every change but that of the usage; it is opaque.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
 // NamespaceMember gives a user a role within one namespace.
@@ -86,6 +89,9 @@ type PriorityClass struct {
 	GlobalDefault    bool             `json:"globalDefault"`
 	PreemptionPolicy PreemptionPolicy `json:"preemptionPolicy"`
 	Description      string           `json:"description,omitempty"`
+
+	// ResourceVersion changes with every change of the row; it is opaque.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
 // SchedulingPolicy is how the scheduler chooses among nodes that fit.
@@ -117,6 +123,9 @@ type ClusterConfig struct {
 	TerminalPodRetentionMS      int64            `json:"terminalPodRetentionMs"`
 	EnablePreemption            bool             `json:"enablePreemption"`
 	ScoreWeights                ScoreWeights     `json:"scoreWeights"`
+
+	// ResourceVersion changes with every change of the row; it is opaque.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
 // ScoreWeights says how much each scorer counts when the scheduler chooses among

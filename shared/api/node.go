@@ -75,6 +75,9 @@ type Node struct {
 	Unschedulable bool              `json:"unschedulable"`
 	CreatedAt     time.Time         `json:"createdAt"`
 	UpdatedAt     time.Time         `json:"updatedAt"`
+
+	// ResourceVersion changes with every change of the row, not with heartbeats; it is opaque.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
 // RegisterNodeRequest is the payload of node:register and the body of POST /api/nodes.
@@ -97,6 +100,9 @@ type UpdateNodeRequest struct {
 	Unschedulable *bool             `json:"unschedulable,omitempty"`
 	Allocatable   *Capacity         `json:"allocatable,omitempty"`
 	Namespaces    *[]string         `json:"namespaces,omitempty"`
+
+	// ResourceVersion makes the change one of this version alone.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
 // NodeQuery selects nodes in a list.
@@ -131,6 +137,9 @@ type JoinToken struct {
 	CreatedAt time.Time         `json:"createdAt"`
 	ExpiresAt time.Time         `json:"expiresAt"`
 	RevokedAt *time.Time        `json:"revokedAt,omitempty"`
+
+	// ResourceVersion changes with every change of the row; it is opaque.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
 // CreateJoinTokenRequest is the body of POST /api/node-tokens.

@@ -67,6 +67,9 @@ type Pack struct {
 	Metadata     map[string]any `json:"metadata"`
 	CreatedAt    time.Time      `json:"createdAt"`
 	UpdatedAt    time.Time      `json:"updatedAt"`
+
+	// ResourceVersion changes with every change of the row; it is opaque.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
 // CreatePackRequest is the JSON body of POST /api/packs, or the form fields
@@ -94,6 +97,9 @@ type UpdatePackRequest struct {
 	Description *string        `json:"description,omitempty"`
 	Metadata    map[string]any `json:"metadata,omitempty"`
 	Visibility  *Visibility    `json:"visibility,omitempty"`
+
+	// ResourceVersion makes the change one of this version alone.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
 // PackQuery selects packs in a list.

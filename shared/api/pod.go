@@ -131,6 +131,9 @@ type Pod struct {
 	StartedAt   *time.Time `json:"startedAt,omitempty"`
 	StoppedAt   *time.Time `json:"stoppedAt,omitempty"`
 	UpdatedAt   time.Time  `json:"updatedAt"`
+
+	// ResourceVersion changes with every change of the row; it is opaque.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
 // Rollout is the next incarnation of a pod, with another version: it runs beside the

@@ -38,6 +38,7 @@ func (r *UpdateNodeRequest) Validate() error {
 	if r.Namespaces != nil {
 		c.namespaces("namespaces", *r.Namespaces)
 	}
+	c.resourceVersion(r.ResourceVersion)
 	return c.err()
 }
 

@@ -73,6 +73,7 @@ func (r *UpdatePackRequest) Validate() error {
 	if r.Visibility != nil {
 		oneOf(&c, "visibility", *r.Visibility, VisibilityPrivate, VisibilityPublic)
 	}
+	c.resourceVersion(r.ResourceVersion)
 	return c.err()
 }
 

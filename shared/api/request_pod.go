@@ -154,6 +154,9 @@ type RollbackRequest struct {
 	TargetVersion string `json:"targetVersion,omitempty"` // "" is the newest other version of this pod that has run well
 	Now           bool   `json:"now,omitempty"`           // stop the present version at once, without waiting for the other
 	Reason        string `json:"reason,omitempty"`        // for the history, at most 1,024 characters
+
+	// ResourceVersion makes the change one of this version of the pod alone.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
 // maxReason bounds the reason of a rollback, in characters.
@@ -171,6 +174,7 @@ func (r *RollbackRequest) Validate() error {
 	if strings.ContainsRune(r.Reason, 0) {
 		c.add("reason", fault.FieldInvalidFormat, "must not contain NUL characters")
 	}
+	c.resourceVersion(r.ResourceVersion)
 	return c.err()
 }
 

@@ -26,6 +26,9 @@ type User struct {
 	CreatedAt   time.Time  `json:"createdAt"`
 	UpdatedAt   time.Time  `json:"updatedAt"`
 	DisabledAt  *time.Time `json:"disabledAt,omitempty"`
+
+	// ResourceVersion changes with every change of the profile or the roles; it is opaque.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
 // Session is what signing in gives.

@@ -230,3 +230,21 @@ func above[T ~int64](c *checker, path, code, message string, low, high *T) {
 }
 
 func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+// maxResourceVersion bounds a resource version, in bytes: that of a user has a part
+// for each role.
+const maxResourceVersion = 256
+
+// ValidResourceVersion reports whether s can be a resource version. They are opaque:
+// only what a header can carry is asked for.
+func ValidResourceVersion(s string) bool {
+	return s != "" && len(s) <= maxResourceVersion && strings.IndexFunc(s, func(r rune) bool {
+		return r <= ' ' || r > '~' || r == '"' || r == ','
+	}) < 0
+}
+
+func (c *checker) resourceVersion(v string) {
+	if v != "" && !ValidResourceVersion(v) {
+		c.add("resourceVersion", fault.FieldInvalidFormat, "must be the resourceVersion of an answer, as it stands there")
+	}
+}

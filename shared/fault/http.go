@@ -159,7 +159,7 @@ func codeOfStatus(status int) Code {
 		return NotFound
 	case 405:
 		return MethodNotAllowed
-	case 409:
+	case 409, 412:
 		return Conflict
 	case 410:
 		return Gone
