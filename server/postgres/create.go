@@ -55,10 +55,13 @@ const createSQL = `insert into public.pods as p (id, pack_id, pack_name, pack_ve
 func rowFor(r api.CreatePodRequest) newPod {
 	const usualGrace = 30
 	p := newPod{
-		ID: api.NewID(), PackID: orNull(r.PackID), PackName: r.PackName, PackVersion: r.PackVersion, Namespace: r.Namespace,
+		ID: r.ID, PackID: orNull(r.PackID), PackName: r.PackName, PackVersion: r.PackVersion, Namespace: r.Namespace,
 		Labels: orEmpty(r.Labels), Annotations: orEmpty(r.Annotations), PriorityClassName: orNull(r.PriorityClassName),
 		Tolerations: orNone(r.Tolerations), RestartPolicy: r.RestartPolicy, Isolation: r.Isolation, Env: orEmpty(r.Env),
 		Grace: usualGrace, Deadline: r.ActiveDeadlineSeconds, Metadata: orEmpty(r.Metadata),
+	}
+	if p.ID == "" {
+		p.ID = api.NewID()
 	}
 	if p.Namespace == "" {
 		p.Namespace = api.NamespaceDefault
@@ -109,7 +112,8 @@ type create struct {
 
 // CreatePod stores a pod as the user; the database fills in defaults and checks
 // limits and quota. Creates that wait at the same time share a statement, but
-// never each other's refusal.
+// never each other's refusal. A request with an id that is stored already gives that
+// pod.
 func (db *DB) CreatePod(ctx context.Context, id access.Identity, r api.CreatePodRequest) (api.Pod, error) {
 	d, err := userDoor(id)
 	if err != nil {
@@ -127,6 +131,9 @@ func (db *DB) CreatePod(ctx context.Context, id access.Identity, r api.CreatePod
 	db.enqueue(ctx, createKey{door: d, namespace: p.Namespace}, c)
 	select {
 	case <-c.done:
+		if r.ID != "" && conflictOn(c.err, "pods_pkey") != nil {
+			return db.GetPod(ctx, id, r.ID)
+		}
 		return c.pod, c.err
 	case <-ctx.Done():
 		c.givenUp.Store(true)

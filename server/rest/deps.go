@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/core/idempotency"
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/gotrue"
 	"github.com/stark-orchestrator/stark/server/watch"
@@ -27,6 +28,7 @@ type Database interface {
 	NodeDatabase
 	PodDatabase
 	TokenDatabase
+	WriteDatabase
 	Ping(ctx context.Context) error
 }
 
@@ -93,6 +95,14 @@ type TokenDatabase interface {
 	RotateCredential(ctx context.Context, id access.Identity, nodeID string) error
 	RevokeCredentials(ctx context.Context, id access.Identity, nodeID string) error
 	CreateTicket(ctx context.Context, id access.Identity) (api.Ticket, error)
+}
+
+// WriteDatabase keeps what makes a repeated request one; it acts as the service on
+// what belongs to the write's owner.
+type WriteDatabase interface {
+	ClaimWrite(ctx context.Context, w idempotency.Write) (idempotency.Claim, error)
+	AnswerWrite(ctx context.Context, w idempotency.Write, sealed []byte) error
+	ReleaseWrite(ctx context.Context, w idempotency.Write, forget bool) error
 }
 
 // IdentityProvider is Supabase Auth.

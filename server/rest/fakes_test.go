@@ -64,6 +64,7 @@ type fakeDB struct {
 	createTicket    func(access.Identity) (api.Ticket, error)
 
 	version string // of the node that is updated or deleted
+	writes  fakeWrites
 }
 
 // otherVersion is how the database refuses a change of another version.

@@ -46,6 +46,10 @@ type operation struct {
 	conditional  bool // takes If-Match; register sees that by itself
 }
 
+// repeatable reports whether an operation takes an Idempotency-Key: all that somebody
+// who is signed in asks for by POST. Who signs in gets secrets that are not kept.
+func (o operation) repeatable() bool { return o.method == http.MethodPost && !o.rule.open }
+
 type output[T any] struct {
 	Status int
 	Stale  string `header:"X-Stark-Stale" doc:"true when the database is away and this is what the server remembers"`
@@ -101,6 +105,9 @@ func (s *server) describe(o operation) huma.Operation {
 		SkipValidateBody: true, Responses: s.errorResponses(o),
 		Middlewares: huma.Middlewares{asBadRequest, s.guardHuma(o)},
 	}
+	if o.repeatable() {
+		op.Parameters = []*huma.Param{idempotencyParam()}
+	}
 	if !o.rule.open {
 		op.Security = []map[string][]string{{"bearer": {}}}
 	}
@@ -115,6 +122,9 @@ func (s *server) errorResponses(o operation) map[string]*huma.Response {
 	}
 	if strings.Contains(o.path, "{") {
 		codes = append(codes, http.StatusNotFound)
+	}
+	if o.repeatable() {
+		codes = append(codes, http.StatusConflict, http.StatusUnprocessableEntity)
 	}
 	if o.conditional {
 		codes = append(codes, http.StatusConflict, http.StatusPreconditionFailed)
@@ -181,7 +191,11 @@ func (s *server) guardHuma(o operation) func(huma.Context, func(huma.Context)) {
 			s.abort(c, api.InvalidField("If-Match", fault.FieldNotAllowed, "is not taken here: leave it out")) // rather than pass over it
 			return
 		}
-		next(ctx) // its Context is that of c.Request, which admit has replaced
+		if !o.repeatable() {
+			next(ctx) // its Context is that of c.Request, which admit has replaced
+			return
+		}
+		s.onceWithBody(c, func() { next(ctx) })
 	}
 }
 

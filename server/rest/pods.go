@@ -117,6 +117,7 @@ func (s *server) createPod(ctx context.Context, who caller, in *createPodInput) 
 	if err != nil {
 		return onePod{}, err
 	}
+	req.ID = who.objectID
 	return podAnswer(s.DB.CreatePod(ctx, who.Identity, req))
 }
 

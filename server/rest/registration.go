@@ -23,6 +23,9 @@ func (s *server) registerPack(ctx context.Context, who caller, req api.CreatePac
 		return api.Pack{}, api.InvalidField("bundlePath", fault.FieldInvalidValue, "must be %s", path)
 	}
 	pending, made, err := s.pendingPack(ctx, who, req)
+	if left, ok := s.madeBefore(ctx, who, err); ok && left.BundleSHA256 == req.BundleSHA256 {
+		return left, nil
+	}
 	if err != nil {
 		return api.Pack{}, err
 	}
@@ -100,7 +103,7 @@ func (s *server) abandon(ctx context.Context, who caller, packID string) {
 
 func newPack(who caller, req api.CreatePackRequest) api.Pack {
 	return api.Pack{
-		Name: req.Name, Version: req.Version, RuntimeTag: req.RuntimeTag, OwnerID: who.UserID, Visibility: req.Visibility,
+		ID: who.objectID, Name: req.Name, Version: req.Version, RuntimeTag: req.RuntimeTag, OwnerID: who.UserID, Visibility: req.Visibility,
 		Format: req.Format, Description: req.Description, Metadata: emptyMap(req.Metadata),
 	}
 }

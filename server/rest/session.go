@@ -23,6 +23,8 @@ type caller struct {
 	access.Identity
 	token string // for calls on the user's behalf; never logged
 	stale *bool  // set by handlers that answer from the read model
+
+	objectID string // of what a request with an Idempotency-Key makes; else ""
 }
 
 type callerKey struct{}

@@ -18,6 +18,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/core/idempotency"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
@@ -39,7 +40,6 @@ func (s *server) createPack(c *gin.Context) {
 	if !s.admit(c, may(access.Create, access.Pack)) {
 		return
 	}
-	ctx := c.Request.Context()
 	select {
 	case s.spool <- struct{}{}:
 		defer func() { <-s.spool }()
@@ -49,14 +49,25 @@ func (s *server) createPack(c *gin.Context) {
 		s.abort(c, e)
 		return
 	}
-	who := callerFrom(ctx)
 	req, bundle, err := s.readPack(c)
-	var pack api.Pack
 	switch {
 	case err != nil:
-	case req.BundleSHA256 != "":
-		pack, err = s.registerPack(ctx, who, req)
+		s.abort(c, tooLarge(err))
+	case c.GetHeader(idempotency.Header) == "":
+		s.makePack(c, req, bundle)
 	default:
+		s.makePackOnce(c, req, bundle)
+	}
+}
+
+func (s *server) makePack(c *gin.Context, req api.CreatePackRequest, bundle io.Reader) {
+	ctx := c.Request.Context()
+	who := callerFrom(ctx)
+	var pack api.Pack
+	var err error
+	if req.BundleSHA256 != "" {
+		pack, err = s.registerPack(ctx, who, req)
+	} else {
 		pack, err = s.storePack(ctx, who, req, bundle)
 	}
 	if err != nil {
@@ -64,6 +75,9 @@ func (s *server) createPack(c *gin.Context) {
 		return
 	}
 	completePack(&pack)
+	if tag := etagOf(onePack{Pack: pack}); tag != "" {
+		c.Header("ETag", tag)
+	}
 	answer(c, http.StatusCreated, onePack{Pack: pack})
 }
 
@@ -184,6 +198,12 @@ func setFormField(req *api.CreatePackRequest, name, value string) error {
 // Storage. Whatever fails in between takes the row back.
 func (s *server) storePack(ctx context.Context, who caller, req api.CreatePackRequest, bundle io.Reader) (api.Pack, error) {
 	pending, err := s.DB.CreatePack(ctx, who.Identity, newPack(who, req))
+	if left, ok := s.madeBefore(ctx, who, err); ok {
+		if left.Status == api.PackReady {
+			return left, sameBundle(left, bundle, err)
+		}
+		pending, err = left, nil
+	}
 	if err != nil {
 		return api.Pack{}, err
 	}

@@ -255,6 +255,9 @@ type PodHistoryEntry struct {
 // CreatePodRequest is the body of POST /api/pods. Exactly one of PackID and
 // PackName must be set; an absent version means the latest by semver.
 type CreatePodRequest struct {
+	// ID is the id that the pod gets, and "" a new one. It comes from the server and
+	// never from a body: asked for twice, the pod is made once.
+	ID                            string            `json:"-"`
 	PackID                        string            `json:"packId,omitempty"`
 	PackName                      string            `json:"packName,omitempty"`
 	PackVersion                   string            `json:"packVersion,omitempty"`

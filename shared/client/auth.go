@@ -55,7 +55,7 @@ func (c *Client) Whoami(ctx context.Context) (api.User, error) {
 
 // CreateUser makes an account; only admins may.
 func (c *Client) CreateUser(ctx context.Context, r api.CreateUserRequest) (api.User, error) {
-	return c.user(ctx, call{method: http.MethodPost, path: []string{"auth", "users"}}.jsonBody(r))
+	return c.user(ctx, call{method: http.MethodPost, path: []string{"auth", "users"}, once: true}.jsonBody(r))
 }
 
 // GetUser gives one account; staff only may.
@@ -65,7 +65,7 @@ func (c *Client) GetUser(ctx context.Context, id string) (api.User, error) {
 
 // GrantRoles adds roles to an account's; only admins may.
 func (c *Client) GrantRoles(ctx context.Context, id string, roles []api.Role) (api.User, error) {
-	return c.user(ctx, call{method: http.MethodPost, path: []string{"auth", "users", id, "roles"}}.jsonBody(api.GrantRolesRequest{Roles: roles}))
+	return c.user(ctx, call{method: http.MethodPost, path: []string{"auth", "users", id, "roles"}, once: true}.jsonBody(api.GrantRolesRequest{Roles: roles}))
 }
 
 // RevokeRole takes a role from an account; only admins may.
@@ -79,7 +79,7 @@ func (c *Client) SetUserDisabled(ctx context.Context, id string, disabled bool) 
 	if disabled {
 		what = "disable"
 	}
-	return c.user(ctx, call{method: http.MethodPost, path: []string{"auth", "users", id, what}})
+	return c.user(ctx, call{method: http.MethodPost, path: []string{"auth", "users", id, what}, once: true})
 }
 
 func (c *Client) user(ctx context.Context, how call) (api.User, error) {

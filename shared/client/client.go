@@ -24,6 +24,10 @@ import (
 // HeaderCorrelationID carries the correlation id in both directions.
 const HeaderCorrelationID = "X-Correlation-ID"
 
+// HeaderIdempotencyKey tells that requests with the same key are one. All methods that
+// make something send one of their own, and repeat a request that got no answer.
+const HeaderIdempotencyKey = "Idempotency-Key"
+
 const (
 	maxAnswer      = 32 << 20 // bytes
 	defaultTimeout = 30 * time.Second
@@ -108,6 +112,7 @@ type call struct {
 	body        func() (io.Reader, int64, error) // made anew when the request is repeated; length -1 if unknown
 	contentType string
 	anonymous   bool // send no token
+	once        bool // happens once however often it is sent: with a key, and again after a failure in between
 	noTimeout   bool // the context alone ends it
 }
 
@@ -152,9 +157,29 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 	return nil
 }
 
-// send sends a call, once more with a fresh token when the first has expired,
-// and turns failed answers into errors. The caller closes the body.
+// send sends a call, and one that can only happen once again when it is not known
+// whether it has. The caller closes the body.
 func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
+	if !k.once {
+		return c.sendFresh(ctx, k, "")
+	}
+	key := api.NewID()
+	for attempt := 1; ; attempt++ {
+		resp, err := c.sendFresh(ctx, k, key)
+		if err == nil || attempt == maxAttempts || !worthAnother(err) {
+			return resp, err
+		}
+		select {
+		case <-time.After(pauseBefore(attempt, err)):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// sendFresh sends a call once, or twice when its token has expired, and turns failed
+// answers into errors.
+func (c *Client) sendFresh(ctx context.Context, k call, key string) (*http.Response, error) {
 	token := ""
 	if c.config.Token != nil && !k.anonymous {
 		var err error
@@ -162,7 +187,7 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	resp, err := c.sendOnce(ctx, k, token)
+	resp, err := c.sendOnce(ctx, k, token, key)
 	if token == "" || fault.CodeOf(err) != fault.TokenExpired {
 		return resp, err
 	}
@@ -170,13 +195,16 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
 	if refreshErr != nil {
 		return nil, refreshErr
 	}
-	return c.sendOnce(ctx, k, fresh)
+	return c.sendOnce(ctx, k, fresh, key)
 }
 
-func (c *Client) sendOnce(ctx context.Context, k call, token string) (*http.Response, error) {
+func (c *Client) sendOnce(ctx context.Context, k call, token, key string) (*http.Response, error) {
 	req, err := c.request(ctx, k, token)
 	if err != nil {
 		return nil, err
+	}
+	if key != "" {
+		req.Header.Set(HeaderIdempotencyKey, key)
 	}
 	resp, err := c.config.HTTP.Do(req)
 	if err != nil {

@@ -13,7 +13,7 @@ type oneNode struct {
 
 // CreateNode registers a node without its agent.
 func (c *Client) CreateNode(ctx context.Context, r api.RegisterNodeRequest) (api.Node, error) {
-	return c.node(ctx, call{method: http.MethodPost, path: []string{"api", "nodes"}}.jsonBody(r))
+	return c.node(ctx, call{method: http.MethodPost, path: []string{"api", "nodes"}, once: true}.jsonBody(r))
 }
 
 // ListNodes lists nodes, newest first.
@@ -77,7 +77,7 @@ func (c *Client) CreateJoinToken(ctx context.Context, r api.CreateJoinTokenReque
 	var out struct {
 		Token api.JoinToken `json:"token"`
 	}
-	err := c.do(ctx, call{method: http.MethodPost, path: []string{"api", "node-tokens"}}.jsonBody(r), &out)
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"api", "node-tokens"}, once: true}.jsonBody(r), &out)
 	return out.Token, err
 }
 
@@ -97,7 +97,7 @@ func (c *Client) RevokeJoinToken(ctx context.Context, id string) error {
 
 // RotateNodeCredential gives a node a new credential, at once or when it is back.
 func (c *Client) RotateNodeCredential(ctx context.Context, id string) error {
-	return c.do(ctx, call{method: http.MethodPost, path: []string{"api", "nodes", id, "credential", "rotate"}}, nil)
+	return c.do(ctx, call{method: http.MethodPost, path: []string{"api", "nodes", id, "credential", "rotate"}, once: true}, nil)
 }
 
 // RevokeNodeCredential ends the credential of a node and its connection.

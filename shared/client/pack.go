@@ -34,7 +34,7 @@ func (c *Client) CreatePack(ctx context.Context, r api.CreatePackRequest, b Bund
 	}
 	boundary := "stark-" + api.NewID()
 	k := call{
-		method: http.MethodPost, path: []string{"api", "packs"}, noTimeout: true,
+		method: http.MethodPost, path: []string{"api", "packs"}, noTimeout: true, once: true,
 		contentType: "multipart/form-data; boundary=" + boundary,
 		body: func() (io.Reader, int64, error) {
 			file, err := b.Open()
@@ -58,7 +58,7 @@ func (c *Client) CreatePack(ctx context.Context, r api.CreatePackRequest, b Bund
 // r.BundleSHA256 names it.
 func (c *Client) RegisterPack(ctx context.Context, r api.CreatePackRequest) (api.Pack, error) {
 	var out onePack
-	err := c.do(ctx, call{method: http.MethodPost, path: []string{"api", "packs"}, noTimeout: true}.jsonBody(r), &out)
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"api", "packs"}, noTimeout: true, once: true}.jsonBody(r), &out)
 	return out.Pack, err
 }
 

@@ -21,7 +21,7 @@ const maxLogLine = 4 << 20
 
 // CreatePod asks for a pod.
 func (c *Client) CreatePod(ctx context.Context, r api.CreatePodRequest) (api.Pod, error) {
-	return c.pod(ctx, call{method: http.MethodPost, path: []string{"api", "pods"}}.jsonBody(r))
+	return c.pod(ctx, call{method: http.MethodPost, path: []string{"api", "pods"}, once: true}.jsonBody(r))
 }
 
 // ListPods lists pods, newest first.
@@ -59,7 +59,7 @@ func (c *Client) StopPod(ctx context.Context, id string) (pod api.Pod, purged bo
 // RollbackPod takes a pod to another version.
 func (c *Client) RollbackPod(ctx context.Context, id string, r api.RollbackRequest) (api.Rollback, error) {
 	var out api.Rollback
-	err := c.do(ctx, call{method: http.MethodPost, path: []string{"api", "pods", id, "rollback"}}.jsonBody(r), &out)
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"api", "pods", id, "rollback"}, once: true}.jsonBody(r), &out)
 	return out, err
 }
 

@@ -35,7 +35,9 @@ const (
 	UnsupportedMediaType   Code = "UNSUPPORTED_MEDIA_TYPE"
 	RateLimited            Code = "RATE_LIMIT_EXCEEDED"
 	Gone                   Code = "GONE"
-	Stale                  Code = "STALE" // the decision or report is about an older incarnation, epoch or attempt
+	Stale                  Code = "STALE"                  // the decision or report is about an older incarnation, epoch or attempt
+	KeyReused              Code = "IDEMPOTENCY_KEY_REUSED" // the key came with another request before
+	InProgress             Code = "REQUEST_IN_PROGRESS"    // the first request with this key has not ended
 	Timeout                Code = "TIMEOUT"
 	Unavailable            Code = "SERVICE_UNAVAILABLE"
 	Internal               Code = "INTERNAL_ERROR"

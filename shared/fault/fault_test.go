@@ -59,7 +59,7 @@ func TestStatus(t *testing.T) {
 func TestRetryable(t *testing.T) {
 	t.Parallel()
 	for code := range fault.Codes() {
-		want := code == fault.RateLimited || code == fault.Unavailable || code == fault.Timeout
+		want := code == fault.RateLimited || code == fault.Unavailable || code == fault.Timeout || code == fault.InProgress
 		if got := fault.Retryable(fault.New(code, "x")); got != want {
 			t.Errorf("Retryable(%s) = %t, want %t", code, got, want)
 		}

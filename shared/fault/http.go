@@ -35,6 +35,8 @@ var statuses = map[Code]int{
 	RateLimited:            429,
 	Gone:                   410,
 	Stale:                  409,
+	KeyReused:              422,
+	InProgress:             409,
 	Timeout:                504,
 	Unavailable:            503,
 	Internal:               500,
@@ -54,7 +56,7 @@ func Codes() map[Code]int { return maps.Clone(statuses) }
 // Retryable reports whether the same request may succeed a little later.
 func Retryable(err error) bool {
 	switch CodeOf(err) {
-	case RateLimited, Unavailable, Timeout:
+	case RateLimited, Unavailable, Timeout, InProgress:
 		return true
 	default:
 		return false
