@@ -8,6 +8,16 @@ import (
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
+// Bundle is an object in Storage that holds the code of a pack.
+type Bundle struct {
+	Path   string // its key
+	SHA256 string // in hex
+	Size   int64  // bytes
+	// Object tells this object from another one that takes its key later: its id,
+	// or its id and version with a colon between.
+	Object string
+}
+
 // Latest gives the version that "latest" means: the highest release by semantic
 // versioning. Pre-releases count only where there is no release at all; what is
 // no version never counts. It gives "" when nothing is left.

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/core/pack"
 	"github.com/stark-orchestrator/stark/core/scheduler"
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/postgres"
@@ -110,9 +112,20 @@ func (w *world) user(tb testing.TB, roles ...api.Role) access.Identity {
 // pack makes a ready pack.
 func (w *world) pack(tb testing.TB, owner access.Identity, name, version string) api.Pack {
 	tb.Helper()
+	k, b := w.pendingPack(tb, owner, name, version)
+	return must(w.CompletePack(tb.Context(), owner, k.ID, b))(tb)
+}
+
+// pendingPack makes a pack whose object is there and was read.
+func (w *world) pendingPack(tb testing.TB, owner access.Identity, name, version string) (api.Pack, pack.Bundle) {
+	tb.Helper()
 	k := must(w.CreatePack(tb.Context(), owner, api.Pack{Name: name, Version: version, RuntimeTag: api.TagNode}))(tb)
 	w.bundle(tb, k, sha, 10)
-	return must(w.CompletePack(tb.Context(), owner, k.ID, sha, 10))(tb)
+	b := pack.Bundle{Path: strings.Join([]string{owner.UserID, name, version, sha + ".js"}, "/"), SHA256: sha, Size: 10}
+	if b.Object = must(w.BundleObject(tb.Context(), owner, b.Path))(tb); b.Object == "" {
+		tb.Fatal("no object")
+	}
+	return k, b
 }
 
 // bundle makes the object without which no pack is ready.

@@ -50,17 +50,36 @@ func (db *DB) CreatePack(ctx context.Context, id access.Identity, p api.Pack) (a
 	return made, err
 }
 
-// CompletePack makes a pending pack ready, now that its bundle is stored.
-func (db *DB) CompletePack(ctx context.Context, id access.Identity, packID, sha256 string, size int64) (api.Pack, error) {
+// BundleObject names the object that lies under a key of the caller's, or nothing:
+// CompletePack wants to know which one was read.
+func (db *DB) BundleObject(ctx context.Context, id access.Identity, path string) (object string, err error) {
+	err = db.readAs(ctx, "bundle object", id, func(b *pgx.Batch) {
+		b.Queue("select coalesce(stark.bundle_object($1), '')", path).Query(one(&object, scanText))
+	})
+	return object, err
+}
+
+// CompletePack makes a pending pack ready, now that its bundle is stored. An object
+// that has taken the place of the one that was read meanwhile is a Conflict: the
+// look at it and the change of the row are one transaction, in turns with Storage.
+func (db *DB) CompletePack(ctx context.Context, id access.Identity, packID string, bundle pack.Bundle) (api.Pack, error) {
 	var k api.Pack
+	same := true
 	if err := checkID(packID, "pack"); err != nil {
 		return k, err
 	}
 	err := db.writeAs(ctx, "complete pack", id, func(b *pgx.Batch) {
+		b.Queue(`select pg_advisory_xact_lock(hashtextextended('stark.bundle/' || $1::text, 0))`, bundle.Path)
+		b.Queue(`select $2 in (o.name, split_part(o.name, ':', 1)) from (select coalesce(stark.bundle_object($1), '') as name) o`, bundle.Path, bundle.Object).Query(one(&same, scanBool))
 		b.Queue(`update public.packs k set bundle_sha256 = @sha, bundle_size = @size, status = 'ready'
-			where k.id = @id and k.status = 'pending' returning `+packColumns,
-			pgx.StrictNamedArgs{"id": packID, "sha": sha256, "size": size}).Query(one(&k, scanPack))
+			where k.id = @id and k.status = 'pending' and @object in (stark.bundle_object(@path), split_part(stark.bundle_object(@path), ':', 1))
+			returning `+packColumns, pgx.StrictNamedArgs{
+			"id": packID, "sha": bundle.SHA256, "size": bundle.Size, "path": bundle.Path, "object": bundle.Object,
+		}).Query(one(&k, scanPack))
 	})
+	if fault.CodeOf(err) == fault.NotFound && !same {
+		return k, fault.Wrap(err, fault.Conflict, "the bundle was replaced or removed while it was being registered; upload it once more and try again")
+	}
 	return k, notFound(err, "pending pack")
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/core/pack"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
@@ -51,7 +52,7 @@ func TestPacksOfTwoUsers(t *testing.T) {
 	}
 	_, err = w.CreatePack(ctx, ann, api.Pack{Name: "x", Version: "2.0.0", RuntimeTag: api.TagNode, Description: "\x00"})
 	wantCode(t, err, fault.Validation)
-	_, err = w.CompletePack(ctx, ann, k.ID, sha, 10)
+	_, err = w.CompletePack(ctx, ann, k.ID, pack.Bundle{SHA256: sha, Size: 10})
 	wantCode(t, err, fault.NotFound)
 }
 
@@ -128,20 +129,23 @@ func TestMalformedIDs(t *testing.T) {
 	w := newWorld(t)
 	ctx, id := t.Context(), w.user(t, api.RoleAdmin)
 	for name, call := range map[string]func(string) error{
-		"GetPack":      func(x string) error { _, err := w.GetPack(ctx, id, x); return err },
-		"CompletePack": func(x string) error { _, err := w.CompletePack(ctx, id, x, sha, 1); return err },
-		"UpdatePack":   func(x string) error { _, err := w.UpdatePack(ctx, id, x, api.UpdatePackRequest{}); return err },
-		"DeletePack":   func(x string) error { return w.DeletePack(ctx, id, x) },
-		"GetNode":      func(x string) error { _, err := w.GetNode(ctx, id, x); return err },
-		"UpdateNode":   func(x string) error { _, err := w.UpdateNode(ctx, id, x, api.UpdateNodeRequest{}); return err },
-		"DeleteNode":   func(x string) error { return w.DeleteNode(ctx, id, x) },
-		"GetPod":       func(x string) error { _, err := w.GetPod(ctx, id, x); return err },
-		"StopPod":      func(x string) error { _, _, err := w.StopPod(ctx, id, x); return err },
-		"PodHistory":   func(x string) error { _, err := w.PodHistory(ctx, id, x, 0, 0); return err },
-		"PodRuns":      func(x string) error { _, err := w.PodRuns(ctx, id, x); return err },
-		"Verdict":      func(x string) error { _, err := w.Verdict(ctx, id, x); return err },
-		"Revoke":       func(x string) error { return w.RevokeJoinToken(ctx, id, x) },
-		"CreatePod":    func(x string) error { _, err := w.CreatePod(ctx, id, api.CreatePodRequest{PackID: x}); return err },
+		"GetPack": func(x string) error { _, err := w.GetPack(ctx, id, x); return err },
+		"CompletePack": func(x string) error {
+			_, err := w.CompletePack(ctx, id, x, pack.Bundle{SHA256: sha, Size: 1})
+			return err
+		},
+		"UpdatePack": func(x string) error { _, err := w.UpdatePack(ctx, id, x, api.UpdatePackRequest{}); return err },
+		"DeletePack": func(x string) error { return w.DeletePack(ctx, id, x) },
+		"GetNode":    func(x string) error { _, err := w.GetNode(ctx, id, x); return err },
+		"UpdateNode": func(x string) error { _, err := w.UpdateNode(ctx, id, x, api.UpdateNodeRequest{}); return err },
+		"DeleteNode": func(x string) error { return w.DeleteNode(ctx, id, x) },
+		"GetPod":     func(x string) error { _, err := w.GetPod(ctx, id, x); return err },
+		"StopPod":    func(x string) error { _, _, err := w.StopPod(ctx, id, x); return err },
+		"PodHistory": func(x string) error { _, err := w.PodHistory(ctx, id, x, 0, 0); return err },
+		"PodRuns":    func(x string) error { _, err := w.PodRuns(ctx, id, x); return err },
+		"Verdict":    func(x string) error { _, err := w.Verdict(ctx, id, x); return err },
+		"Revoke":     func(x string) error { return w.RevokeJoinToken(ctx, id, x) },
+		"CreatePod":  func(x string) error { _, err := w.CreatePod(ctx, id, api.CreatePodRequest{PackID: x}); return err },
 	} {
 		for _, x := range []string{"1' or '1'='1", api.NewID()} {
 			if got := fault.CodeOf(call(x)); got != fault.NotFound {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/core/idempotency"
+	"github.com/stark-orchestrator/stark/core/pack"
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/gotrue"
 	"github.com/stark-orchestrator/stark/server/watch"
@@ -55,7 +56,8 @@ type AccountDatabase interface {
 // PackDatabase holds packs; it acts as the user.
 type PackDatabase interface {
 	CreatePack(ctx context.Context, id access.Identity, p api.Pack) (api.Pack, error)
-	CompletePack(ctx context.Context, id access.Identity, packID, sha256 string, size int64) (api.Pack, error)
+	BundleObject(ctx context.Context, id access.Identity, path string) (object string, err error)
+	CompletePack(ctx context.Context, id access.Identity, packID string, b pack.Bundle) (api.Pack, error)
 	AbandonPack(ctx context.Context, id access.Identity, packID string) error
 	GetPack(ctx context.Context, id access.Identity, packID string) (api.Pack, error)
 	ListPacks(ctx context.Context, id access.Identity, q api.PackQuery) (api.Page[api.Pack], error)
@@ -119,7 +121,7 @@ type IdentityProvider interface {
 
 // BundleStore is the bucket of bundles.
 type BundleStore interface {
-	Put(ctx context.Context, userToken, path string, r io.Reader, size int64, contentType string) error
+	Put(ctx context.Context, userToken, path string, r io.Reader, size int64, contentType string) (objectID string, err error)
 	Open(ctx context.Context, userToken, path string) (body io.ReadCloser, size int64, err error)
 	SignedURL(ctx context.Context, path string, ttl time.Duration) (url string, expires time.Time, err error)
 	Delete(ctx context.Context, path string) error

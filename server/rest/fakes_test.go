@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/core/pack"
 	"github.com/stark-orchestrator/stark/server/gotrue"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
@@ -33,7 +34,7 @@ type fakeDB struct {
 	openRegistration func() (bool, error)
 
 	createPack   func(access.Identity, api.Pack) (api.Pack, error)
-	completePack func(id access.Identity, packID, sha string, size int64) (api.Pack, error)
+	completePack func(id access.Identity, packID string, b pack.Bundle) (api.Pack, error)
 	abandonPack  func(packID string) error
 	getPack      func(access.Identity, string) (api.Pack, error)
 	listPacks    func(access.Identity, api.PackQuery) (api.Page[api.Pack], error)
@@ -168,11 +169,15 @@ func (f *fakeDB) CreatePack(_ context.Context, id access.Identity, p api.Pack) (
 	return f.createPack(id, p)
 }
 
-func (f *fakeDB) CompletePack(_ context.Context, id access.Identity, packID, sha string, size int64) (api.Pack, error) {
+func (f *fakeDB) BundleObject(_ context.Context, _ access.Identity, path string) (string, error) {
+	return "object of " + path, nil
+}
+
+func (f *fakeDB) CompletePack(_ context.Context, id access.Identity, packID string, b pack.Bundle) (api.Pack, error) {
 	if f.completePack == nil {
 		return api.Pack{}, unexpected()
 	}
-	return f.completePack(id, packID, sha, size)
+	return f.completePack(id, packID, b)
 }
 
 func (f *fakeDB) AbandonPack(_ context.Context, _ access.Identity, packID string) error {
@@ -441,11 +446,11 @@ type fakeBundles struct {
 	remove func(path string) error
 }
 
-func (f *fakeBundles) Put(_ context.Context, token, path string, r io.Reader, size int64, contentType string) error {
+func (f *fakeBundles) Put(_ context.Context, token, path string, r io.Reader, size int64, contentType string) (string, error) {
 	if f.put == nil {
-		return unexpected()
+		return "", unexpected()
 	}
-	return f.put(token, path, r, size, contentType)
+	return "object of " + path, f.put(token, path, r, size, contentType)
 }
 
 func (f *fakeBundles) Open(_ context.Context, token, path string) (io.ReadCloser, int64, error) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/core/pack"
 	"github.com/stark-orchestrator/stark/server/rest"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
@@ -46,9 +47,12 @@ func withBucket(h *harness) *bucket {
 		p.CreatedAt, p.UpdatedAt = someTime(), someTime()
 		return p, nil
 	}
-	h.db.completePack = func(_ access.Identity, _, sha string, size int64) (api.Pack, error) {
+	h.db.completePack = func(_ access.Identity, _ string, got pack.Bundle) (api.Pack, error) {
 		p := somePack()
-		p.BundleSHA256, p.BundleSize = sha, size
+		p.BundleSHA256, p.BundleSize = got.SHA256, got.Size
+		if got.Object != "object of "+got.Path {
+			h.t.Errorf("completed with %+v", got)
+		}
 		return p, b.completion
 	}
 	h.db.abandonPack = func(string) error { b.abandoned++; return nil }
@@ -207,7 +211,12 @@ func TestUploadRefusals(t *testing.T) {
 		t.Errorf("%d rows, %d taken back, %d objects left", b.pending, b.abandoned, len(b.objects))
 	}
 	// An object of the same digest is what an upload cut off earlier left behind.
+	// It is believed when it was read.
 	b.putErr, b.completion = fault.New(fault.Conflict, "exists"), nil
+	lies := "y"
+	h.bundles.open = func(string, string) (string, error) { return lies, nil }
+	field(t, upload(hello([2]string{"bundle", "x"})...).fails(http.StatusBadRequest, fault.Validation), "bundleSha256")
+	lies = "x"
 	upload(hello([2]string{"bundle", "x"})...).want(http.StatusCreated, nil)
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/stark-orchestrator/stark/core/pack"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
@@ -29,15 +30,15 @@ func (s *server) registerPack(ctx context.Context, who caller, req api.CreatePac
 	if err != nil {
 		return api.Pack{}, err
 	}
-	size, err := s.verifyBundle(ctx, who, path, req)
-	var pack api.Pack
+	bundle, err := s.verifyBundle(ctx, who, path, req)
+	var registered api.Pack
 	if err == nil {
-		pack, err = s.DB.CompletePack(ctx, who.Identity, pending.ID, req.BundleSHA256, size)
+		registered, err = s.DB.CompletePack(ctx, who.Identity, pending.ID, bundle)
 	}
 	if err != nil && made {
 		s.abandon(ctx, who, pending.ID)
 	}
-	return pack, err
+	return registered, err
 }
 
 func bundlePath(owner, name, version, digest string) string {
@@ -46,10 +47,10 @@ func bundlePath(owner, name, version, digest string) string {
 
 // pendingPack makes the row, or finds the one that its owner has made before, as
 // by supabase-js, and whose bundle has not come yet. made tells which.
-func (s *server) pendingPack(ctx context.Context, who caller, req api.CreatePackRequest) (pack api.Pack, made bool, err error) {
-	pack, err = s.DB.CreatePack(ctx, who.Identity, newPack(who, req))
+func (s *server) pendingPack(ctx context.Context, who caller, req api.CreatePackRequest) (pending api.Pack, made bool, err error) {
+	pending, err = s.DB.CreatePack(ctx, who.Identity, newPack(who, req))
 	if fault.CodeOf(err) != fault.Conflict {
-		return pack, err == nil, err
+		return pending, err == nil, err
 	}
 	page, lerr := s.DB.ListPacks(ctx, who.Identity, api.PackQuery{
 		PageQuery: api.PageQuery{Page: 1, PageSize: 1}, Name: req.Name, Version: req.Version, OwnerID: who.UserID,
@@ -63,32 +64,38 @@ func (s *server) pendingPack(ctx context.Context, who caller, req api.CreatePack
 	return api.Pack{}, false, fault.New(fault.Conflict, "this version waits for a bundle of another runtime tag or format; delete it first")
 }
 
-// verifyBundle reads an object and gives its size, if it is what was said.
-func (s *server) verifyBundle(ctx context.Context, who caller, path string, req api.CreatePackRequest) (int64, error) {
+// verifyBundle reads an object, and says which one it was if it is what was said.
+// Its name is asked for before it is read: what takes its key later is another one.
+func (s *server) verifyBundle(ctx context.Context, who caller, path string, req api.CreatePackRequest) (pack.Bundle, error) {
+	none := pack.Bundle{}
+	object, err := s.DB.BundleObject(ctx, who.Identity, path)
+	if err != nil {
+		return none, err
+	}
 	body, _, err := s.Bundles.Open(ctx, who.token, path)
 	if fault.CodeOf(err) == fault.NotFound {
-		return 0, api.InvalidField("bundleSha256", fault.FieldInvalidValue, "there is no object %s in the bucket %s; upload it first, with your own token", path, api.BundleBucket)
+		return none, api.InvalidField("bundleSha256", fault.FieldInvalidValue, "there is no object %s in the bucket %s; upload it first, with your own token", path, api.BundleBucket)
 	}
 	if err != nil {
-		return 0, err
+		return none, err
 	}
 	hash := sha256.New()
 	size, err := io.Copy(hash, io.LimitReader(body, api.MaxBundleBytes+1))
 	if err = errors.Join(err, body.Close()); err != nil {
-		return 0, fault.Wrap(err, fault.Unavailable, "the bundle could not be read from Storage")
+		return none, fault.Wrap(err, fault.Unavailable, "the bundle could not be read from Storage")
 	}
 	digest := hex.EncodeToString(hash.Sum(nil))
 	switch {
 	case size > api.MaxBundleBytes:
-		return 0, bundleTooLarge()
+		return none, bundleTooLarge()
 	case size == 0:
-		return 0, api.InvalidField("bundleSha256", fault.FieldEmpty, "the object is empty")
+		return none, api.InvalidField("bundleSha256", fault.FieldEmpty, "the object is empty")
 	case digest != req.BundleSHA256:
-		return 0, api.InvalidField("bundleSha256", fault.FieldInvalidValue, "the object has the digest %s; delete it, and upload the bundle again", digest)
+		return none, api.InvalidField("bundleSha256", fault.FieldInvalidValue, "the object has the digest %s; delete it, and upload the bundle again", digest)
 	case req.BundleSize != 0 && req.BundleSize != size:
-		return 0, api.InvalidField("bundleSize", fault.FieldInvalidValue, "the object has %d bytes", size)
+		return none, api.InvalidField("bundleSize", fault.FieldInvalidValue, "the object has %d bytes", size)
 	default:
-		return size, nil
+		return pack.Bundle{Path: path, SHA256: digest, Size: size, Object: object}, nil
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,8 +36,34 @@ type stack struct {
 	*harness
 	db       *postgres.DB
 	identity *gotrue.Client
-	bundles  *storage.Client
+	bundles  *watchedBundles
 	verifier *auth.Verifier
+}
+
+// watchedBundles is the bucket, and tells when an object was read to its end.
+type watchedBundles struct {
+	*storage.Client
+	read atomic.Pointer[func(path string)]
+}
+
+// Open opens an object.
+func (b *watchedBundles) Open(ctx context.Context, token, path string) (io.ReadCloser, int64, error) {
+	body, size, err := b.Client.Open(ctx, token, path)
+	if read := b.read.Load(); err == nil && read != nil {
+		body = closer{body, func() { (*read)(path) }}
+	}
+	return body, size, err
+}
+
+type closer struct {
+	io.ReadCloser
+	closed func()
+}
+
+func (c closer) Close() error {
+	err := c.ReadCloser.Close()
+	c.closed()
+	return err
 }
 
 func newStack(t *testing.T) *stack {
@@ -68,7 +96,7 @@ func newStack(t *testing.T) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stack{db: db, identity: gotrue.NewWithFactory(factory), bundles: storage.NewWithFactory(factory)}
+	s := &stack{db: db, identity: gotrue.NewWithFactory(factory), bundles: &watchedBundles{Client: storage.NewWithFactory(factory)}}
 	s.verifier, err = auth.New(t.Context(), auth.Config{JWKSURL: ds.URL + "/auth/v1/.well-known/jwks.json", Issuer: ds.URL + "/auth/v1", Logger: log})
 	if err != nil {
 		t.Fatal(err)
@@ -149,6 +177,7 @@ func TestOnTheRealThings(t *testing.T) {
 		t.Errorf("%d users", users.Count)
 	}
 	s.packs(dev, viewer)
+	s.swapped(dev)
 	s.disabled(admin, dev)
 	s.sessions(dev)
 }
@@ -222,7 +251,7 @@ func (s *stack) packs(dev, viewer api.Session) {
 	if _, _, err := s.bundles.Open(t.Context(), viewer.AccessToken, one.Pack.BundlePath); fault.CodeOf(err) != fault.NotFound {
 		t.Errorf("another user opens the object: %v", err)
 	}
-	err = s.bundles.Put(t.Context(), viewer.AccessToken, one.Pack.BundlePath+"x", bytes.NewReader(code), int64(len(code)), "application/javascript")
+	_, err = s.bundles.Put(t.Context(), viewer.AccessToken, one.Pack.BundlePath+"x", bytes.NewReader(code), int64(len(code)), "application/javascript")
 	if fault.CodeOf(err) != fault.Forbidden {
 		t.Errorf("another user writes into the owner's folder: %v", err)
 	}
@@ -231,6 +260,56 @@ func (s *stack) packs(dev, viewer api.Session) {
 	}
 	if _, _, err := s.bundles.Open(t.Context(), "", one.Pack.BundlePath); fault.CodeOf(err) != fault.NotFound {
 		t.Errorf("the bundle of a deleted pack: %v", err)
+	}
+}
+
+// swapped registers a bundle by its digest, and its owner puts another one of the
+// same size in its place when the server has just read it.
+func (s *stack) swapped(dev api.Session) {
+	t := s.t
+	t.Helper()
+	good, bad := "module.exports = () => 1", "module.exports = () => 2"
+	sum := sha256.Sum256([]byte(good))
+	digest := hex.EncodeToString(sum[:])
+	path := dev.User.ID + "/swapped/1.0.0/" + digest + ".js"
+	put := func(code string) {
+		if _, err := s.bundles.Put(t.Context(), dev.AccessToken, path, strings.NewReader(code), int64(len(code)), "application/javascript"); err != nil {
+			t.Error(err)
+		}
+	}
+	register := func() reply {
+		return s.do(request{method: "POST", path: "/api/packs", token: dev.AccessToken, body: map[string]any{
+			"name": "swapped", "version": "1.0.0", "runtimeTag": "node", "bundleSha256": digest,
+		}})
+	}
+	put(good)
+	s.bundles.read.Store(new(func(path string) {
+		if err := s.bundles.Delete(t.Context(), path); err != nil {
+			t.Error(err)
+		}
+		put(bad)
+	}))
+	register().fails(http.StatusConflict, fault.Conflict)
+	s.bundles.read.Store(nil)
+	field(t, register().fails(http.StatusBadRequest, fault.Validation), "bundleSha256")
+	if err := s.bundles.Delete(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	put(good)
+	var one struct{ Pack api.Pack }
+	register().want(http.StatusCreated, &one)
+	if err := s.bundles.Delete(t.Context(), path); err == nil {
+		t.Error("the bundle of a ready pack was deleted, by the service")
+	}
+	body, _, err := s.bundles.Open(t.Context(), dev.AccessToken, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(body); err != nil || string(text) != good || body.Close() != nil {
+		t.Errorf("the bundle is %q, %v", text, err)
+	}
+	if r := s.do(request{method: "DELETE", path: "/api/packs/" + one.Pack.ID, token: dev.AccessToken}); r.status != http.StatusNoContent {
+		t.Errorf("delete: %d %s", r.status, r.raw)
 	}
 }
 

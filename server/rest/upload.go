@@ -19,6 +19,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/core/idempotency"
+	"github.com/stark-orchestrator/stark/core/pack"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
@@ -207,12 +208,12 @@ func (s *server) storePack(ctx context.Context, who caller, req api.CreatePackRe
 	if err != nil {
 		return api.Pack{}, err
 	}
-	pack, err := s.storeBundle(ctx, who, pending, bundle)
+	ready, err := s.storeBundle(ctx, who, pending, bundle)
 	if err != nil {
 		s.abandon(ctx, who, pending.ID)
 		return api.Pack{}, err
 	}
-	return pack, nil
+	return ready, nil
 }
 
 // storeBundle spools the bundle while hashing it, because its key holds the
@@ -240,20 +241,24 @@ func (s *server) storeBundle(ctx context.Context, who caller, p api.Pack, bundle
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return api.Pack{}, err
 	}
-	digest := hex.EncodeToString(hash.Sum(nil))
-	path := bundlePath(p.OwnerID, p.Name, p.Version, digest)
-	// What lies there already has this very digest in its name and came from the
-	// same owner: an upload that was cut off before its row was completed.
-	if err := s.Bundles.Put(ctx, who.token, path, file, size, bundleType); err != nil && fault.CodeOf(err) != fault.Conflict {
+	b := pack.Bundle{SHA256: hex.EncodeToString(hash.Sum(nil)), Size: size}
+	b.Path = bundlePath(p.OwnerID, p.Name, p.Version, b.SHA256)
+	b.Object, err = s.Bundles.Put(ctx, who.token, b.Path, file, size, bundleType)
+	if fault.CodeOf(err) == fault.Conflict || err == nil && b.Object == "" {
+		// What lies there is of an upload that was cut off before its row was
+		// completed, or says of itself what it is not: it is read.
+		b, err = s.verifyBundle(ctx, who, b.Path, api.CreatePackRequest{BundleSHA256: b.SHA256})
+	}
+	if err != nil {
 		return api.Pack{}, err
 	}
-	pack, err := s.DB.CompletePack(ctx, who.Identity, p.ID, digest, size)
+	ready, err := s.DB.CompletePack(ctx, who.Identity, p.ID, b)
 	if err != nil {
-		s.removeBundle(ctx, path)
+		s.removeBundle(ctx, b.Path)
 		return api.Pack{}, err
 	}
 	s.metrics.bundles.Add(float64(size))
-	return pack, nil
+	return ready, nil
 }
 
 // removeBundle removes an object, also when the caller has gone.

@@ -7,6 +7,7 @@ package storage
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -41,15 +42,16 @@ func NewWithFactory(f *supabase.Factory) *Client {
 }
 
 // Put uploads an object of exactly size bytes with the rights of the user whose
-// token it is. An existing object is a Conflict and stays as it is.
-func (c *Client) Put(ctx context.Context, userToken, path string, r io.Reader, size int64, contentType string) error {
+// token it is, and gives the object's id, or "" where Storage tells none. An
+// existing object is a Conflict and stays as it is.
+func (c *Client) Put(ctx context.Context, userToken, path string, r io.Reader, size int64, contentType string) (objectID string, err error) {
 	if userToken == "" {
-		return fault.New(fault.AuthenticationRequired, "an upload needs the user's token")
+		return "", fault.New(fault.AuthenticationRequired, "an upload needs the user's token")
 	}
 	body := struct{ io.Reader }{r} // hides Close: the caller keeps the file
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.factory.ObjectURL("object", c.bucket, path), body)
 	if err != nil {
-		return fmt.Errorf("upload %s: %w", path, err)
+		return "", fmt.Errorf("upload %s: %w", path, err)
 	}
 	req.ContentLength = size
 	if size == 0 {
@@ -61,9 +63,12 @@ func (c *Client) Put(ctx context.Context, userToken, path string, r io.Reader, s
 	req.Header.Set("X-Upsert", "false")
 	resp, err := c.factory.StreamClient().Do(req)
 	if err != nil {
-		return supabase.Fault(err, "upload bundle")
+		return "", supabase.Fault(err, "upload bundle")
 	}
-	return drain(resp)
+	raw, err := drain(resp)
+	var object struct{ ID string }
+	_ = json.Unmarshal(raw, &object) // it is stored, whatever else the answer says
+	return object.ID, err
 }
 
 // Open reads an object with the rights of the user whose token it is, or as the
@@ -133,15 +138,15 @@ func (c *Client) call(ctx context.Context, method string, into, body any, segmen
 	return resp.Body.Close()
 }
 
-// drain reads what is left of a small answer, so that the connection is kept.
-func drain(resp *http.Response) error {
+// drain reads a small answer to its end, so that the connection is kept.
+func drain(resp *http.Response) ([]byte, error) {
 	const most = 64 << 10
-	_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, most))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, most))
 	if cerr := resp.Body.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
-		return fault.Wrap(err, fault.Unavailable, "Supabase Storage broke off")
+		return nil, fault.Wrap(err, fault.Unavailable, "Supabase Storage broke off")
 	}
-	return nil
+	return raw, nil
 }

@@ -77,7 +77,7 @@ func TestPut(t *testing.T) {
 	t.Parallel()
 	s, c := newService(t)
 	s.reply(http.StatusOK, `{"Key":"pack-bundles/x","Id":"y"}`)
-	if err := c.Put(t.Context(), "user-token", path, strings.NewReader("12345"), 5, "application/javascript"); err != nil {
+	if _, err := c.Put(t.Context(), "user-token", path, strings.NewReader("12345"), 5, "application/javascript"); err != nil {
 		t.Fatal(err)
 	}
 	got := s.saw()
@@ -88,10 +88,10 @@ func TestPut(t *testing.T) {
 		got.header.Get("Content-Type") != "application/javascript" {
 		t.Errorf("headers %v", got.header)
 	}
-	if err := c.Put(t.Context(), "user-token", "a b/?#.js", strings.NewReader(""), 0, "text/plain"); err != nil || s.saw().uri != "/storage/v1/object/pack-bundles/a%20b/%3F%23.js" {
+	if _, err := c.Put(t.Context(), "user-token", "a b/?#.js", strings.NewReader(""), 0, "text/plain"); err != nil || s.saw().uri != "/storage/v1/object/pack-bundles/a%20b/%3F%23.js" {
 		t.Errorf("%v, %s", err, s.saw().uri)
 	}
-	if err := c.Put(t.Context(), "", path, strings.NewReader("x"), 1, "text/plain"); fault.CodeOf(err) != fault.AuthenticationRequired {
+	if _, err := c.Put(t.Context(), "", path, strings.NewReader("x"), 1, "text/plain"); fault.CodeOf(err) != fault.AuthenticationRequired {
 		t.Errorf("without the user's token: %v", err)
 	}
 	for body, want := range map[string]fault.Code{
@@ -101,12 +101,12 @@ func TestPut(t *testing.T) {
 		`{"statusCode":"415","error":"invalid_mime_type","message":"x","code":"InvalidMimeType"}`: fault.UnsupportedMediaType,
 	} {
 		s.reply(http.StatusBadRequest, body)
-		if err := c.Put(t.Context(), "user-token", path, strings.NewReader("x"), 1, "text/plain"); fault.CodeOf(err) != want {
+		if _, err := c.Put(t.Context(), "user-token", path, strings.NewReader("x"), 1, "text/plain"); fault.CodeOf(err) != want {
 			t.Errorf("%s: %v", body, err)
 		}
 	}
 	s.reply(http.StatusOK, "{}")
-	if err := c.Put(t.Context(), "user-token", path, strings.NewReader("short"), 50, "text/plain"); err == nil {
+	if _, err := c.Put(t.Context(), "user-token", path, strings.NewReader("short"), 50, "text/plain"); err == nil {
 		t.Error("a body shorter than declared is accepted")
 	}
 }
@@ -227,7 +227,8 @@ func TestContext(t *testing.T) {
 		"sign":   func(ctx context.Context) error { _, _, err := c.SignedURL(ctx, path, time.Minute); return err },
 		"delete": func(ctx context.Context) error { return c.Delete(ctx, path) },
 		"put": func(ctx context.Context) error {
-			return c.Put(ctx, "u", path, strings.NewReader("x"), 1, "text/plain")
+			_, err := c.Put(ctx, "u", path, strings.NewReader("x"), 1, "text/plain")
+			return err
 		},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
