@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/stark-orchestrator/stark/supabase/devstack/patience"
 )
 
 // apiError is an answer that GoTrue would give. Reasons are those of a weak password.
@@ -51,6 +53,9 @@ func (s *service) writeError(w http.ResponseWriter, r *http.Request, err error) 
 	if pgErr, isPg := errors.AsType[*pgconn.PgError](err); isPg && (pgErr.Code == "22021" || pgErr.Code == "22P05") {
 		// Postgres stores no NUL, however it is written.
 		api, ok = invalid("The request holds a character that cannot be stored"), true
+	}
+	if !ok && patience.Away(r.Context()) {
+		api, ok = fail(http.StatusGatewayTimeout, "request_timeout", "Processing this request timed out, please retry after a moment."), true
 	}
 	if !ok {
 		s.logFailure(r.Context(), r.URL.Path, err)

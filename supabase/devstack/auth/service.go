@@ -18,6 +18,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/stark-orchestrator/stark/supabase/devstack/patience"
 )
 
 const (
@@ -30,6 +32,7 @@ const (
 type service struct {
 	Config
 	limiter limiter
+	guard   *patience.Guard
 	// hooked tells that a token went through the hook since the start.
 	hooked atomic.Bool
 	log    *slog.Logger
@@ -54,6 +57,7 @@ func newService(c Config) (*service, error) {
 	}
 	s := &service{
 		Config: c, log: c.Logger, now: time.Now,
+		guard:   patience.New(c.Pool),
 		limiter: limiter{header: c.RateLimitHeader},
 		hashing: make(chan struct{}, 2*runtime.NumCPU()), cost: bcrypt.DefaultCost,
 	}
@@ -113,6 +117,8 @@ func (s *service) handle(h func(*http.Request) (answer, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), requestLimit)
 		defer cancel()
+		ctx, done := s.guard.Watch(ctx)
+		defer done()
 		r = r.WithContext(ctx)
 		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit)
 		a, err := h(r)

@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/stark-orchestrator/stark/supabase/devstack/patience"
 )
 
 // DefaultMaxBody bounds a request body when Config.MaxBody is zero.
@@ -59,5 +61,5 @@ func New(c Config) (http.Handler, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &service{Config: c}, nil
+	return &service{Config: c, guard: patience.New(c.Pool)}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stark-orchestrator/stark/supabase/devstack/headers"
+	"github.com/stark-orchestrator/stark/supabase/devstack/patience"
 )
 
 // requestLimit bounds a request as a whole; the statement timeouts of the roles are shorter.
@@ -72,6 +73,16 @@ type conversation struct {
 func (s *service) as(ctx context.Context, c *call, reads bool, fn func(context.Context, conversation) error) error {
 	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
+	ctx, end := s.guard.Watch(ctx)
+	defer end()
+	err := s.transaction(ctx, c, reads, fn)
+	if err != nil && patience.Away(ctx) {
+		return refuse(http.StatusGatewayTimeout, "PGRST003", "Timed out acquiring connection from connection pool.")
+	}
+	return err
+}
+
+func (s *service) transaction(ctx context.Context, c *call, reads bool, fn func(context.Context, conversation) error) error {
 	options := pgx.TxOptions{AccessMode: pgx.ReadWrite}
 	if reads {
 		options.AccessMode = pgx.ReadOnly

@@ -5,10 +5,15 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/stark-orchestrator/stark/supabase/devstack/patience"
 )
 
 // service holds no state: the catalog is read with every request.
-type service struct{ Config }
+type service struct {
+	Config
+	guard *patience.Guard
+}
 
 // call is one request on its way through a handler.
 type call struct {

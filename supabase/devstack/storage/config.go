@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/stark-orchestrator/stark/supabase/devstack/patience"
 )
 
 // DefaultMaxBytes is the largest object accepted when Config.MaxBytes is zero,
@@ -72,7 +74,7 @@ func New(c Config) (http.Handler, error) {
 		return nil, fmt.Errorf("open object folder: %w", err)
 	}
 	s := &service{
-		db: &database{pool: c.Pool}, files: f, verify: c.Verify, sign: c.Sign,
+		db: &database{pool: c.Pool, guard: patience.New(c.Pool)}, files: f, verify: c.Verify, sign: c.Sign,
 		maxBytes: c.MaxBytes, log: c.Logger, now: time.Now,
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)

@@ -10,13 +10,15 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stark-orchestrator/stark/supabase/devstack/headers"
+	"github.com/stark-orchestrator/stark/supabase/devstack/patience"
 )
 
 // statementTimeout bounds each transaction, in Postgres and here.
 const statementTimeout = 30 * time.Second
 
 type database struct {
-	pool *pgxpool.Pool
+	pool  *pgxpool.Pool
+	guard *patience.Guard
 }
 
 // settings are transaction-local, so a pooled connection forgets them. The
@@ -66,6 +68,18 @@ func (db *database) run(
 ) error {
 	ctx, cancel := context.WithTimeout(c.r.Context(), statementTimeout)
 	defer cancel()
+	ctx, done := db.guard.Watch(ctx)
+	defer done()
+	err := db.transaction(ctx, c, a, fn, end)
+	if err != nil && patience.Away(ctx) {
+		return databaseTimeout(err)
+	}
+	return err
+}
+
+func (db *database) transaction(
+	ctx context.Context, c *call, a actor, fn func(context.Context, pgx.Tx) error, end func(pgx.Tx, context.Context) error,
+) error {
 	tx, err := db.pool.Begin(ctx)
 	if err != nil {
 		return internal(fmt.Errorf("begin: %w", err))

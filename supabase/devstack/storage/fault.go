@@ -111,6 +111,14 @@ func internal(cause error) *fault {
 	}
 }
 
+// databaseTimeout is a status line of its own: clients try again on it.
+func databaseTimeout(cause error) *fault {
+	return &fault{
+		http: http.StatusGatewayTimeout, status: http.StatusGatewayTimeout,
+		name: "DatabaseTimeout", code: "DatabaseTimeout", message: "The connection to the database timed out", cause: cause,
+	}
+}
+
 func databaseError(message string, cause error) *fault {
 	return &fault{
 		http: http.StatusInternalServerError, status: http.StatusInternalServerError,
