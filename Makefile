@@ -31,8 +31,13 @@ PKGS ?= $(addprefix ./,$(addsuffix /...,$(MODULES)))
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# The page of tabs is embedded in the server, so it comes first.
+.PHONY: tab
+tab: ## build the page that makes a browser tab a node into server/tab/dist
+	@go run -trimpath ./agent/browser/build -out server/tab/dist -version '$(VERSION)'
+
 .PHONY: build
-build: ## build bin/stark and bin/stark-server
+build: tab ## build bin/stark and bin/stark-server
 	@mkdir -p $(OUT)
 	@[ -x $(OUT)/stark ] || echo "building bin/stark (the first time takes about two minutes)"
 	@go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT)/ ./cli/cmd/stark ./server/cmd/stark-server
@@ -42,7 +47,7 @@ dev: build ## run the embedded stack, a server and a node; ARGS=./folder deploys
 	@exec $(OUT)/stark dev $(ARGS)
 
 .PHONY: test
-test: $(GOTESTSUM) ## run all tests on a real Postgres and real Node.js, and print the coverage
+test: tab $(GOTESTSUM) ## run all tests on a real Postgres and real Node.js, and print the coverage
 	@.ci/test "$(GOTESTSUM)" "$(RACE)" $(PKGS)
 
 .PHONY: test-containers
@@ -66,6 +71,7 @@ fmt-check: $(GOLANGCI)
 lint: $(GOLANGCI)
 	@echo "lint"
 	@for m in $(MODULES); do (cd $$m && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...); done
+	@cd agent && GOOS=js GOARCH=wasm $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./browser/...
 
 .PHONY: vet
 vet:
@@ -76,7 +82,7 @@ vet:
 .PHONY: wasm
 wasm:
 	@echo "js/wasm build"
-	@GOOS=js GOARCH=wasm go build ./shared/... ./core/... ./agent ./agent/executor/...
+	@GOOS=js GOARCH=wasm go build ./shared/... ./core/... ./agent ./agent/executor/... ./agent/browser/...
 
 # The CLI must build where it cannot run packs, too.
 .PHONY: platforms
@@ -111,6 +117,7 @@ bench: build ## measure the rows of docs/bench.md; writes tests/bench/out/latest
 .PHONY: clean
 clean: ## remove what the build and the tests left in this folder
 	@rm -rf $(OUT) coverage*.out tests/bench/out
+	@find server/tab/dist -type f ! -name README.md -delete
 
 $(GOLANGCI):
 	@echo "building golangci-lint $(GOLANGCI_VERSION) into $(TOOLS) (once, about 2 minutes)"

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
+	"strings"
 	"time"
 
 	"github.com/stark-orchestrator/stark/agent/executor"
@@ -35,6 +35,8 @@ type Config struct {
 	Dialer   Dialer
 	Logger   *slog.Logger
 
+	Linked         func(connection string)    // told the id of the connection on which the node registers, and "" when it is lost; must not block, may be nil
+	Wake           <-chan struct{}            // ends a wait between attempts to connect: the network is back; may be nil
 	Conditions     func() []api.NodeCondition // sent with each heartbeat; may be nil
 	LogBytesPerPod int                        // default 1 MiB
 	StopTimeout    time.Duration              // bounds a graceful stop of all pods; default 35 s
@@ -94,28 +96,34 @@ func setDefault(d *time.Duration, v time.Duration) {
 	}
 }
 
-// websocketURL turns the server's address into that of its WebSocket endpoint.
+// websocketURL turns the server's address into that of its WebSocket endpoint. It is
+// taken apart by hand, since package net/url would weigh 30 KB in each browser tab;
+// whoever dials reads the rest.
 func websocketURL(raw string) (string, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "", errors.New("agent: the server's address cannot be read") // the parse error would quote a password in it
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if !ok {
+		return "", errors.New("agent: the server's address starts with http:// or https://") // it may hold a password: not repeated
 	}
-	switch u.Scheme {
-	case "http":
-		u.Scheme = "ws"
-	case "https":
-		u.Scheme = "wss"
-	case "ws", "wss":
+	switch scheme = strings.ToLower(scheme); scheme {
+	case "http", "ws":
+		scheme = "ws"
+	case "https", "wss":
+		scheme = "wss"
 	default:
-		return "", fmt.Errorf("agent: the server's address starts with http:// or https://, not %q", u.Scheme)
+		return "", fmt.Errorf("agent: the server's address starts with http:// or https://, not %q", scheme)
 	}
-	if u.Host == "" {
-		return "", errors.New("agent: the server's address has no host")
+	host, path := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		host, path = rest[:i], rest[i:]
 	}
-	if u.Path == "" || u.Path == "/" {
-		u.Path = "/ws"
+	name := host[strings.LastIndexByte(host, '@')+1:]
+	if name == "" || strings.Count(name, "[") != strings.Count(name, "]") || strings.ContainsFunc(rest, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return "", errors.New("agent: the server's address has no host, or one that cannot be read")
 	}
-	return u.String(), nil
+	if path == "" || path == "/" {
+		path = "/ws"
+	}
+	return scheme + "://" + host + path, nil
 }
 
 // detached gives a context that outlives ctx, for work that a graceful stop needs.

@@ -43,6 +43,8 @@ func (a *Agent) connect(ctx context.Context, stopped <-chan struct{}, id identit
 		}
 		select {
 		case <-time.After(jitter(wait)):
+		case <-a.cfg.Wake:
+			wait = 0
 		case <-stopped:
 			return nil
 		case <-ctx.Done():
@@ -130,7 +132,7 @@ func (a *Agent) serve(ctx context.Context, id identity) (_ identity, registered 
 		return kept, false, err
 	}
 	defer func() {
-		a.link.set(nil)
+		a.setLink(nil, "")
 		_ = s.conn.Close(CloseGoingAway, "") // of a connection that is lost already
 		cancel()
 		<-over.done
@@ -144,9 +146,17 @@ func (a *Agent) serve(ctx context.Context, id identity) (_ identity, registered 
 	if err != nil {
 		return kept, false, err
 	}
-	a.link.set(s)
+	a.setLink(s, connected.ConnectionID)
 	a.registeredOnce.Do(func() { close(a.registered) })
 	return id, true, a.heartbeat(ctx, s, interval, over)
+}
+
+func (a *Agent) setLink(s *session, connection string) {
+	was, _ := a.link.peek()
+	a.link.set(s)
+	if a.cfg.Linked != nil && (was != nil || s != nil) {
+		a.cfg.Linked(connection)
+	}
 }
 
 // token is what the agent shows: its credential, else what it was given.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"github.com/stark-orchestrator/stark/server/rest"
 	"github.com/stark-orchestrator/stark/server/rest/auth"
 	"github.com/stark-orchestrator/stark/server/storage"
+	"github.com/stark-orchestrator/stark/server/tab"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
@@ -158,15 +160,28 @@ func (s *Server) handler(base context.Context, registry *prometheus.Registry) (h
 			HeartbeatInterval: c.HeartbeatInterval, BundleURLTTL: c.BundleURLTTL, Origins: c.CORSOrigins,
 		},
 	})
+	page, err := tab.New(tab.Config{StorageOrigin: originOf(c.SupabasePublicURL)})
+	if err != nil {
+		return nil, err
+	}
 	return rest.New(rest.Deps{ //nolint:contextcheck // what its handlers use is the context of the request
 		DB: s.db, Auth: identity, Bundles: bundles, Verifier: s.gate, Store: s.store, Logger: s.log,
-		WS: s.dispatcher, Logs: s.dispatcher, Log: s.db, Stopping: s.stopping, Metrics: registry, Ready: s.whyNot, Leading: s.db.IsLeader, Ended: s.signedOut,
+		WS: s.dispatcher, Tab: page, Logs: s.dispatcher, Log: s.db, Stopping: s.stopping, Metrics: registry, Ready: s.whyNot, Leading: s.db.IsLeader, Ended: s.signedOut,
 		Config: rest.Config{
 			Version: c.Version, CORSOrigins: c.CORSOrigins, TrustedProxies: c.TrustedProxies,
 			APIRate: rest.Rate(c.APIRate), AuthRate: rest.Rate(c.AuthRate),
 			SetupCode: c.SetupCode, MetricsToken: c.MetricsToken, RequestTimeout: c.RequestTimeout, BundleURLTTL: c.BundleURLTTL,
 		},
 	}), nil
+}
+
+// originOf gives the origin of an address that LoadConfig has checked.
+func originOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // onEnded is told by the feed of sessions and credentials that may have ended.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -160,34 +159,11 @@ func (c *controller) placeShared(ctx context.Context, heap int) (*host, error) {
 }
 
 func (c *controller) startOrder(file string) order {
-	s := c.task.Spec
-	env := orEmpty(maps.Clone(s.Env))
-	env["STARK_POD_ID"], env["STARK_PACK_ID"], env["STARK_PACK_VERSION"] = c.task.Key.PodID, s.PackID, s.PackVersion
-	env["STARK_NAMESPACE"], env["STARK_NODE_ID"] = s.Namespace, c.task.NodeID
 	return order{
-		Type: "start", ID: c.id, File: file, Heap: int(s.Limits.Memory), Env: env,
-		UnresponsiveMS: unresponsive(s.Metadata, c.e.opts.UnresponsiveAfter).Milliseconds(),
-		Pod: map[string]any{
-			"id": c.task.Key.PodID, "name": s.Name, "version": s.PackVersion, "namespace": s.Namespace,
-			"labels": orEmpty(s.Labels), "metadata": orEmpty(s.Metadata), "incarnation": c.task.Key.Incarnation,
-			"attempt": c.task.Key.Attempt, "nodeId": c.task.NodeID, "runtime": "node",
-		},
+		Type: "start", ID: c.id, File: file, Heap: int(c.task.Spec.Limits.Memory), Env: c.task.Environment(),
+		UnresponsiveMS: c.task.UnresponsiveAfter(c.e.opts.UnresponsiveAfter).Milliseconds(),
+		Pod:            c.task.Pod(api.RuntimeNode),
 	}
-}
-
-func orEmpty[M ~map[string]V, V any](m M) M {
-	if m == nil {
-		return M{}
-	}
-	return m
-}
-
-// unresponsive reads the pod's own limit, 0 for none.
-func unresponsive(metadata map[string]any, d time.Duration) time.Duration {
-	if s, ok := metadata["unresponsiveAfterSeconds"].(float64); ok && s >= 0 && s < 1e6 {
-		d = time.Duration(s * float64(time.Second))
-	}
-	return max(d, 0)
 }
 
 // Wait implements executor.Controller.

@@ -83,6 +83,16 @@ func (db *DB) SetNodeStatus(ctx context.Context, nodeID, session string, status 
 	})
 }
 
+// LeaveNode takes the node of a credential out of the cluster, if it has registered on
+// that connection and on none since.
+func (db *DB) LeaveNode(ctx context.Context, credential, connectionID string) error {
+	c, err := db.NodeByCredential(ctx, credential)
+	if err != nil {
+		return err
+	}
+	return db.SetNodeStatus(ctx, c.NodeID, connectionID, api.NodeOffline)
+}
+
 // SweepResult is what a sweep has changed, by id.
 type SweepResult struct {
 	Suspect       []string // nodes: their lease has run out, a new leader gives them time

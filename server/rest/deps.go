@@ -97,6 +97,7 @@ type TokenDatabase interface {
 	RotateCredential(ctx context.Context, id access.Identity, nodeID string) error
 	RevokeCredentials(ctx context.Context, id access.Identity, nodeID string) error
 	CreateTicket(ctx context.Context, id access.Identity) (api.Ticket, error)
+	LeaveNode(ctx context.Context, credential, connectionID string) error
 }
 
 // WriteDatabase keeps what makes a repeated request one; it acts as the service on
@@ -163,7 +164,7 @@ type Config struct {
 	Version        string
 }
 
-// Deps is what New puts together. All but WS, Logs, Log, Stopping, Metrics, Ready, Leading and Ended must be set.
+// Deps is what New puts together. All but WS, Tab, Logs, Log, Stopping, Metrics, Ready, Leading and Ended must be set.
 type Deps struct {
 	DB       Database
 	Auth     IdentityProvider
@@ -171,6 +172,7 @@ type Deps struct {
 	Verifier TokenVerifier
 	Store    *store.Store
 	WS       http.Handler         // GET /ws
+	Tab      http.Handler         // the page below /node; nil: there is none
 	Logs     LogSource            // nil: no node can be reached
 	Log      watch.Log            // nil: no watch goes on from a cursor
 	Stopping <-chan struct{}      // closed when the watches are to end; nil: never

@@ -62,6 +62,7 @@ type fakeDB struct {
 	listJoinTokens  func(access.Identity) ([]api.JoinToken, error)
 	revokeJoinToken func(access.Identity, string) error
 	credential      func(id access.Identity, what, node string) error
+	leaveNode       func(credential, connectionID string) error
 	createTicket    func(access.Identity) (api.Ticket, error)
 
 	version string // of the node that is updated or deleted
@@ -481,4 +482,11 @@ type fakeLogs func(ctx context.Context, nodeID string, o wire.LogsOpen) iter.Seq
 
 func (f fakeLogs) OpenLogs(ctx context.Context, nodeID string, o wire.LogsOpen) iter.Seq2[wire.LogsChunk, error] {
 	return f(ctx, nodeID, o)
+}
+
+func (f *fakeDB) LeaveNode(_ context.Context, credential, connectionID string) error {
+	if f.leaveNode == nil {
+		return unexpected()
+	}
+	return f.leaveNode(credential, connectionID)
 }

@@ -122,6 +122,12 @@ func (s *server) routes() {
 	if s.WS != nil {
 		s.engine.GET("/ws", gin.WrapH(s.WS))
 	}
+	if s.Tab != nil {
+		for _, path := range []string{"/node", "/node/", "/node/assets/*file"} {
+			s.engine.GET(path, gin.WrapH(s.Tab))
+			s.engine.HEAD(path, gin.WrapH(s.Tab))
+		}
+	}
 	s.documentStreams()
 	s.serveOpenAPI()
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 type createTokenInput struct {
@@ -38,6 +40,10 @@ func (s *server) tokenRoutes() {
 		method: http.MethodPost, path: "/api/nodes/{id}/credential/rotate", id: "rotateNodeCredential", tag: "nodes", rule: may(access.Update, access.Node),
 		summary: "Give a node a new credential, at once or when it comes back; the old one ends when the node has it",
 	}, s.rotateCredential)
+	register(s, operation{
+		method: http.MethodPost, path: "/api/nodes/leave", id: "leaveNode", tag: "nodes", rule: public,
+		summary: "Take a node out of the cluster whose program is about to end, as a closing tab does; the token is the node's credential",
+	}, s.leaveNode)
 	register(s, operation{
 		method: http.MethodDelete, path: "/api/nodes/{id}/credential", id: "revokeNodeCredential", tag: "nodes", rule: may(access.Update, access.Node),
 		summary: "End the credential of a node and its connection; it must be registered anew",
@@ -98,6 +104,29 @@ func (s *server) changeCredential(
 		return message{}, err
 	}
 	return message{Message: done}, nil
+}
+
+type leaveInput struct {
+	Authorization string `header:"Authorization" doc:"Bearer and the credential of the node"`
+	Body          Body[api.LeaveNodeRequest, *api.LeaveNodeRequest]
+}
+
+// leaveNode takes the last words of a tab that is closed. Its socket may end before or
+// after that, and a tab that is reloaded may be back already: so only the connection
+// that it names is over.
+func (s *server) leaveNode(ctx context.Context, _ caller, in *leaveInput) (message, error) {
+	req, err := in.Body.get()
+	if err != nil {
+		return message{}, err
+	}
+	credential, found := bearer(in.Authorization)
+	if !found || !strings.HasPrefix(credential, api.NodeCredentialPrefix) {
+		return message{}, fault.New(fault.AuthenticationRequired, "send the credential of the node: Authorization: Bearer <credential>")
+	}
+	if err := s.DB.LeaveNode(ctx, credential, req.ConnectionID); err != nil {
+		return message{}, err
+	}
+	return message{Message: "left"}, nil
 }
 
 func completeToken(t *api.JoinToken) {

@@ -1,22 +1,26 @@
 package api
 
-import (
-	"strings"
-
-	"github.com/google/uuid"
-)
-
-// NewID makes a UUID of version 7, so that keys sort by time.
-func NewID() string { return uuid.Must(uuid.NewV7()).String() }
+import "strings"
 
 // ValidID reports whether s is a UUID of any version in its usual form.
 func ValidID(s string) bool {
 	const canonical = 36
-	if len(s) != canonical { // Parse also takes braces and URNs
+	if len(s) != canonical {
 		return false
 	}
-	_, err := uuid.Parse(s)
-	return err == nil
+	for i := range len(s) {
+		switch i {
+		case 8, 13, 18, 23:
+			if s[i] != '-' {
+				return false
+			}
+		default:
+			if !isHex(s[i]) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // ReservedNamespace reports whether name belongs to Stark itself.
@@ -31,6 +35,7 @@ func isLower(b byte) bool  { return b >= 'a' && b <= 'z' }
 func isUpper(b byte) bool  { return b >= 'A' && b <= 'Z' }
 func isLetter(b byte) bool { return isLower(b) || isUpper(b) }
 func isDigit(b byte) bool  { return b >= '0' && b <= '9' }
+func isHex(b byte) bool    { return isDigit(b) || b >= 'a' && b <= 'f' || b >= 'A' && b <= 'F' }
 func isAlnum(b byte) bool  { return isLetter(b) || isDigit(b) }
 
 func isNameByte(b byte) bool  { return isAlnum(b) || b == '-' || b == '_' }

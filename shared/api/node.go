@@ -105,6 +105,11 @@ type UpdateNodeRequest struct {
 	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
+// LeaveNodeRequest is the body of POST /api/nodes/leave.
+type LeaveNodeRequest struct {
+	ConnectionID string `json:"connectionId"` // on which the node has registered; an older one is none of the node's any more
+}
+
 // NodeQuery selects nodes in a list.
 type NodeQuery struct {
 	PageQuery

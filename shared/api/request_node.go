@@ -124,3 +124,12 @@ func (c *checker) namespaces(path string, names []string) {
 		c.namespaceName(index(path, i), n)
 	}
 }
+
+// Validate reports every fault.
+func (r *LeaveNodeRequest) Validate() error {
+	var c checker
+	if !ValidID(r.ConnectionID) {
+		c.add("connectionId", fault.FieldInvalidFormat, "must be the id of the connection, as the server gave it")
+	}
+	return c.err()
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"math"
-	"net/url"
 	"strconv"
 	"time"
 )
@@ -110,14 +109,21 @@ func FromHTTP(status int, retryAfter string, body []byte) *Error {
 	return e
 }
 
+// urlError is *url.Error without its package, which a browser tab would have to load.
+type urlError interface {
+	error
+	Timeout() bool
+	Unwrap() error
+}
+
 // FromNetwork makes the Error of a request that got no answer. The cause of
 // net/http names the whole URL; the message keeps the host alone.
 func FromNetwork(err error, host string) *Error {
-	if u, ok := errors.AsType[*url.Error](err); ok {
+	if u, ok := errors.AsType[urlError](err); ok {
+		err = u.Unwrap()
 		if u.Timeout() {
-			return Wrap(u.Err, Timeout, "no answer from %s in time", host)
+			return Wrap(err, Timeout, "no answer from %s in time", host)
 		}
-		err = u.Err
 	}
 	return Wrap(err, Unavailable, "cannot reach %s", host)
 }

@@ -1,0 +1,248 @@
+// The worker of one pod in a tab. It lives in an iframe of opaque origin, waits for a
+// port to the agent, loads the bundle, and belongs to the pack from then on. What it
+// needs of the platform it takes before the pack runs: a pack may change every
+// prototype, and harms itself alone by it.
+'use strict';
+
+(() => {
+  const MAX_LINE = 16 * 1024;    // characters of one line, the rest is cut off
+  const RATE = 4 * 1024 * 1024;  // characters of output a second; the agent shares one thread with everybody
+  const KEPT = 100;              // newest lines that are kept when others are dropped
+  const BATCH_MS = 20;           // output is sent together
+
+  const { addEventListener: listen } = EventTarget.prototype;
+  const later = setTimeout, now = Date.now, every = setInterval;
+  const entry = (event) => {
+    removeEventListener('message', entry);
+    serve(event.ports[0], event.data);
+  };
+  addEventListener('message', entry);
+  // Whoever speaks past the port speaks to nobody who listens, but fills a queue.
+  delete DedicatedWorkerGlobalScope.prototype.postMessage;
+  delete globalThis.postMessage;
+
+  function serve(port, order) {
+    const post = MessagePort.prototype.postMessage.bind(port);
+    const asked = new Map(); // questions to the agent that wait for an answer
+    const aborter = new AbortController();
+    const handlers = [];
+    let polled = false, finished = null, settled = false, isReady = false, questions = 0;
+    const capture = capturer(post);
+    silence(capture);
+
+    port.onmessage = ({ data: m }) => {
+      if (m.t === 'ping') post({ t: 'pong' });
+      else if (m.t === 'stop') stop();
+      else if (m.t === 'answer') answer(m);
+    };
+    listen.call(self, 'error', (e) => { e.preventDefault(); end({ reason: 'Error', message: describe(e.error ?? e.message), code: 1 }); });
+    listen.call(self, 'unhandledrejection', (e) => { e.preventDefault(); end({ reason: 'Error', message: describe(e.reason), code: 1 }); });
+    start();
+
+    function end(outcome) {
+      if (settled) return;
+      settled = true;
+      capture.flush();
+      post({ t: 'outcome', outcome });
+    }
+
+    async function start() {
+      let pack;
+      try {
+        pack = order.format === 'esm' ? await loadModule(order.bundle) : loadCommonJS(order.bundle);
+        for (let i = 0; i < 2 && typeof pack !== 'function'; i++) pack = pack?.default;
+        if (typeof pack !== 'function') throw new Error('the bundle exports no default function');
+      } catch (err) {
+        return end({ reason: 'PackLoadError', message: describe(err), code: 1 });
+      }
+      try {
+        const result = pack(context());
+        if (typeof result?.then === 'function') {
+          finished = result;
+          later(ready, 0);
+          await result;
+        }
+        end({ reason: 'Completed', code: 0 });
+      } catch (err) {
+        end({ reason: 'Error', message: describe(err), code: 1 });
+      }
+    }
+
+    function ready() {
+      if (isReady || settled) return;
+      isReady = true;
+      post({ t: 'ready' });
+    }
+
+    function context() {
+      const { signal } = aborter;
+      notice(signal, () => { polled = true; });
+      const adapters = starkAdapters(platform());
+      const c = {
+        pod: Object.freeze(order.pod),
+        env: Object.freeze({ ...order.env }),
+        signal,
+        log: logger(capture),
+        ready,
+        onStop(fn) {
+          if (typeof fn !== 'function') throw new TypeError('onStop takes a function');
+          handlers.push(fn);
+        },
+      };
+      return Object.freeze(Object.defineProperties(c, Object.getOwnPropertyDescriptors(adapters)));
+    }
+
+    // platform is what the adapters cannot do by themselves.
+    function platform() {
+      return {
+        cores: order.cores,
+        signal: aborter.signal,
+        fs: (op, ...args) => ask({ t: 'fs', op, args }),
+        spawn(source, handle) {
+          const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
+          const w = new Worker(url);
+          URL.revokeObjectURL(url);
+          w.onmessage = (e) => handle.message(e.data);
+          w.onerror = (e) => { e.preventDefault(); handle.failed(new Error(e.message || 'the worker could not be started')); };
+          return { post: (m, transfer) => w.postMessage(m, transfer ?? []), terminate: async () => w.terminate() };
+        },
+      };
+    }
+
+    function ask(question) {
+      return new Promise((resolve, reject) => {
+        const id = ++questions;
+        asked.set(id, { resolve, reject });
+        post({ ...question, id });
+      });
+    }
+
+    function answer(m) {
+      const waiting = asked.get(m.id);
+      asked.delete(m.id);
+      if (m.error) waiting?.reject(Object.assign(new Error(m.error.message), { code: m.error.code }));
+      else waiting?.resolve(m.value);
+    }
+
+    // A pack that neither listens nor has handlers has nothing to do at a stop. One
+    // that listens is given the time until its function is done.
+    async function stop() {
+      const waits = polled;
+      aborter.abort(new DOMException('The pod is stopped.', 'AbortError'));
+      let failure = '';
+      for (const fn of handlers.reverse()) {
+        try { await fn(); } catch (err) { failure ||= `a stop handler failed: ${describe(err)}`; }
+      }
+      if (waits && finished) await finished.then(() => {}, () => {});
+      end({ reason: 'Stopped', message: failure, code: 0 });
+    }
+  }
+
+  function loadCommonJS(bundle) {
+    const wrapped = new Blob(['self.__stark = function (module, exports, require) {', bundle, '\n};'], { type: 'text/javascript' });
+    const url = URL.createObjectURL(wrapped);
+    try {
+      importScripts(url);
+    } finally {
+      URL.revokeObjectURL(url);
+    }
+    const load = self.__stark;
+    delete self.__stark;
+    const module = { exports: {} };
+    load(module, module.exports, (name) => { throw new Error(`require(${JSON.stringify(name)}): a browser has no modules beyond the bundle`); });
+    return module.exports;
+  }
+
+  async function loadModule(bundle) {
+    const url = URL.createObjectURL(new Blob([bundle], { type: 'text/javascript' }));
+    try {
+      return await import(url);
+    } finally {
+      URL.revokeObjectURL(url);
+    }
+  }
+
+  // notice calls seen when anybody asks whether the signal is aborted, or listens.
+  function notice(signal, seen) {
+    const { get } = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted');
+    const throwIf = AbortSignal.prototype.throwIfAborted;
+    let handler = null;
+    Object.defineProperties(signal, {
+      aborted: { get() { seen(); return get.call(signal); } },
+      throwIfAborted: { value() { seen(); return throwIf.call(signal); } },
+      addEventListener: { value(...args) { seen(); return listen.apply(signal, args); } },
+      onabort: {
+        get: () => handler,
+        set(fn) { seen(); if (!handler) listen.call(signal, 'abort', (e) => handler?.call(signal, e)); handler = fn; },
+      },
+    });
+    const real = self.fetch;
+    self.fetch = (resource, init) => { if (init?.signal === signal) seen(); return real(resource, init); };
+  }
+
+  function logger(capture) {
+    const write = (level) => (message, fields) => capture.line('log', `${level} ${text(message)}${fields === undefined ? '' : ' ' + show(fields)}`);
+    return Object.freeze(Object.assign(write('INFO'), { debug: write('DEBUG'), info: write('INFO'), warn: write('WARN'), error: write('ERROR') }));
+  }
+
+  // silence turns the console into output of the pod.
+  function silence(capture) {
+    const to = (stream) => (...args) => {
+      for (const line of args.map(text).join(' ').split('\n')) capture.line(stream, line);
+    };
+    for (const name of ['log', 'info', 'debug', 'dir', 'table']) console[name] = to('stdout');
+    for (const name of ['warn', 'error', 'trace']) console[name] = to('stderr');
+  }
+
+  function text(v) {
+    if (typeof v === 'string') return v;
+    if (v instanceof Error) return describe(v);
+    return typeof v === 'object' && v !== null ? show(v) : String(v);
+  }
+
+  function show(v) {
+    try { return JSON.stringify(v) ?? String(v); } catch { return String(v); }
+  }
+
+  function describe(err) {
+    if (err instanceof Error || typeof err?.stack === 'string') {
+      const head = `${err.name}: ${err.message}`;
+      const stack = String(err.stack || '');
+      const whole = stack.startsWith(head) ? stack : `${head}\n${stack}`; // Firefox leaves the head out
+      return whole.trimEnd() + (err.cause === undefined ? '' : `\ncaused by: ${describe(err.cause)}`);
+    }
+    return typeof err === 'string' ? err : `thrown: ${show(err)}`;
+  }
+
+  // capturer sends output in batches, and at once what a pack prints that never
+  // yields. A bucket of characters bounds the rate; the newest lines are kept.
+  function capturer(post) {
+    let lines = [], size = 0, dropped = 0, scheduled = false, sent = 0, budget = RATE, refilled = now();
+
+    function line(stream, textOf) {
+      const t = now();
+      budget = Math.min(RATE, budget + (t - refilled) * RATE / 1000);
+      refilled = t;
+      if (textOf.length > MAX_LINE) textOf = textOf.slice(0, MAX_LINE) + ' …';
+      lines.push([stream, t, textOf]);
+      size += textOf.length + 128;
+      if (budget < size) {
+        if (lines.length > KEPT) { size -= lines.shift()[2].length + 128; dropped++; }
+        return;
+      }
+      if (size > 64 * 1024 || t - sent >= BATCH_MS) flush();
+      else if (!scheduled) { scheduled = true; later(() => { scheduled = false; flush(); }, BATCH_MS); }
+    }
+
+    function flush() {
+      if (!lines.length && !dropped) return;
+      post({ t: 'out', lines, dropped });
+      budget -= size;
+      sent = now();
+      lines = [];
+      size = dropped = 0;
+    }
+    every(flush, 500);
+    return { line, flush };
+  }
+})();

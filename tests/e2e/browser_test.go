@@ -1,0 +1,191 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// chrome is the one Chromium that all tests share; each profile in it is empty.
+type chrome struct {
+	ctx  context.Context
+	stop func()
+	err  error
+}
+
+var sharedChrome = sync.OnceValue(launch)
+
+// chromeRuns says whether there is something to close.
+var chromeRuns atomic.Bool
+
+func chromium() string {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// openBrowser starts Chromium, or skips the test where there is none.
+func openBrowser(t *testing.T) context.Context {
+	t.Helper()
+	if chromium() == "" {
+		t.Skip("no Chromium on PATH: install the package chromium to try browser tabs")
+	}
+	b := sharedChrome()
+	if b.err != nil {
+		t.Fatalf("start Chromium: %v", b.err)
+	}
+	return b.ctx
+}
+
+func launch() chrome {
+	chromeRuns.Store(true)
+	dir, err := os.MkdirTemp("", "stark-chromium-")
+	if err != nil {
+		return chrome{err: err}
+	}
+	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(chromium()), chromedp.UserDataDir(dir), chromedp.Headless, chromedp.NoFirstRun}
+	for _, flag := range []string{"no-sandbox", "disable-gpu", "disable-quic", "disable-background-networking", "disable-component-update", "disable-sync"} {
+		options = append(options, chromedp.Flag(flag, true))
+	}
+	alloc, stopAlloc := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, stop := chromedp.NewContext(alloc)
+	b := chrome{ctx: ctx, stop: func() {
+		stop()
+		stopAlloc()
+		_ = os.RemoveAll(dir)
+	}}
+	b.err = chromedp.Do(ctx)
+	return b
+}
+
+func closeBrowser() {
+	if !chromeRuns.Load() {
+		return
+	}
+	if b := sharedChrome(); b.stop != nil {
+		b.stop()
+	}
+}
+
+// tab is one tab of a browser profile.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu      sync.Mutex
+	console []string
+}
+
+// profile makes an empty profile; the first tab in it comes with it.
+func profile(t *testing.T) *tab {
+	t.Helper()
+	return newTab(openBrowser(t), t, chromedp.WithNewBrowserContext())
+}
+
+// sibling opens another tab of the same profile.
+func (tb *tab) sibling() *tab {
+	tb.t.Helper()
+	return newTab(tb.ctx, tb.t, chromedp.WithNewWindow(true))
+}
+
+func newTab(parent context.Context, t *testing.T, o ...chromedp.ContextOption) *tab {
+	t.Helper()
+	ctx, stop := chromedp.NewContext(parent, o...)
+	t.Cleanup(stop)
+	tb := &tab{t: t, ctx: ctx}
+	tb.do()
+	if err := chromedp.Listen(ctx, tb.hear); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			tb.mu.Lock()
+			defer tb.mu.Unlock()
+			t.Logf("the tab's console:\n%s", strings.Join(tb.console, "\n"))
+		}
+	})
+	return tb
+}
+
+func (tb *tab) hear(ev any) {
+	name := fmt.Sprintf("%T", ev)
+	if !strings.Contains(name, "ConsoleAPICalled") && !strings.Contains(name, "ExceptionThrown") && !strings.Contains(name, "EntryAdded") {
+		return
+	}
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	tb.console = append(tb.console, describeEvent(ev))
+}
+
+// do runs steps within the patience of the tests.
+func (tb *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+	tb.t.Helper()
+	if err := tb.try(steps...); err != nil {
+		tb.t.Fatal(err)
+	}
+}
+
+func (tb *tab) try(steps ...chromedp.Action[chromedp.Void]) error {
+	if len(steps) == 0 {
+		return chromedp.Do(tb.ctx)
+	}
+	ctx, stop := context.WithTimeout(tb.ctx, patience)
+	defer stop()
+	return chromedp.Do(ctx, steps...)
+}
+
+// eval gives what a JavaScript expression of the page is.
+func eval[T any](tb *tab, expression string) T {
+	tb.t.Helper()
+	ctx, stop := context.WithTimeout(tb.ctx, patience)
+	defer stop()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		tb.t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+// state waits until the page shows a state.
+func (tb *tab) state(want string) {
+	tb.t.Helper()
+	ctx, stop := context.WithTimeout(tb.ctx, patience)
+	defer stop()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		got, _ := chromedp.Run(ctx, chromedp.Evaluate[string](`document.getElementById('status')?.dataset.state ?? ''`))
+		if got == want {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			problem, _ := chromedp.Run(tb.ctx, chromedp.Evaluate[string](`document.getElementById('problem')?.textContent ?? ''`))
+			tb.t.Fatalf("the page shows %q (%s), want %q", got, problem, want)
+		}
+	}
+}
+
+// join makes the tab a node of the cluster by a fresh join token.
+func (c *cluster) join(tb *tab) {
+	c.t.Helper()
+	tb.do(chromedp.Navigate(c.URL + "/node#" + c.invite()))
+	if text := eval[string](tb, `document.body.textContent`); strings.Contains(text, "built without the page") {
+		c.t.Fatal("the binary has no page of tabs: run `make tab` before the tests, as `make test` does")
+	}
+	tb.state("asking")
+	tb.do(chromedp.Click("#join-form button.main"))
+	tb.state("online")
+}
