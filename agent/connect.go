@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -280,10 +281,12 @@ func (a *Agent) register(ctx context.Context, s *session, id identity) (time.Dur
 
 // heartbeat runs until the session is over or silent for too long.
 func (a *Agent) heartbeat(ctx context.Context, s *session, interval time.Duration, over *ending) error {
-	silence := 2*interval + silenceSlack
+	every := new(atomic.Int64) // as the server's answers say
+	every.Store(int64(interval))
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
+		interval := time.Duration(every.Load())
 		select {
 		case <-over.done:
 			return over.err
@@ -291,22 +294,27 @@ func (a *Agent) heartbeat(ctx context.Context, s *session, interval time.Duratio
 			return context.Cause(ctx)
 		case <-time.After(interval - rand.N(interval/5+1)):
 		}
+		silence := 2*interval + silenceSlack
 		if quiet := time.Since(time.Unix(0, s.lastRead.Load())); quiet > silence {
 			return fmt.Errorf("the server was silent for %s", quiet.Round(time.Millisecond))
 		}
 		// An answer that is late must not delay the next beat.
-		wg.Go(func() { a.beat(ctx, s, silence) })
+		wg.Go(func() { a.beat(ctx, s, silence, every) })
 	}
 }
 
-func (a *Agent) beat(ctx context.Context, s *session, timeout time.Duration) {
+func (a *Agent) beat(ctx context.Context, s *session, timeout time.Duration, every *atomic.Int64) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	hb := wire.Heartbeat{NodeID: a.NodeID(), Timestamp: time.Now().UTC(), ActivePods: len(a.worker.inventory(ctx))}
 	if a.cfg.Conditions != nil {
 		hb.Conditions = a.cfg.Conditions()
 	}
-	err := s.request(ctx, wire.TypeHeartbeat, hb, nil)
+	var ack wire.HeartbeatAck
+	err := s.request(ctx, wire.TypeHeartbeat, hb, &ack)
+	if err == nil && ack.HeartbeatIntervalMS > 0 {
+		every.Store((time.Duration(ack.HeartbeatIntervalMS) * time.Millisecond).Nanoseconds())
+	}
 	if err == nil || ctx.Err() != nil || errors.Is(err, errSessionOver) {
 		return
 	}

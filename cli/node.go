@@ -136,7 +136,7 @@ func describeNode(w io.Writer, n api.Node) {
 	fmt.Fprintf(w, "memory:\t%s of %s\n", n.Allocated.Memory, n.Allocatable.Memory)
 	line(w, "labels", pairs(n.Labels))
 	for _, t := range n.Taints {
-		line(w, "taint", taintText(t))
+		line(w, "taint", t.String())
 	}
 	for _, c := range n.Conditions {
 		line(w, "condition", strings.TrimSpace(fmt.Sprintf("%s=%t %s %s", c.Type, c.Status, c.Reason, c.Message)))

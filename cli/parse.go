@@ -48,14 +48,6 @@ func parseTaints(values []string) ([]api.Taint, error) {
 	return out, nil
 }
 
-func taintText(t api.Taint) string {
-	text := t.Key
-	if t.Value != "" {
-		text += "=" + t.Value
-	}
-	return text + ":" + string(t.Effect)
-}
-
 // parseTolerations reads key[=value][:Effect]; without a value any value is
 // tolerated, and "*" alone tolerates everything.
 func parseTolerations(values []string) ([]api.Toleration, error) {

@@ -129,7 +129,7 @@ func LoadConfig(getenv func(string) string) (Config, error) {
 		RequestTimeout:    l.duration("requestTimeout", 30*time.Second, time.Second, 10*time.Minute, "STARK_REQUEST_TIMEOUT"),
 		ShutdownGrace:     l.duration("shutdownGrace", 15*time.Second, time.Second, 10*time.Minute, "STARK_SHUTDOWN_GRACE"),
 		LogLevel:          l.level("logLevel", "STARK_LOG_LEVEL", "LOG_LEVEL"),
-		HeartbeatInterval: l.duration("heartbeatInterval", 10*time.Second, time.Second, 5*time.Minute, "STARK_HEARTBEAT_INTERVAL"),
+		HeartbeatInterval: l.duration("heartbeatInterval", 0, time.Second, 5*time.Minute, "STARK_HEARTBEAT_INTERVAL"),
 		BundleURLTTL:      l.duration("bundleUrlTtl", 5*time.Minute, 30*time.Second, 5*time.Minute, "STARK_BUNDLE_URL_TTL"),
 	}
 	c.JWTIssuer = l.text("jwtIssuer", strings.TrimRight(c.SupabaseURL, "/")+"/auth/v1", "STARK_JWT_ISSUER")
@@ -249,7 +249,7 @@ func (l *loader) duration(setting string, fallback, low, high time.Duration, nam
 	}
 	d, err := time.ParseDuration(v)
 	if err != nil || d < low || d > high {
-		l.fault("%s must be a duration such as %s, from %s to %s", name, fallback, low, high)
+		l.fault("%s must be a duration such as %s, from %s to %s", name, max(fallback, low), low, high)
 		return fallback
 	}
 	return d

@@ -33,7 +33,7 @@ func TestLoadConfigDefaults(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	if c.APIRate != (server.Rate{Requests: 600, Per: time.Minute}) || c.AuthRate != (server.Rate{Requests: 30, Per: time.Minute}) ||
-		c.HeartbeatInterval != 10*time.Second || len(c.CORSOrigins) != 2 || c.LogLevel != slog.LevelInfo {
+		c.HeartbeatInterval != 0 || len(c.CORSOrigins) != 2 || c.LogLevel != slog.LevelInfo {
 		t.Errorf("got %+v", c)
 	}
 	if c.Sources["anonKey"] != "SUPABASE_ANON_KEY" || c.Sources["databaseUrl"] != "DATABASE_URL" {

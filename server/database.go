@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -33,6 +34,14 @@ type upkeep struct{ db *postgres.DB }
 func (u upkeep) Sweep(ctx context.Context) (int, error) {
 	r, err := u.db.SweepNodes(ctx)
 	return len(r.Suspect) + len(r.Unhealthy) + len(r.Offline) + len(r.PodsUnknown) + len(r.PodsMoved) + len(r.PodsEnded) + len(r.RolloutsEnded), err
+}
+
+// Tend implements control.Upkeep. What one part cannot do now does not stop the others.
+func (u upkeep) Tend(ctx context.Context) (int, error) {
+	told, evicting := u.db.EvictIntolerant(ctx)
+	drains, draining := u.db.AdvanceDrains(ctx)
+	namespaces, ending := u.db.EndNamespaces(ctx)
+	return len(told) + len(drains.Told) + len(drains.Finished) + namespaces, errors.Join(evicting, draining, ending)
 }
 
 // Compact implements control.Upkeep.

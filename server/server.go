@@ -157,7 +157,7 @@ func (s *Server) handler(base context.Context, registry *prometheus.Registry) (h
 		DB: dispatchDB{s.db}, Log: s.db, Store: s.store, Verifier: s.gate, Metrics: registry, Logger: s.log,
 		Signer: bundles,
 		Config: dispatch.Config{
-			HeartbeatInterval: c.HeartbeatInterval, BundleURLTTL: c.BundleURLTTL, Origins: c.CORSOrigins,
+			BundleURLTTL: c.BundleURLTTL, Origins: c.CORSOrigins,
 		},
 	})
 	page, err := tab.New(tab.Config{StorageOrigin: originOf(c.SupabasePublicURL)})
@@ -302,6 +302,15 @@ func (s *Server) tellSetupCode(ctx context.Context, ask func(context.Context) (a
 // applySettings stores what the environment says about the whole cluster, before
 // the first request is taken.
 func (s *Server) applySettings(ctx context.Context) error {
+	if beat := s.config.HeartbeatInterval; beat > 0 {
+		changed, err := s.db.SetHeartbeatInterval(ctx, beat)
+		if err != nil {
+			return fmt.Errorf("set the heartbeat interval: %w", err)
+		}
+		if changed {
+			s.log.InfoContext(ctx, "audit", slog.String("action", "heartbeatInterval.set"), slog.Bool("done", true), slog.Duration("interval", beat))
+		}
+	}
 	open := s.config.OpenRegistration
 	if open == nil {
 		return nil

@@ -81,7 +81,7 @@ var table = map[Kind]map[Action]row{
 	},
 	PriorityClass: {
 		Create: {All, All},
-		Read:   {All, All},
+		Read:   {All, All, All, All},
 		Update: {All, All},
 		Delete: {All, All},
 	},

@@ -1,5 +1,5 @@
 // Package control runs the loops of which a cluster has one each: the scheduler,
-// the sweeper of silent nodes and the upkeep of tables. It owns when they run, and
+// the sweeper of silent nodes, evictions, drains and the upkeep of tables. It owns when they run, and
 // decides nothing: the rules are in core, the statements in postgres.
 package control
 
@@ -27,6 +27,9 @@ type Upkeep interface {
 	// Sweep marks nodes that are silent and gives up those that were for long; it
 	// tells how many it changed.
 	Sweep(ctx context.Context) (changed int, err error)
+	// Tend takes what needs several steps one step further: pods on tainted nodes,
+	// drains, namespaces that end. It tells how much it has moved.
+	Tend(ctx context.Context) (moved int, err error)
 	// Compact drops what nobody needs any more: old changes, ended pods, expired tokens.
 	Compact(ctx context.Context) error
 }
@@ -42,6 +45,7 @@ type Deps struct {
 
 const (
 	sweepEvery   = time.Second
+	tendEvery    = time.Second
 	compactEvery = time.Minute
 	callTimeout  = 30 * time.Second
 )
@@ -52,6 +56,7 @@ func Run(ctx context.Context, d Deps) error {
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return scheduler.Run(ctx, d.Store, d.Binder, d.Logger) })
 		g.Go(func() error { return d.sweep(ctx) })
+		g.Go(func() error { return d.tend(ctx) })
 		g.Go(func() error { return d.compact(ctx) })
 		return g.Wait()
 	})
@@ -83,6 +88,19 @@ func (d Deps) sweep(ctx context.Context) error {
 			d.Logger.WarnContext(ctx, "silent nodes could not be looked for", slog.Any("error", err))
 		case changed > 0:
 			d.Logger.InfoContext(ctx, "nodes were found silent", slog.Int("changed", changed))
+		}
+	})
+}
+
+// tend goes on where the last leader has stopped: what it looks at is in the database.
+func (d Deps) tend(ctx context.Context) error {
+	return every(ctx, tendEvery, func(ctx context.Context) {
+		moved, err := d.Upkeep.Tend(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			d.Logger.WarnContext(ctx, "evictions, drains and namespaces could not be looked after", slog.Any("error", err))
+		case moved > 0:
+			d.Logger.InfoContext(ctx, "evictions, drains and namespaces went on", slog.Int("moved", moved))
 		}
 	})
 }

@@ -19,6 +19,7 @@ type fake struct {
 	lead    func(ctx context.Context, fn func(ctx context.Context) error) error
 	sweep   func() (int, error)
 	sweeps  atomic.Int32
+	tends   atomic.Int32
 	compact atomic.Int32
 	binds   atomic.Int32
 }
@@ -30,6 +31,11 @@ func (f *fake) Lead(ctx context.Context, fn func(ctx context.Context) error) err
 func (f *fake) Sweep(context.Context) (int, error) {
 	f.sweeps.Add(1)
 	return f.sweep()
+}
+
+func (f *fake) Tend(context.Context) (int, error) {
+	f.tends.Add(1)
+	return 1, nil
 }
 
 func (f *fake) Compact(context.Context) error {

@@ -100,16 +100,15 @@ type Signer interface {
 
 // Config are the dispatcher's times and bounds; zero values take the defaults.
 type Config struct {
-	HeartbeatInterval time.Duration // told to agents; 10 s
-	AuthTimeout       time.Duration // for a socket without identity; 10 s
-	RegisterTimeout   time.Duration // for one that has shown a join token, beyond twice AuthTimeout; 20 s
-	PingInterval      time.Duration // 15 s
-	PingTimeout       time.Duration // 10 s
-	AckTimeout        time.Duration // until the wanted set is sent again; 10 s
-	BundleURLTTL      time.Duration // 5 min, and no more
-	ReviewInterval    time.Duration // between looks at whether sessions have ended; 5 s
-	MaxSessions       int           // 20,000
-	Origins           []string      // of pages that may connect: "https://host", "http://localhost:*", "*"
+	AuthTimeout     time.Duration // for a socket without identity; 10 s
+	RegisterTimeout time.Duration // for one that has shown a join token, beyond twice AuthTimeout; 20 s
+	PingInterval    time.Duration // 15 s
+	PingTimeout     time.Duration // 10 s
+	AckTimeout      time.Duration // until the wanted set is sent again; 10 s
+	BundleURLTTL    time.Duration // 5 min, and no more
+	ReviewInterval  time.Duration // between looks at whether sessions have ended; 5 s
+	MaxSessions     int           // 20,000
+	Origins         []string      // of pages that may connect: "https://host", "http://localhost:*", "*"
 }
 
 func (c Config) withDefaults() Config {
@@ -118,7 +117,6 @@ func (c Config) withDefaults() Config {
 			*d = otherwise
 		}
 	}
-	or(&c.HeartbeatInterval, 10*time.Second)
 	or(&c.AuthTimeout, 10*time.Second)
 	or(&c.RegisterTimeout, 20*time.Second)
 	or(&c.PingInterval, 15*time.Second)

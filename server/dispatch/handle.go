@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/stark-orchestrator/stark/core/node"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 	"github.com/stark-orchestrator/stark/shared/wire"
@@ -77,10 +78,16 @@ func (s *session) onRegister(ctx context.Context, e wire.Envelope) error {
 	s.d.join(s, reg.Node.ID)
 	s.ack(e, wire.Registered{
 		Node: reg.Node, Credential: reg.Credential,
-		HeartbeatIntervalMS: int(s.d.config.HeartbeatInterval.Milliseconds()), ServerTime: time.Now().UTC(),
+		HeartbeatIntervalMS: s.d.heartbeatMS(), ServerTime: time.Now().UTC(),
 	})
 	s.reconcile(ctx, first, req.Runs)
 	return nil
+}
+
+// heartbeatMS is how often agents are to show that they live, as the cluster's settings
+// say now; those that are connected learn of a change by the next answer.
+func (d *Dispatcher) heartbeatMS() int {
+	return int(node.TimeoutsOf(d.Store.Config()).Interval.Milliseconds())
 }
 
 // onHeartbeat also shows that the node has kept the credential which it was given:
@@ -99,7 +106,7 @@ func (s *session) onHeartbeat(ctx context.Context, e wire.Envelope) error {
 		s.d.beats[nodeID] = s.id
 	}
 	s.d.mu.Unlock()
-	s.ack(e, wire.HeartbeatAck{NodeID: nodeID, LastHeartbeat: time.Now().UTC()})
+	s.ack(e, wire.HeartbeatAck{NodeID: nodeID, LastHeartbeat: time.Now().UTC(), HeartbeatIntervalMS: s.d.heartbeatMS()})
 	if id := s.takeUnconfirmed(); id != "" {
 		s.aside(ctx, e, func(ctx context.Context) error { return s.confirm(ctx, id) })
 	}

@@ -61,6 +61,30 @@ func TestRightToRegister(t *testing.T) {
 	}
 }
 
+// A change of the setting reaches the agents that are connected, without a restart.
+func TestHeartbeatsFollowTheSettings(t *testing.T) {
+	t.Parallel()
+	db := newFakeDB()
+	db.register = func(dispatch.Registrar, api.RegisterNodeRequest) (dispatch.Registration, error) {
+		return dispatch.Registration{Node: api.Node{ID: "n1"}}, nil
+	}
+	r := newRig(t, db, dispatch.Config{})
+	p := r.dial(t, credential)
+	p.expect(wire.TypeConnected, nil)
+	p.send(wire.TypeRegister, "x", aRegister())
+	p.expect(wire.TypeRegister+wire.AckSuffix, nil)
+	p.expect(wire.TypeRunsSet, nil)
+	for _, ms := range []int{3000, 7000} {
+		r.store.Apply(store.Batch{Cursor: "2", Configs: store.Changes[api.ClusterConfig]{Put: []api.ClusterConfig{{Name: "default", HeartbeatIntervalMS: ms}}}})
+		p.send(wire.TypeHeartbeat, "y", wire.Heartbeat{NodeID: "n1"})
+		var ack wire.HeartbeatAck
+		p.expect(wire.TypeHeartbeat+wire.AckSuffix, &ack)
+		if ack.HeartbeatIntervalMS != ms {
+			t.Errorf("got %d, want %d", ack.HeartbeatIntervalMS, ms)
+		}
+	}
+}
+
 func TestNothingWithoutRegistration(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, newFakeDB(), dispatch.Config{})

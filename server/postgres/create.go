@@ -23,7 +23,7 @@ type newPod struct {
 	PackID            *string           `json:"pack_id"`
 	PackName          string            `json:"pack_name"`
 	PackVersion       string            `json:"pack_version"`
-	Namespace         string            `json:"namespace"`
+	Namespace         *string           `json:"namespace"` // nil is the cluster's default
 	Labels            map[string]string `json:"labels"`
 	Annotations       map[string]string `json:"annotations"`
 	PriorityClassName *string           `json:"priority_class_name"`
@@ -34,7 +34,7 @@ type newPod struct {
 	RestartPolicy     api.RestartPolicy `json:"restart_policy"`
 	Isolation         api.Isolation     `json:"isolation"`
 	Env               map[string]string `json:"env"`
-	Grace             int               `json:"termination_grace_period_seconds"`
+	Grace             *int              `json:"termination_grace_period_seconds"` // nil is the cluster's default
 	Deadline          *int              `json:"active_deadline_seconds"`
 	Metadata          map[string]any    `json:"metadata"`
 }
@@ -42,10 +42,10 @@ type newPod struct {
 const createSQL = `insert into public.pods as p (id, pack_id, pack_name, pack_version, namespace, labels, annotations,
 		priority_class_name, tolerations, resource_requests, resource_limits, scheduling, restart_policy, isolation,
 		env, termination_grace_period_seconds, active_deadline_seconds, metadata)
-	select r.id, r.pack_id, r.pack_name, r.pack_version, r.namespace, r.labels, r.annotations,
+	select r.id, r.pack_id, r.pack_name, r.pack_version, coalesce(r.namespace, stark.default_namespace()), r.labels, r.annotations,
 		r.priority_class_name, r.tolerations, r.resource_requests, r.resource_limits, r.scheduling,
 		r.restart_policy::public.restart_policy, r.isolation::public.pod_isolation,
-		r.env, r.termination_grace_period_seconds, r.active_deadline_seconds, r.metadata
+		r.env, coalesce(r.termination_grace_period_seconds, stark.default_grace_seconds()), r.active_deadline_seconds, r.metadata
 	from jsonb_to_recordset($1::text::jsonb) as r (id uuid, pack_id uuid, pack_name text, pack_version text, namespace text,
 		labels jsonb, annotations jsonb, priority_class_name text, tolerations jsonb, resource_requests jsonb,
 		resource_limits jsonb, scheduling jsonb, restart_policy text, isolation text, env jsonb,
@@ -53,27 +53,20 @@ const createSQL = `insert into public.pods as p (id, pack_id, pack_name, pack_ve
 	returning ` + podColumns
 
 func rowFor(r api.CreatePodRequest) newPod {
-	const usualGrace = 30
 	p := newPod{
-		ID: r.ID, PackID: orNull(r.PackID), PackName: r.PackName, PackVersion: r.PackVersion, Namespace: r.Namespace,
+		ID: r.ID, PackID: orNull(r.PackID), PackName: r.PackName, PackVersion: r.PackVersion, Namespace: orNull(r.Namespace),
 		Labels: orEmpty(r.Labels), Annotations: orEmpty(r.Annotations), PriorityClassName: orNull(r.PriorityClassName),
 		Tolerations: orNone(r.Tolerations), RestartPolicy: r.RestartPolicy, Isolation: r.Isolation, Env: orEmpty(r.Env),
-		Grace: usualGrace, Deadline: r.ActiveDeadlineSeconds, Metadata: orEmpty(r.Metadata),
+		Grace: r.TerminationGracePeriodSeconds, Deadline: r.ActiveDeadlineSeconds, Metadata: orEmpty(r.Metadata),
 	}
 	if p.ID == "" {
 		p.ID = api.NewID()
-	}
-	if p.Namespace == "" {
-		p.Namespace = api.NamespaceDefault
 	}
 	if p.RestartPolicy == "" {
 		p.RestartPolicy = api.RestartOnFailure
 	}
 	if p.Isolation == "" {
 		p.Isolation = api.IsolationProcess
-	}
-	if r.TerminationGracePeriodSeconds != nil {
-		p.Grace = *r.TerminationGracePeriodSeconds
 	}
 	if r.ResourceRequests != nil {
 		p.Requests = *r.ResourceRequests
@@ -128,7 +121,7 @@ func (db *DB) CreatePod(ctx context.Context, id access.Identity, r api.CreatePod
 		return api.Pod{}, fault.New(fault.NotFound, "pack not found")
 	}
 	c := &create{id: p.ID, row: row, done: make(chan struct{})}
-	db.enqueue(ctx, createKey{door: d, namespace: p.Namespace}, c)
+	db.enqueue(ctx, createKey{door: d, namespace: r.Namespace}, c)
 	select {
 	case <-c.done:
 		if r.ID != "" && conflictOn(c.err, "pods_pkey") != nil {

@@ -121,7 +121,7 @@ func (g *registration) comeBack(ctx context.Context) (Registration, error) {
 	err = g.Query(ctx, one(&out.Node, scanNode), `update public.nodes n set runtime_type = @type::text::public.runtime_type,
 			capabilities = @capabilities::text::jsonb, allocatable = coalesce(@allocatable::text::jsonb, n.allocatable),
 			labels = n.labels || @labels::text::jsonb, annotations = n.annotations || @annotations::text::jsonb,
-			taints = case when n.taints = '[]' then @taints::text::jsonb else n.taints end,
+			taints = case when stark.own_taints(n.taints) = '[]' then @taints::text::jsonb else n.taints end,
 			namespaces = case when n.namespaces = '{}' then @namespaces::text[] else n.namespaces end,
 			ip_address = @ip, user_agent = @agent, last_heartbeat = now(), status = `+onlineSQL+`
 		where n.id = @id and n.name = @name and stark.node_stands(n.id) returning `+nodeColumns, g.with(pgx.StrictNamedArgs{"id": g.by.NodeID}))
@@ -229,7 +229,7 @@ func (g *registration) store(ctx context.Context, id *string) (api.Node, error) 
 			last_heartbeat = now(), capabilities = excluded.capabilities,
 			allocatable = coalesce(@allocatable::text::jsonb, n.allocatable), labels = n.labels || excluded.labels,
 			annotations = n.annotations || excluded.annotations,
-			taints = case when n.taints = '[]' then excluded.taints else n.taints end, shared = excluded.shared,
+			taints = case when stark.own_taints(n.taints) = '[]' then excluded.taints else n.taints end, shared = excluded.shared,
 			ip_address = excluded.ip_address, user_agent = excluded.user_agent
 		returning `+nodeColumns, args)
 	return n, err

@@ -3,9 +3,11 @@ package postgres
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/stark-orchestrator/stark/core/node"
 	"github.com/stark-orchestrator/stark/core/pod"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
@@ -115,7 +117,8 @@ func (r SweepResult) Changed() bool {
 // of the database itself every lease has run out, and every node gets a fresh
 // grace period. A node without a lease has left, or never came.
 const silentSQL = `silent as materialized (
-	select n.id, n.status,
+	select n.id, n.status, (n.status = 'offline' and l.node_id is null) as gone, t.eviction,
+		clock_timestamp() - greatest(l.renewed_at, @since::timestamptz) - t.heartbeat as beyond,
 		coalesce(clock_timestamp() - l.renewed_at > t.heartbeat, true) as overdue,
 		clock_timestamp() - greatest(l.renewed_at, @since::timestamptz) > t.heartbeat as lost,
 		clock_timestamp() - greatest(l.renewed_at, @since::timestamptz) > t.heartbeat + t.eviction
@@ -189,7 +192,16 @@ func sweepNodes(ctx context.Context, tx Tx, t term, out *SweepResult) error {
 // lostPod is a pod whose node is silent.
 type lostPod struct {
 	api.Pod
-	dead bool
+	gone      bool          // its node has left or was removed
+	beyond    time.Duration // silence of its node beyond the heartbeat timeout
+	otherwise time.Duration // how long pods stay bound that do not say
+}
+
+// lost reports whether the pod is to be given up: it tolerates a node that does not
+// answer no longer. Who has left answers never again.
+func (p lostPod) lost() bool {
+	forever, d := node.UnreachableTolerance(p.Tolerations, p.otherwise)
+	return p.gone || !forever && p.beyond > d
 }
 
 // sweepPods makes live pods of lost nodes unknown, and gives up those of dead
@@ -198,22 +210,26 @@ func sweepPods(ctx context.Context, tx Tx, t term, out *SweepResult) error {
 	var pods []lostPod
 	err := tx.Query(ctx, all(&pods, func(row pgx.CollectableRow) (lostPod, error) {
 		var p lostPod
-		err := row.Scan(&p.ID, &p.Incarnation, &p.Status, &p.RestartPolicy, &p.StopRequestedAt, &p.Eviction, &p.dead)
+		err := row.Scan(&p.ID, &p.Incarnation, &p.Status, &p.RestartPolicy, &p.StopRequestedAt, &p.Eviction, &p.Tolerations,
+			&p.gone, &p.beyond, &p.otherwise)
 		return p, err
 	}), "with "+silentSQL+`
-		select p.id::text, p.incarnation, p.status::text, p.restart_policy::text, p.stop_requested_at, p.eviction,
-			coalesce(s.dead, p.node_id is null)
+		select p.id::text, p.incarnation, p.status::text, p.restart_policy::text, p.stop_requested_at, p.eviction, p.tolerations,
+			coalesce(s.gone, true), greatest(coalesce(s.beyond, '0'), '0'), coalesce(s.eviction, '0')
 		from public.pods p left join silent s on s.id = p.node_id
 		where p.status in ('scheduled', 'starting', 'running', 'stopping', 'unknown')
-			and (p.node_id is null or s.dead or (s.lost and p.status <> 'unknown'))
+			-- Of those that are unknown already only those that may be given up now.
+			and (p.node_id is null or s.dead or (s.lost and (p.status <> 'unknown' or p.tolerations <> '[]')))
 		order by p.id for update of p`, pgx.StrictNamedArgs{"since": t.since})
 	if err != nil || len(pods) == 0 {
 		return err
 	}
 	var unknown, lost, statuses, reasons []string
 	for _, p := range pods {
-		if !p.dead {
-			unknown = append(unknown, p.ID)
+		if !p.lost() {
+			if p.Status != api.PodUnknown {
+				unknown = append(unknown, p.ID)
+			}
 			continue
 		}
 		status, reason := pod.AfterNodeLost(p.Pod)

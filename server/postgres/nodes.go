@@ -102,7 +102,7 @@ func (db *DB) UpdateNode(ctx context.Context, id access.Identity, nodeID string,
 	if err := checkID(nodeID, "node"); err != nil {
 		return n, err
 	}
-	args := pgx.StrictNamedArgs{"id": nodeID, "unschedulable": r.Unschedulable}
+	args := pgx.StrictNamedArgs{"id": nodeID, "unschedulable": r.Unschedulable, "maintenance": r.Maintenance}
 	var taints, allocatable any
 	if r.Taints != nil {
 		taints = orNone(*r.Taints)
@@ -128,6 +128,7 @@ func (db *DB) UpdateNode(ctx context.Context, id access.Identity, nodeID string,
 				taints = coalesce(@taints::text::jsonb, n.taints),
 				allocatable = coalesce(@allocatable::text::jsonb, n.allocatable),
 				unschedulable = coalesce(@unschedulable::boolean, n.unschedulable),
+				maintenance = coalesce(@maintenance::boolean, n.maintenance),
 				namespaces = coalesce(@namespaces::text[], n.namespaces)
 				where n.id = @id returning `+nodeColumns, args).Query(one(&n, scanNode))
 		})

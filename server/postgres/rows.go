@@ -61,13 +61,13 @@ func textOf(s *string) string {
 
 const nodeColumns = `n.id::text, n.name, n.runtime_type::text, n.status::text, n.last_heartbeat, n.capabilities, n.conditions,
 	coalesce(n.registered_by::text, ''), n.shared, n.namespaces, coalesce(n.ip_address, ''), coalesce(n.user_agent, ''),
-	n.allocatable, n.labels, n.annotations, n.taints, n.unschedulable, n.created_at, n.updated_at, ` + nodeVersion
+	n.allocatable, n.labels, n.annotations, n.taints, n.unschedulable, n.maintenance, n.drain, n.created_at, n.updated_at, ` + nodeVersion
 
 func scanNode(row pgx.CollectableRow) (api.Node, error) {
 	var n api.Node
 	err := row.Scan(&n.ID, &n.Name, &n.RuntimeType, &n.Status, &n.LastHeartbeat, &n.Capabilities, &n.Conditions,
 		&n.RegisteredBy, &n.Shared, &n.Namespaces, &n.IPAddress, &n.UserAgent,
-		&n.Allocatable, &n.Labels, &n.Annotations, &n.Taints, &n.Unschedulable, &n.CreatedAt, &n.UpdatedAt, &n.ResourceVersion)
+		&n.Allocatable, &n.Labels, &n.Annotations, &n.Taints, &n.Unschedulable, &n.Maintenance, &n.Drain, &n.CreatedAt, &n.UpdatedAt, &n.ResourceVersion)
 	return n, err
 }
 
@@ -132,14 +132,14 @@ func scanPriorityClass(row pgx.CollectableRow) (api.PriorityClass, error) {
 const configColumns = `g.name, g.max_pods_per_node, g.default_namespace, g.scheduling_policy::text,
 	g.default_resource_requests, g.default_resource_limits, g.max_total_pods, g.max_total_nodes,
 	g.heartbeat_interval_ms, g.heartbeat_timeout_ms, g.eviction_timeout_ms, g.pod_termination_grace_period_ms,
-	g.terminal_pod_retention_ms, g.enable_preemption, g.score_weights, ` + configVersion
+	g.terminal_pod_retention_ms, g.enable_preemption, g.score_weights, g.open_registration, ` + configVersion
 
 func scanConfig(row pgx.CollectableRow) (api.ClusterConfig, error) {
 	var g api.ClusterConfig
 	err := row.Scan(&g.Name, &g.MaxPodsPerNode, &g.DefaultNamespace, &g.SchedulingPolicy,
 		&g.DefaultResourceRequests, &g.DefaultResourceLimits, &g.MaxTotalPods, &g.MaxTotalNodes,
 		&g.HeartbeatIntervalMS, &g.HeartbeatTimeoutMS, &g.EvictionTimeoutMS, &g.PodTerminationGracePeriodMS,
-		&g.TerminalPodRetentionMS, &g.EnablePreemption, &g.ScoreWeights, &g.ResourceVersion)
+		&g.TerminalPodRetentionMS, &g.EnablePreemption, &g.ScoreWeights, &g.OpenRegistration, &g.ResourceVersion)
 	return g, err
 }
 

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -120,6 +121,19 @@ func (db *DB) SetOpenRegistration(ctx context.Context, open bool) (changed bool,
 		b.Queue(`with c as (update public.cluster_config set open_registration = $1 where open_registration <> $1 returning 1)
 			select exists (select from c)`, open).Query(one(&changed, scanBool))
 	})
+	return changed, err
+}
+
+// SetHeartbeatInterval says how often agents are to show that they live, and says
+// whether that is a change. It must be shorter than the heartbeat timeout.
+func (db *DB) SetHeartbeatInterval(ctx context.Context, every time.Duration) (changed bool, err error) {
+	err = db.write(ctx, "set heartbeat interval", service, func(b *pgx.Batch) {
+		b.Queue(`with c as (update public.cluster_config set heartbeat_interval_ms = $1 where heartbeat_interval_ms <> $1 returning 1)
+			select exists (select from c)`, every.Milliseconds()).Query(one(&changed, scanBool))
+	})
+	if fault.CodeOf(err) == fault.Validation {
+		err = fault.Wrap(err, fault.Validation, "the heartbeat interval %s is not shorter than heartbeatTimeoutMs of the cluster: raise that first", every)
+	}
 	return changed, err
 }
 

@@ -34,7 +34,7 @@ var versionSQL = map[string]string{
 	kindNode:          "select " + nodeVersion + " from public.nodes n where n.id = $1",
 	kindPack:          "select " + packVersion + " from public.packs k where k.id = $1",
 	kindUser:          "select " + userVersion + " from public.users u where u.id = $1",
-	kindNamespace:     "select " + namespaceVersion + " from public.namespaces s where s.name = $1",
+	kindNamespace:     "select " + namespaceVersion + " from public.namespaces s where (s.id::text = $1 or s.name = $1)",
 	kindPriorityClass: "select " + classVersion + " from public.priority_classes c where c.name = $1",
 	kindConfig:        "select " + configVersion + " from public.cluster_config g where g.name = $1",
 }

@@ -30,6 +30,9 @@ type Database interface {
 	PodDatabase
 	TokenDatabase
 	WriteDatabase
+	DrainDatabase
+	NamespaceDatabase
+	SettingsDatabase
 	Ping(ctx context.Context) error
 }
 
@@ -86,6 +89,39 @@ type PodDatabase interface {
 	PodRuns(ctx context.Context, id access.Identity, podID string) ([]api.Run, error)
 	RollbackPod(ctx context.Context, id access.Identity, podID string, r api.RollbackRequest) (api.Rollback, error)
 	Verdict(ctx context.Context, id access.Identity, podID string) (*api.Verdict, error)
+}
+
+// DrainDatabase empties nodes; it acts as the user.
+type DrainDatabase interface {
+	DrainNode(ctx context.Context, id access.Identity, nodeID string, r api.DrainNodeRequest) (api.Node, error)
+	CancelDrain(ctx context.Context, id access.Identity, nodeID string) (api.Node, error)
+	DrainBlocks(ctx context.Context, id access.Identity, nodeID string) ([]api.DrainBlock, error)
+}
+
+// NamespaceDatabase holds namespaces and their members; it acts as the user. A key is
+// an id or a name.
+type NamespaceDatabase interface {
+	CreateNamespace(ctx context.Context, id access.Identity, r api.CreateNamespaceRequest) (api.Namespace, error)
+	GetNamespace(ctx context.Context, id access.Identity, key string) (api.Namespace, error)
+	ListNamespaces(ctx context.Context, id access.Identity, q api.NamespaceQuery) (api.Page[api.Namespace], error)
+	UpdateNamespace(ctx context.Context, id access.Identity, key string, r api.UpdateNamespaceRequest) (api.Namespace, error)
+	DeleteNamespace(ctx context.Context, id access.Identity, key string) (n api.Namespace, gone bool, err error)
+	NamespaceQuota(ctx context.Context, id access.Identity, key string) (api.NamespaceQuota, error)
+	ListMembers(ctx context.Context, id access.Identity, key string) ([]api.NamespaceMember, error)
+	SetMember(ctx context.Context, id access.Identity, key, userID string, role api.Role) (api.NamespaceMember, error)
+	RemoveMember(ctx context.Context, id access.Identity, key, userID string) error
+}
+
+// SettingsDatabase holds priority classes and the settings of the cluster; it acts as
+// the user.
+type SettingsDatabase interface {
+	ListPriorityClasses(ctx context.Context, id access.Identity) ([]api.PriorityClass, error)
+	GetPriorityClass(ctx context.Context, id access.Identity, name string) (api.PriorityClass, error)
+	CreatePriorityClass(ctx context.Context, id access.Identity, p api.PriorityClass) (api.PriorityClass, error)
+	UpdatePriorityClass(ctx context.Context, id access.Identity, name string, r api.UpdatePriorityClassRequest) (api.PriorityClass, error)
+	DeletePriorityClass(ctx context.Context, id access.Identity, name string) error
+	ClusterConfig(ctx context.Context, id access.Identity) (api.ClusterConfig, error)
+	UpdateClusterConfig(ctx context.Context, id access.Identity, change func(api.ClusterConfig) (api.ClusterConfig, error)) (api.ClusterConfig, error)
 }
 
 // TokenDatabase holds join tokens, credentials of nodes and tickets for sockets; it

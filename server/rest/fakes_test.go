@@ -11,6 +11,7 @@ import (
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/core/pack"
 	"github.com/stark-orchestrator/stark/server/gotrue"
+	"github.com/stark-orchestrator/stark/server/rest"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 	"github.com/stark-orchestrator/stark/shared/wire"
@@ -19,6 +20,11 @@ import (
 // fakeDB answers through its fields; a method whose field is not set fails the
 // request, so that a test sees calls that it did not expect.
 type fakeDB struct {
+	// Tried on the real database alone.
+	rest.DrainDatabase
+	rest.NamespaceDatabase
+	rest.SettingsDatabase
+
 	ping            func(context.Context) error
 	profile         func(access.Identity) (api.User, error)
 	userRoles       func(userID string) ([]api.Role, bool, error)

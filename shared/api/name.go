@@ -28,6 +28,11 @@ func ReservedNamespace(name string) bool {
 	return name == NamespaceDefault || name == NamespaceSystem || name == NamespacePublic
 }
 
+// ValidNamespaceName reports whether name can be that of a namespace.
+func ValidNamespaceName(name string) bool {
+	return len(name) <= maxNamespaceName && dnsLabel(name)
+}
+
 // Hand-written rather than regular expressions: the program of a browser tab
 // carries this package, and package regexp weighs more than all of it.
 

@@ -26,9 +26,11 @@ type Quota struct {
 	Storage *Mebibytes  `json:"storage,omitempty"`
 }
 
-// ResourceQuota wraps Quota as Kubernetes does.
+// ResourceQuota wraps Quota as Kubernetes does. PriorityClasses bounds the pods of
+// single classes besides, by name; pods that name no class are of the default one.
 type ResourceQuota struct {
-	Hard Quota `json:"hard"`
+	Hard            Quota            `json:"hard"`
+	PriorityClasses map[string]Quota `json:"priorityClasses,omitempty"`
 }
 
 // LimitRange gives defaults and bounds to single pods of a namespace.
@@ -122,6 +124,7 @@ type ClusterConfig struct {
 	PodTerminationGracePeriodMS int              `json:"podTerminationGracePeriodMs"`
 	TerminalPodRetentionMS      int64            `json:"terminalPodRetentionMs"`
 	EnablePreemption            bool             `json:"enablePreemption"`
+	OpenRegistration            bool             `json:"openRegistration"` // whether people may make accounts for themselves
 	ScoreWeights                ScoreWeights     `json:"scoreWeights"`
 
 	// ResourceVersion changes with every change of the row; it is opaque.

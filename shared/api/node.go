@@ -73,12 +73,65 @@ type Node struct {
 	Annotations   map[string]string `json:"annotations"`
 	Taints        []Taint           `json:"taints"`
 	Unschedulable bool              `json:"unschedulable"`
+	Maintenance   bool              `json:"maintenance"`     // kept empty by its operator, whatever its status
+	Drain         *NodeDrain        `json:"drain,omitempty"` // under way, or the last one
 	CreatedAt     time.Time         `json:"createdAt"`
 	UpdatedAt     time.Time         `json:"updatedAt"`
 
 	// ResourceVersion changes with every change of the row, not with heartbeats; it is opaque.
 	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
+
+// DrainPhase is where a drain stands.
+type DrainPhase string
+
+// The phases of a drain. The last two are final; the node stays cordoned.
+const (
+	Draining      DrainPhase = "draining"
+	Drained       DrainPhase = "drained"  // every run has ended
+	DrainTimedOut DrainPhase = "timedOut" // pods that could not leave in time are still there
+)
+
+// NodeDrain is how far a node has been emptied.
+type NodeDrain struct {
+	Phase        DrainPhase `json:"phase"`
+	By           string     `json:"by,omitempty"` // id of who asked for it
+	Since        time.Time  `json:"since"`
+	Deadline     *time.Time `json:"deadline,omitempty"`
+	FinishedAt   *time.Time `json:"finishedAt,omitempty"`
+	GraceSeconds *int       `json:"graceSeconds,omitempty"` // instead of each pod's own
+	Force        bool       `json:"force"`                  // also pods that will not run again
+	IgnoreBudget bool       `json:"ignoreBudget"`
+	IgnoreLabels string     `json:"ignoreLabels,omitempty"` // selects pods that may stay
+	Total        int        `json:"total"`                  // pods that were to leave, at most at one time
+	Remaining    int        `json:"remaining"`              // pods that have not left yet
+	Blocked      int        `json:"blocked"`                // of those, pods that were not told to
+}
+
+// DrainNodeRequest is the body of POST /api/nodes/:id/drain.
+type DrainNodeRequest struct {
+	GraceSeconds   *int   `json:"graceSeconds,omitempty"`   // 0 to 3600; default: each pod's own
+	TimeoutSeconds int    `json:"timeoutSeconds,omitempty"` // 0 to 604800; 0 waits for ever
+	Force          bool   `json:"force,omitempty"`          // also pods that will not run again
+	IgnoreBudget   bool   `json:"ignoreBudget,omitempty"`   // past the disruption budgets of namespaces
+	IgnoreLabels   string `json:"ignoreLabels,omitempty"`   // pods that this selects stay
+}
+
+// DrainBlock is a pod that a drain has not told to leave, and why.
+type DrainBlock struct {
+	PodID     string    `json:"podId"`
+	PackName  string    `json:"packName"`
+	Namespace string    `json:"namespace"`
+	Reason    string    `json:"reason"` // BlockedByBudget or BlockedByPolicy
+	Message   string    `json:"message"`
+	Since     time.Time `json:"since"`
+}
+
+// What keeps a drain from telling a pod to leave.
+const (
+	BlockedByBudget = "DisruptionBudget" // of its namespace
+	BlockedByPolicy = "RestartPolicy"    // Never: it would not run again
+)
 
 // RegisterNodeRequest is the payload of node:register and the body of POST /api/nodes.
 type RegisterNodeRequest struct {
@@ -97,7 +150,8 @@ type UpdateNodeRequest struct {
 	Labels        map[string]string `json:"labels,omitempty"`
 	Annotations   map[string]string `json:"annotations,omitempty"`
 	Taints        *[]Taint          `json:"taints,omitempty"`
-	Unschedulable *bool             `json:"unschedulable,omitempty"`
+	Unschedulable *bool             `json:"unschedulable,omitempty"` // false also cancels a drain
+	Maintenance   *bool             `json:"maintenance,omitempty"`
 	Allocatable   *Capacity         `json:"allocatable,omitempty"`
 	Namespaces    *[]string         `json:"namespaces,omitempty"`
 

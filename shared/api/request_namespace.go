@@ -9,21 +9,68 @@ type CreateNamespaceRequest struct {
 	Annotations   map[string]string `json:"annotations,omitempty"`
 	ResourceQuota *ResourceQuota    `json:"resourceQuota,omitempty"`
 	LimitRange    *LimitRange       `json:"limitRange,omitempty"`
+
+	DisruptionBudget *DisruptionBudget `json:"disruptionBudget,omitempty"`
 }
 
-// UpdateNamespaceRequest is the body of PUT /api/namespaces/:id; absent fields stay.
+// UpdateNamespaceRequest is the body of PUT and PATCH /api/namespaces/:id; absent fields
+// stay, and an empty object takes a quota, limit range or budget away.
 type UpdateNamespaceRequest struct {
-	Labels        map[string]string `json:"labels,omitempty"`
-	Annotations   map[string]string `json:"annotations,omitempty"`
-	ResourceQuota *ResourceQuota    `json:"resourceQuota,omitempty"`
-	LimitRange    *LimitRange       `json:"limitRange,omitempty"`
+	Labels           map[string]string `json:"labels,omitempty"`
+	Annotations      map[string]string `json:"annotations,omitempty"`
+	ResourceQuota    *QuotaInput       `json:"resourceQuota,omitempty"`
+	LimitRange       *LimitRange       `json:"limitRange,omitempty"`
+	DisruptionBudget *BudgetInput      `json:"disruptionBudget,omitempty"`
+
+	// ResourceVersion makes the change one of this version alone.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
-// The lowest and highest priority of a class.
-const (
-	minPriority = -2_000_000_000
-	maxPriority = 2_000_001_000
-)
+// QuotaInput is ResourceQuota, or nothing to take it away.
+type QuotaInput struct {
+	Hard            *Quota           `json:"hard,omitempty"`
+	PriorityClasses map[string]Quota `json:"priorityClasses,omitempty"`
+}
+
+// Quota is what the input says, nil for nothing.
+func (q *QuotaInput) Quota() *ResourceQuota {
+	if q == nil || q.Hard == nil && len(q.PriorityClasses) == 0 {
+		return nil
+	}
+	out := ResourceQuota{PriorityClasses: q.PriorityClasses}
+	if q.Hard != nil {
+		out.Hard = *q.Hard
+	}
+	return &out
+}
+
+// BudgetInput is DisruptionBudget, or nothing to take it away.
+type BudgetInput struct {
+	MaxUnavailable *int `json:"maxUnavailable,omitempty"` // 0 to 1,000,000
+}
+
+// NamespaceQuery selects namespaces in a list.
+type NamespaceQuery struct {
+	PageQuery
+	Phase         NamespacePhase
+	Search        string // part of the name
+	LabelSelector string
+}
+
+// NamespaceQuota is the answer to how much of its quota a namespace has used.
+type NamespaceQuota struct {
+	Name             string              `json:"name"`
+	ResourceQuota    *ResourceQuota      `json:"resourceQuota,omitempty"`
+	ResourceUsage    Capacity            `json:"resourceUsage"`
+	ClassUsage       map[string]Capacity `json:"classUsage"` // by the name of the priority class
+	LimitRange       *LimitRange         `json:"limitRange,omitempty"`
+	DisruptionBudget *DisruptionBudget   `json:"disruptionBudget,omitempty"`
+}
+
+// SetMemberRequest is the body of PUT /api/namespaces/:id/members/:userId.
+type SetMemberRequest struct {
+	Role Role `json:"role,omitempty"` // default developer
+}
 
 // Validate reports every fault.
 func (r *CreateNamespaceRequest) Validate() error {
@@ -33,62 +80,46 @@ func (r *CreateNamespaceRequest) Validate() error {
 		c.add("name", fault.FieldReserved, "is reserved")
 	}
 	c.namespaceBody(r.Labels, r.Annotations, r.ResourceQuota, r.LimitRange)
+	if r.DisruptionBudget != nil {
+		c.intRange("disruptionBudget.maxUnavailable", int64(r.DisruptionBudget.MaxUnavailable), 0, maxUnavailable)
+	}
+	return c.err()
+}
+
+// maxUnavailable bounds a disruption budget.
+const maxUnavailable = 1_000_000
+
+// Validate clamps the page and reports every fault of the filters.
+func (q *NamespaceQuery) Validate() error {
+	var c checker
+	q.PageQuery = q.Normalize()
+	if q.Phase != "" {
+		oneOf(&c, "phase", q.Phase, NamespaceActive, NamespaceTerminating)
+	}
+	c.search(q.Search)
+	c.selector("labelSelector", q.LabelSelector)
+	return c.err()
+}
+
+// Validate fills in the default and reports every fault.
+func (r *SetMemberRequest) Validate() error {
+	var c checker
+	if r.Role == "" {
+		r.Role = RoleDeveloper
+	}
+	oneOf(&c, "role", r.Role, UserRoles...)
 	return c.err()
 }
 
 // Validate reports every fault.
 func (r *UpdateNamespaceRequest) Validate() error {
 	var c checker
-	c.namespaceBody(r.Labels, r.Annotations, r.ResourceQuota, r.LimitRange)
+	c.resourceVersion(r.ResourceVersion)
+	c.namespaceBody(r.Labels, r.Annotations, r.ResourceQuota.Quota(), r.LimitRange)
+	if r.DisruptionBudget != nil && r.DisruptionBudget.MaxUnavailable != nil {
+		c.intRange("disruptionBudget.maxUnavailable", int64(*r.DisruptionBudget.MaxUnavailable), 0, maxUnavailable)
+	}
 	return c.err()
-}
-
-// Validate fills in defaults and reports every fault.
-func (p *PriorityClass) Validate() error {
-	var c checker
-	c.namespaceName("name", p.Name)
-	c.intRange("value", int64(p.Value), minPriority, maxPriority)
-	if p.PreemptionPolicy == "" {
-		p.PreemptionPolicy = PreemptLowerPriority
-	}
-	oneOf(&c, "preemptionPolicy", p.PreemptionPolicy, PreemptLowerPriority, PreemptNever)
-	c.description("description", p.Description)
-	return c.err()
-}
-
-// Validate reports every fault.
-func (g *ClusterConfig) Validate() error {
-	var c checker
-	c.namespaceName("defaultNamespace", g.DefaultNamespace)
-	oneOf(&c, "schedulingPolicy", g.SchedulingPolicy, PolicySpread, PolicyBinpack, PolicyRandom, PolicyAffinity, PolicyLeastLoaded)
-	positive := map[string]int{
-		"maxPodsPerNode": g.MaxPodsPerNode, "maxTotalPods": g.MaxTotalPods, "maxTotalNodes": g.MaxTotalNodes,
-		"heartbeatIntervalMs": g.HeartbeatIntervalMS, "heartbeatTimeoutMs": g.HeartbeatTimeoutMS,
-		"evictionTimeoutMs": g.EvictionTimeoutMS,
-	}
-	for path, v := range positive {
-		if v <= 0 {
-			c.add(path, fault.FieldInvalidValue, "must be a positive integer")
-		}
-	}
-	if g.HeartbeatTimeoutMS > 0 && g.HeartbeatTimeoutMS <= g.HeartbeatIntervalMS {
-		c.add("heartbeatTimeoutMs", fault.FieldInvalidRange, "must be greater than heartbeatIntervalMs")
-	}
-	if g.PodTerminationGracePeriodMS < 0 {
-		c.add("podTerminationGracePeriodMs", fault.FieldInvalidValue, "must not be negative")
-	}
-	if g.TerminalPodRetentionMS < 0 {
-		c.add("terminalPodRetentionMs", fault.FieldInvalidValue, "must not be negative")
-	}
-	requests, limits := g.DefaultResourceRequests.input(), g.DefaultResourceLimits.input()
-	c.resources("defaultResourceRequests", requests)
-	c.resources("defaultResourceLimits", limits)
-	c.ordered("defaultResourceRequests", fault.FieldInvalidRange, "must not exceed the limit", requests, limits)
-	return c.err()
-}
-
-func (r Resources) input() *ResourceInput {
-	return &ResourceInput{CPU: &r.CPU, Memory: &r.Memory, Storage: &r.Storage}
 }
 
 func (c *checker) namespaceBody(labels, annotations map[string]string, quota *ResourceQuota, limits *LimitRange) {
@@ -98,6 +129,15 @@ func (c *checker) namespaceBody(labels, annotations map[string]string, quota *Re
 		const at = "resourceQuota.hard"
 		bounded(c, at+".pods", quota.Hard.Pods, maxPods)
 		c.resources(at, &ResourceInput{CPU: quota.Hard.CPU, Memory: quota.Hard.Memory, Storage: quota.Hard.Storage})
+	}
+	if quota != nil {
+		const at = "resourceQuota.priorityClasses"
+		c.entries(at, len(quota.PriorityClasses), maxListEntries)
+		for name, q := range quota.PriorityClasses {
+			c.namespaceName(at+"."+name, name)
+			bounded(c, at+"."+name+".pods", q.Pods, maxPods)
+			c.resources(at+"."+name, &ResourceInput{CPU: q.CPU, Memory: q.Memory, Storage: q.Storage})
+		}
 	}
 	if limits == nil {
 		return

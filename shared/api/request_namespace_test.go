@@ -18,12 +18,26 @@ func TestNamespaceRequests(t *testing.T) {
 		{"empty", &api.CreateNamespaceRequest{}, map[string]string{"name": "REQUIRED"}},
 		{"reserved", &api.CreateNamespaceRequest{Name: "stark-system"}, map[string]string{"name": "RESERVED"}},
 		{"name of 64", &api.CreateNamespaceRequest{Name: strings.Repeat("a", 64)}, map[string]string{"name": "TOO_LONG"}},
-		{"quota", &api.UpdateNamespaceRequest{ResourceQuota: &api.ResourceQuota{Hard: api.Quota{Pods: new(-1), Memory: new(api.Mebibytes(-1))}}}, map[string]string{
+		{"quota", &api.UpdateNamespaceRequest{ResourceQuota: &api.QuotaInput{Hard: &api.Quota{Pods: new(-1), Memory: new(api.Mebibytes(-1))}}}, map[string]string{
 			"resourceQuota.hard.pods": "INVALID_VALUE", "resourceQuota.hard.memory": "INVALID_VALUE",
 		}},
 		{"min above max", &api.UpdateNamespaceRequest{LimitRange: &api.LimitRange{Min: cpu(2), Max: cpu(1)}}, map[string]string{"limitRange.min.cpu": "INVALID_RANGE"}},
 		{"request above default", &api.UpdateNamespaceRequest{LimitRange: &api.LimitRange{DefaultRequest: cpu(2), Default: cpu(1)}}, map[string]string{"limitRange.defaultRequest.cpu": "INVALID_RANGE"}},
 		{"default above max", &api.UpdateNamespaceRequest{LimitRange: &api.LimitRange{Default: cpu(2), Max: cpu(1)}}, map[string]string{"limitRange.default.cpu": "INVALID_RANGE"}},
+		{"quota of classes", &api.UpdateNamespaceRequest{ResourceQuota: &api.QuotaInput{PriorityClasses: map[string]api.Quota{
+			"high": {Pods: new(3)}, "High": {Pods: new(-1)},
+		}}}, map[string]string{
+			"resourceQuota.priorityClasses.High": "INVALID_FORMAT", "resourceQuota.priorityClasses.High.pods": "INVALID_VALUE",
+		}},
+		{"budget", &api.UpdateNamespaceRequest{DisruptionBudget: &api.BudgetInput{MaxUnavailable: new(-1)}}, map[string]string{"disruptionBudget.maxUnavailable": "OUT_OF_RANGE"}},
+		{"take away", &api.UpdateNamespaceRequest{ResourceQuota: &api.QuotaInput{}, LimitRange: &api.LimitRange{}, DisruptionBudget: &api.BudgetInput{}}, nil},
+		{"member", &api.SetMemberRequest{}, nil},
+		{"wrong member", &api.SetMemberRequest{Role: "boss"}, map[string]string{"role": "INVALID_VALUE"}},
+		{"phase", &api.NamespaceQuery{Phase: "gone"}, map[string]string{"phase": "INVALID_VALUE"}},
+		{"class of the system", &api.PriorityClass{Name: "system-x", Value: 1_000_000_001}, map[string]string{"name": "RESERVED", "value": "OUT_OF_RANGE"}},
+		{"change of a class", &api.UpdatePriorityClassRequest{Value: new(int32(1_000_000_001)), PreemptionPolicy: new(api.PreemptionPolicy("x"))}, map[string]string{
+			"value": "OUT_OF_RANGE", "preemptionPolicy": "INVALID_VALUE",
+		}},
 		{"class", &api.PriorityClass{Name: "high", Value: 1000}, nil},
 		{"wrong class", &api.PriorityClass{Name: "High", Value: 2_000_001_001, PreemptionPolicy: "Maybe", Description: strings.Repeat("x", 1001)}, map[string]string{
 			"name": "INVALID_FORMAT", "value": "OUT_OF_RANGE", "preemptionPolicy": "INVALID_VALUE", "description": "TOO_LONG",

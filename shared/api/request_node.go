@@ -42,6 +42,18 @@ func (r *UpdateNodeRequest) Validate() error {
 	return c.err()
 }
 
+// Validate reports every fault.
+func (r *DrainNodeRequest) Validate() error {
+	const maxGrace, maxTimeout = 3600, 7 * 24 * 3600
+	var c checker
+	if r.GraceSeconds != nil {
+		c.intRange("graceSeconds", int64(*r.GraceSeconds), 0, maxGrace)
+	}
+	c.intRange("timeoutSeconds", int64(r.TimeoutSeconds), 0, maxTimeout)
+	c.selector("ignoreLabels", r.IgnoreLabels)
+	return c.err()
+}
+
 // Validate fills in defaults and reports every fault.
 func (r *CreateJoinTokenRequest) Validate() error {
 	var c checker

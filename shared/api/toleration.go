@@ -2,6 +2,15 @@ package api
 
 import "slices"
 
+// String is the taint as commands take it: key[=value]:Effect.
+func (t Taint) String() string {
+	text := t.Key
+	if t.Value != "" {
+		text += "=" + t.Value
+	}
+	return text + ":" + string(t.Effect)
+}
+
 // Tolerates reports whether t lets a pod live with the taint, by Kubernetes'
 // rules: an empty effect matches every effect, an empty key with Exists every
 // key, and Exists every value.

@@ -130,6 +130,8 @@ type Heartbeat struct {
 type HeartbeatAck struct {
 	NodeID        string    `json:"nodeId"`
 	LastHeartbeat time.Time `json:"lastHeartbeat"`
+	// HeartbeatIntervalMS is how often to send one from now on, 0 for as before.
+	HeartbeatIntervalMS int `json:"heartbeatIntervalMs,omitempty"`
 }
 
 // RunState is one run as the agent sees it.

@@ -27,15 +27,15 @@ var nothing = grant{}
 
 var decided = map[string]grant{
 	"public.cluster_config": {read: true, update: "max_pods_per_node default_namespace scheduling_policy default_resource_requests default_resource_limits " +
-		"max_total_pods max_total_nodes heartbeat_interval_ms heartbeat_timeout_ms eviction_timeout_ms pod_termination_grace_period_ms terminal_pod_retention_ms enable_preemption annotations"},
+		"max_total_pods max_total_nodes heartbeat_interval_ms heartbeat_timeout_ms eviction_timeout_ms pod_termination_grace_period_ms terminal_pod_retention_ms enable_preemption annotations score_weights"},
 	"public.namespace_members": {read: true, remove: true, insert: "namespace user_id role", update: "role"},
 	"public.namespaces": {
-		read: true, remove: true, insert: "id name labels annotations resource_quota limit_range created_by",
-		update: "phase labels annotations resource_quota limit_range",
+		read: true, remove: true, insert: "id name labels annotations resource_quota limit_range created_by disruption_budget",
+		update: "phase labels annotations resource_quota limit_range disruption_budget",
 	},
 	"public.nodes": {
 		read: true, remove: true, insert: "id name runtime_type capabilities registered_by allocatable labels annotations taints unschedulable namespaces",
-		update: "registered_by allocatable labels annotations taints unschedulable namespaces",
+		update: "registered_by allocatable labels annotations taints unschedulable namespaces maintenance drain_request",
 	},
 	"public.packs": {
 		read: true, remove: true, insert: "id name version runtime_tag owner_id visibility format description metadata",
@@ -55,6 +55,7 @@ var decided = map[string]grant{
 	"public.user_roles": {read: true, remove: true, insert: "user_id role"},
 	"public.users":      {read: true, update: "display_name"},
 
+	"stark.condition_taints": nothing, "stark.drain_blocks": nothing,
 	"stark.changes": nothing, "stark.join_tokens": nothing, "stark.leader_lease": nothing, "stark.node_credentials": nothing,
 	"stark.node_leases": nothing, "stark.setup": nothing, "stark.verdicts": nothing, "stark.ws_tickets": nothing,
 	"stark.idempotent_writes": nothing,
@@ -65,6 +66,7 @@ var decided = map[string]grant{
 // only look at their arguments begin with is_ and are not listed one by one.
 var callable = []string{
 	"public.rollback_pod(uuid,text,boolean,text)",
+	"stark.default_grace_seconds()", "stark.default_namespace()", "stark.own_taints(jsonb)", "stark.system_taint(text)",
 	"stark.bundle_stored(text,bigint)", "stark.can_see_namespace(text)", "stark.closed_namespaces()", "stark.has_admin()",
 	"stark.has_role(public.stark_role[])", "stark.is_anonymous()", "stark.is_reader()", "stark.is_staff()",
 	"stark.led_namespaces()", "stark.member_namespaces()", "stark.member_packs()", "stark.namespace_has_admin(text)",
