@@ -130,7 +130,7 @@ func TestParsing(t *testing.T) {
 		t.Errorf("tolerations: %+v, %v", got, err)
 	}
 	taints, err := parseTaints([]string{"a=b:NoSchedule", "c:NoExecute"})
-	if err != nil || taintText(taints[0]) != "a=b:NoSchedule" || taintText(taints[1]) != "c:NoExecute" {
+	if err != nil || taints[0].String() != "a=b:NoSchedule" || taints[1].String() != "c:NoExecute" {
 		t.Errorf("taints: %+v, %v", taints, err)
 	}
 	if since, err := parseSince("2026-01-31T12:00:00Z"); err != nil || since.Year() != 2026 {
