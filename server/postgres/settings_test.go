@@ -28,65 +28,75 @@ var elsewhere = map[string]string{
 // Every setting does something, without a restart: here, or at its owner.
 func TestEverySettingHasAnEffect(t *testing.T) {
 	t.Parallel()
-	effects := map[string]func(t *testing.T, b *bound, set func(func(*api.ClusterConfig))){
-		"DefaultNamespace": func(t *testing.T, b *bound, set func(func(*api.ClusterConfig))) {
-			set(func(g *api.ClusterConfig) { g.DefaultNamespace = "stark-public" })
+	effects := map[string]func(trial){
+		"DefaultNamespace": func(b trial) {
+			t := b.t
+			b.set(func(g *api.ClusterConfig) { g.DefaultNamespace = "stark-public" })
 			if p := b.world.pod(t, b.owner, b.pod.PackID); p.Namespace != "stark-public" {
 				t.Errorf("got %s", p.Namespace)
 			}
 		},
-		"DefaultResourceRequests": func(t *testing.T, b *bound, set func(func(*api.ClusterConfig))) {
-			set(func(g *api.ClusterConfig) { g.DefaultResourceRequests = api.Resources{CPU: 7, Memory: 8} })
+		"DefaultResourceRequests": func(b trial) {
+			t := b.t
+			b.set(func(g *api.ClusterConfig) { g.DefaultResourceRequests = api.Resources{CPU: 7, Memory: 8} })
 			if p := b.world.pod(t, b.owner, b.pod.PackID); p.ResourceRequests.CPU != 7 || p.ResourceRequests.Memory != 8 {
 				t.Errorf("got %+v", p.ResourceRequests)
 			}
 		},
-		"DefaultResourceLimits": func(t *testing.T, b *bound, set func(func(*api.ClusterConfig))) {
-			set(func(g *api.ClusterConfig) { g.DefaultResourceLimits = api.Resources{CPU: 701, Memory: 801} })
+		"DefaultResourceLimits": func(b trial) {
+			t := b.t
+			b.set(func(g *api.ClusterConfig) { g.DefaultResourceLimits = api.Resources{CPU: 701, Memory: 801} })
 			if p := b.world.pod(t, b.owner, b.pod.PackID); p.ResourceLimits.CPU != 701 || p.ResourceLimits.Memory != 801 {
 				t.Errorf("got %+v", p.ResourceLimits)
 			}
 		},
-		"MaxTotalPods": func(t *testing.T, b *bound, set func(func(*api.ClusterConfig))) {
-			set(func(g *api.ClusterConfig) { g.MaxTotalPods = 1 })
+		"MaxTotalPods": func(b trial) {
+			t := b.t
+			b.set(func(g *api.ClusterConfig) { g.MaxTotalPods = 1 })
 			_, err := b.CreatePod(t.Context(), b.owner, api.CreatePodRequest{PackID: b.pod.PackID})
 			wantCode(t, err, fault.QuotaExceeded)
 		},
-		"MaxTotalNodes": func(t *testing.T, b *bound, set func(func(*api.ClusterConfig))) {
-			set(func(g *api.ClusterConfig) { g.MaxTotalNodes = 1 })
+		"MaxTotalNodes": func(b trial) {
+			t := b.t
+			b.set(func(g *api.ClusterConfig) { g.MaxTotalNodes = 1 })
 			_, err := b.CreateNode(t.Context(), b.owner, api.RegisterNodeRequest{Name: "n2", RuntimeType: api.RuntimeNode})
 			wantCode(t, err, fault.QuotaExceeded)
 		},
-		"HeartbeatTimeoutMS": func(t *testing.T, b *bound, set func(func(*api.ClusterConfig))) {
-			set(func(g *api.ClusterConfig) { g.HeartbeatTimeoutMS = 3_600_000 })
+		"HeartbeatTimeoutMS": func(b trial) {
+			t := b.t
+			b.set(func(g *api.ClusterConfig) { g.HeartbeatTimeoutMS = 3_600_000 })
 			if r := b.sweepAfter(t, "50 seconds"); len(r.Unhealthy) != 0 {
 				t.Errorf("got %+v", r)
 			}
 		},
-		"EvictionTimeoutMS": func(t *testing.T, b *bound, set func(func(*api.ClusterConfig))) {
-			set(func(g *api.ClusterConfig) { g.EvictionTimeoutMS = 3_600_000 })
+		"EvictionTimeoutMS": func(b trial) {
+			t := b.t
+			b.set(func(g *api.ClusterConfig) { g.EvictionTimeoutMS = 3_600_000 })
 			if r := b.sweepAfter(t, "10 minutes"); len(r.Unhealthy) != 1 || len(r.PodsMoved) != 0 {
 				t.Errorf("got %+v", r)
 			}
 		},
-		"PodTerminationGracePeriodMS": func(t *testing.T, b *bound, set func(func(*api.ClusterConfig))) {
-			set(func(g *api.ClusterConfig) { g.PodTerminationGracePeriodMS = 4001 })
+		"PodTerminationGracePeriodMS": func(b trial) {
+			t := b.t
+			b.set(func(g *api.ClusterConfig) { g.PodTerminationGracePeriodMS = 4001 })
 			if p := b.world.pod(t, b.owner, b.pod.PackID); p.TerminationGracePeriodSeconds != 5 {
 				t.Errorf("got %d", p.TerminationGracePeriodSeconds)
 			}
 		},
-		"TerminalPodRetentionMS": func(t *testing.T, b *bound, set func(func(*api.ClusterConfig))) {
+		"TerminalPodRetentionMS": func(b trial) {
+			t := b.t
 			p := b.world.pod(t, b.owner, b.pod.PackID)
 			if _, _, err := b.StopPod(t.Context(), b.owner, p.ID); err != nil {
 				t.Fatal(err)
 			}
-			set(func(g *api.ClusterConfig) { g.TerminalPodRetentionMS = 0 })
+			b.set(func(g *api.ClusterConfig) { g.TerminalPodRetentionMS = 0 })
 			b.lead(t, func(ctx context.Context) { must(b.Compact(ctx))(t) })
 			_, err := b.GetPod(t.Context(), b.owner, p.ID)
 			wantCode(t, err, fault.NotFound)
 		},
-		"OpenRegistration": func(t *testing.T, b *bound, set func(func(*api.ClusterConfig))) {
-			set(func(g *api.ClusterConfig) { g.OpenRegistration = true })
+		"OpenRegistration": func(b trial) {
+			t := b.t
+			b.set(func(g *api.ClusterConfig) { g.OpenRegistration = true })
 			id := api.NewID()
 			b.exec(t, `insert into auth.users (id, email) values ($1, 'late@example.com')`, id)
 			if n := value[int](t, b.world, `select count(*)::int from public.user_roles where user_id = $1`, id); n != 1 {
@@ -94,9 +104,8 @@ func TestEverySettingHasAnEffect(t *testing.T) {
 			}
 		},
 	}
-	fields := reflect.TypeFor[api.ClusterConfig]()
-	for i := range fields.NumField() {
-		name := fields.Field(i).Name
+	for field := range reflect.TypeFor[api.ClusterConfig]().Fields() {
+		name := field.Name
 		effect, here := effects[name]
 		if _, there := elsewhere[name]; here == there {
 			t.Errorf("%s: want one owner", name)
@@ -107,15 +116,26 @@ func TestEverySettingHasAnEffect(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBound(t)
-			admin := b.user(t, api.RoleAdmin)
-			effect(t, b, func(change func(*api.ClusterConfig)) { b.configure(t, admin, change) })
+			effect(trial{bound: b, t: t, admin: b.user(t, api.RoleAdmin)})
 		})
 	}
 }
 
-func (w *world) configure(t *testing.T, who access.Identity, change func(*api.ClusterConfig)) api.ClusterConfig {
+// trial is a world in which one setting is changed.
+type trial struct {
+	*bound
+	t     *testing.T
+	admin access.Identity
+}
+
+func (tr trial) set(change func(*api.ClusterConfig)) {
+	tr.t.Helper()
+	tr.configure(tr.t, tr.admin, change)
+}
+
+func (w *world) configure(t *testing.T, who access.Identity, change func(*api.ClusterConfig)) {
 	t.Helper()
-	return must(w.UpdateClusterConfig(t.Context(), who, func(g api.ClusterConfig) (api.ClusterConfig, error) {
+	must(w.UpdateClusterConfig(t.Context(), who, func(g api.ClusterConfig) (api.ClusterConfig, error) {
 		change(&g)
 		return g, g.Validate()
 	}))(t)
