@@ -35,7 +35,7 @@ func (r *CreatePackRequest) Validate() error {
 	}
 	oneOf(&c, "visibility", r.Visibility, VisibilityPrivate, VisibilityPublic)
 	oneOf(&c, "format", r.Format, FormatCommonJS, FormatESM)
-	c.description("description", r.Description)
+	c.description(r.Description)
 	c.packMetadata("metadata", r.Metadata)
 	if len(r.BundleContent) > MaxBundleBytes {
 		c.add("bundleContent", fault.FieldTooLarge, "must be at most %d bytes", MaxBundleBytes)
@@ -67,7 +67,7 @@ func isSHA256(s string) bool {
 func (r *UpdatePackRequest) Validate() error {
 	var c checker
 	if r.Description != nil {
-		c.description("description", *r.Description)
+		c.description(*r.Description)
 	}
 	c.packMetadata("metadata", r.Metadata)
 	if r.Visibility != nil {
@@ -116,9 +116,9 @@ func (q *PackQuery) Validate() error {
 	return c.err()
 }
 
-func (c *checker) description(path, v string) {
+func (c *checker) description(v string) {
 	if utf8.RuneCountInString(v) > maxDescription {
-		c.add(path, fault.FieldTooLong, "must be at most %d characters", maxDescription)
+		c.add("description", fault.FieldTooLong, "must be at most %d characters", maxDescription)
 	}
 }
 

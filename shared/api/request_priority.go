@@ -36,7 +36,7 @@ func (r *UpdatePriorityClassRequest) Validate() error {
 		oneOf(&c, "preemptionPolicy", *r.PreemptionPolicy, PreemptLowerPriority, PreemptNever)
 	}
 	if r.Description != nil {
-		c.description("description", *r.Description)
+		c.description(*r.Description)
 	}
 	return c.err()
 }
@@ -53,6 +53,6 @@ func (p *PriorityClass) Validate() error {
 		p.PreemptionPolicy = PreemptLowerPriority
 	}
 	oneOf(&c, "preemptionPolicy", p.PreemptionPolicy, PreemptLowerPriority, PreemptNever)
-	c.description("description", p.Description)
+	c.description(p.Description)
 	return c.err()
 }
