@@ -199,6 +199,24 @@ func (a *app) hint(err error) string {
 		if e.RetryAfter > 0 {
 			return fmt.Sprintf("try again in %s", e.RetryAfter)
 		}
+		return "try again in a minute"
+	case fault.Conflict:
+		if e.Details["resourceVersion"] != nil {
+			return "somebody else has changed it: look at it again, and repeat the command"
+		}
+		return ""
+	case fault.Gone:
+		return "run the command again: it begins with everything that there is"
+	case fault.InProgress, fault.Timeout:
+		return "run the command again in a moment; look first whether it was done"
+	case fault.VersionNotFound, fault.SameVersion:
+		return "`stark pod versions <id>` lists the versions that the pod can be taken to"
+	case fault.QuotaExceeded:
+		return "stop pods that are not needed (`stark pod list`), or ask an operator for more room"
+	case fault.Internal:
+		if id, ok := e.Details["correlationId"].(string); ok {
+			return "the server's log says more under the correlation id " + id
+		}
 		return ""
 	default:
 		return ""

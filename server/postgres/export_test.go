@@ -2,8 +2,18 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
+
+// CodeOfState gives the fault that a SQLSTATE is told as.
+func CodeOfState(state string) fault.Code {
+	return pgFault(errors.New("raised"), &pgconn.PgError{Code: state}).Code
+}
 
 // SinceForTest makes a leader's term older than it is, as it is after a while.
 func SinceForTest(since time.Time) func(context.Context) context.Context {

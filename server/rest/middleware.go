@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
@@ -145,6 +146,30 @@ func (s *server) writeWithin(c *gin.Context, d time.Duration) {
 	if err := http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(d + slack)); err != nil {
 		s.log.DebugContext(c.Request.Context(), "connection takes no deadline", slog.Any("error", err))
 	}
+}
+
+// textual refuses parameters that are no text, and that Postgres could not compare
+// with any.
+func textual(c *gin.Context) error {
+	bad := func(name, value string) error {
+		if utf8.ValidString(value) && !strings.ContainsRune(value, 0) {
+			return nil
+		}
+		return api.InvalidField(name, fault.FieldInvalidFormat, "must be UTF-8 without NUL characters")
+	}
+	for _, p := range c.Params {
+		if err := bad(p.Key, p.Value); err != nil {
+			return err
+		}
+	}
+	for name, values := range c.Request.URL.Query() {
+		for _, v := range values {
+			if err := bad(strings.ToValidUTF8(name, "?"), v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // intParam reads a whole number of a plain gin handler's query.

@@ -187,6 +187,10 @@ func (s *server) guardHuma(o operation) func(huma.Context, func(huma.Context)) {
 		if !s.admit(c, o.rule) {
 			return
 		}
+		if err := textual(c); err != nil {
+			s.abort(c, err)
+			return
+		}
 		if o.method != http.MethodGet && !o.conditional && c.GetHeader("If-Match") != "" {
 			s.abort(c, api.InvalidField("If-Match", fault.FieldNotAllowed, "is not taken here: leave it out")) // rather than pass over it
 			return
@@ -225,7 +229,7 @@ func modelFault(m *huma.ErrorModel) error {
 		return fault.New(fault.Timeout, "the body did not arrive in time")
 	case http.StatusBadRequest:
 		if len(m.Errors) == 0 {
-			return fault.New(fault.Validation, "the request needs a JSON body")
+			return api.InvalidField("input", fault.FieldRequired, "a JSON object is required as the body")
 		}
 	}
 	if m.Status >= http.StatusInternalServerError {

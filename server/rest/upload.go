@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
@@ -98,7 +100,7 @@ func (s *server) readPack(c *gin.Context) (api.CreatePackRequest, io.Reader, err
 	body := http.MaxBytesReader(c.Writer, c.Request.Body, limit)
 	if kind == "multipart/form-data" {
 		if params["boundary"] == "" {
-			return api.CreatePackRequest{}, nil, fault.New(fault.Validation, "the form has no boundary")
+			return api.CreatePackRequest{}, nil, api.InvalidField("Content-Type", fault.FieldInvalidFormat, "must name the boundary of the form")
 		}
 		return readForm(multipart.NewReader(body, params["boundary"]))
 	}
@@ -139,6 +141,8 @@ func readForm(form *multipart.Reader) (api.CreatePackRequest, io.Reader, error) 
 			return req, nil, readFault(err)
 		case len(value) > maxFormField:
 			return req, nil, api.InvalidField(part.FormName(), fault.FieldTooLarge, "must be at most %d bytes", maxFormField)
+		case !utf8.Valid(value) || bytes.ContainsRune(value, 0):
+			return req, nil, api.InvalidField(part.FormName(), fault.FieldInvalidFormat, "must be UTF-8 without NUL characters")
 		}
 		if err := setFormField(&req, part.FormName(), string(value)); err != nil {
 			return req, nil, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"strings"
@@ -45,7 +46,18 @@ func decodeFault(err error) error {
 	if text, ok := strings.CutPrefix(err.Error(), unknown); ok {
 		return InvalidField(strings.Trim(text, `"`), fault.FieldUnknown, "is not a field of this request")
 	}
-	return fault.Wrap(err, fault.Validation, "the request body is not valid JSON")
+	return notJSON(err)
+}
+
+// notJSON tells where a text ends to be JSON.
+func notJSON(err error) error {
+	where := ""
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok && e.Offset > 0 {
+		where = fmt.Sprintf(" (at byte %d)", e.Offset)
+	}
+	f := fault.Wrap(err, fault.Validation, "the request body is not valid JSON%s", where)
+	f.Details = map[string]any{"input": fault.Field{Code: fault.FieldInvalidFormat, Message: "must be one JSON object in UTF-8" + where}}
+	return f
 }
 
 // jsonKind names a Go type for somebody who writes JSON.

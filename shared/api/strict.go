@@ -45,9 +45,22 @@ func (s *strictness) value(path string, t reflect.Type) {
 			s.value(path, t)
 		}
 	default:
+		if text, ok := token.(string); ok && path != rawField {
+			s.text(path, text)
+		}
 		return
 	}
 	_, _ = s.d.Token() // the closing bracket
+}
+
+// rawField alone is no text of ours: it goes to Storage byte by byte.
+const rawField = "bundleContent"
+
+// text refuses what Postgres cannot keep in a text or in JSON.
+func (s *strictness) text(path, text string) {
+	if strings.ContainsRune(text, 0) {
+		s.c.add(path, fault.FieldInvalidFormat, "must not contain NUL characters")
+	}
 }
 
 func (s *strictness) object(path string, t reflect.Type) {
@@ -75,6 +88,7 @@ func (s *strictness) object(path string, t reflect.Type) {
 			next = t.Elem()
 		}
 		seen[key] = true
+		s.text(at, key)
 		s.value(at, next)
 	}
 }
