@@ -57,39 +57,86 @@ func (r rows) count(s *statement) {
 	s.sql(")::text")
 }
 
+// shown is one column of the answer, under its name.
+type shown struct {
+	name string
+	sql  func(*statement)
+}
+
 // list adds the select list.
 func (r rows) list(s *statement, maxRows int64) {
 	separator := ""
 	for _, i := range r.items {
-		if i.embed != nil && len(i.embed.items) == 0 {
-			continue // embedded for the sake of its filters alone
+		if i.all {
+			s.sql(separator).name(r.alias).sql(".*")
+			separator = ", "
+			continue
 		}
-		s.sql(separator)
-		separator = ", "
-		switch {
-		case i.all:
-			s.name(r.alias).sql(".*")
-		case i.embed != nil:
-			r.embedded(s, i.embed, maxRows)
-		default:
-			r.item(s, i)
+		for _, c := range r.shown(i, maxRows) {
+			s.sql(separator)
+			c.sql(s)
+			s.sql(" as ").name(c.name)
+			separator = ", "
 		}
 	}
 }
 
-func (r rows) item(s *statement, i item) {
-	if i.castType != "" {
-		s.sql("cast(")
-		r.field(s, i.field)
-		s.sql(" as " + i.castType + ")")
+// shown are the columns that an entry of the select list brings: none, when a table
+// is embedded for the sake of its filters alone, or those of a table that is spread.
+func (r rows) shown(i item, maxRows int64) (list []shown) {
+	e := i.embed
+	switch {
+	case i.all:
+		for _, c := range r.rel.columns {
+			list = append(list, shown{c.Name, func(s *statement) { s.name(r.alias, c.Name) }})
+		}
+	case e == nil:
+		alias := i.alias
+		if alias == "" {
+			alias = i.field.last()
+		}
+		list = append(list, shown{alias, func(s *statement) { r.item(s, i) }})
+	case e.spread:
+		inner := r.inside(e)
+		for _, one := range e.items {
+			for _, c := range inner.shown(one, maxRows) {
+				list = append(list, shown{c.name, func(s *statement) { r.spread(s, e, c, maxRows) }})
+			}
+		}
+	case len(e.items) > 0:
+		list = append(list, shown{e.shown(), func(s *statement) { r.embedded(s, e, maxRows) }})
+	}
+	return list
+}
+
+// spread adds one column of an embedded table: its value, or the list of its values
+// where several rows belong to one of r.
+func (r rows) spread(s *statement, e *embed, c shown, maxRows int64) {
+	inner := r.inside(e)
+	if e.link.Many {
+		s.sql("(select coalesce(json_agg(_pgrst_value), '[]'::json) from (select ")
 	} else {
+		s.sql("(select ")
+	}
+	c.sql(s)
+	s.sql(" as _pgrst_value from ")
+	r.joined(s, e)
+	if e.link.Many {
+		inner.sorted(s)
+		inner.page.sql(s, maxRows)
+		s.sql(") as _pgrst_list")
+	}
+	s.sql(")")
+}
+
+func (r rows) item(s *statement, i item) {
+	if i.castType == "" {
 		r.field(s, i.field)
+		return
 	}
-	alias := i.alias
-	if alias == "" {
-		alias = i.field.last()
-	}
-	s.sql(" as ").name(alias)
+	s.sql("cast(")
+	r.field(s, i.field)
+	s.sql(" as " + i.castType + ")")
 }
 
 // field adds a column, or what lies within one.
@@ -164,7 +211,7 @@ func (r rows) embedded(s *statement, e *embed, maxRows int64) {
 	r.joined(s, e)
 	inner.sorted(s)
 	inner.page.sql(s, maxRows)
-	s.sql(") as _pgrst_row) as ").name(e.shown())
+	s.sql(") as _pgrst_row)")
 }
 
 // conditions adds WHERE, when there is something to ask.
@@ -277,7 +324,15 @@ func (r rows) sorted(s *statement) {
 	}
 	s.sql(" order by ").join(", ", len(r.order), func(i int) {
 		o := r.order[i]
-		r.field(s, o.field)
+		if e, ok := find(r.items, []string{o.embed}); ok {
+			s.sql("(select ")
+			r.inside(e).field(s, o.field)
+			s.sql(" from ")
+			r.joined(s, e)
+			s.sql(")")
+		} else {
+			r.field(s, o.field)
+		}
 		if o.desc {
 			s.sql(" desc")
 		}

@@ -1,5 +1,5 @@
 // Package rest answers the part of PostgREST's HTTP interface that direct use of tables and functions needs:
-// select with filters, order, pages, counts and embedded tables, insert, upsert, update, delete, and calls of
+// select with filters, order, pages, counts and embedded tables, insert, upsert, put, update, delete, and calls of
 // functions. Whoever asks gets the rights of the role in his token and no others: every request is one
 // transaction of that role, in which the database decides. It is for development and tests on loopback.
 //
@@ -13,6 +13,6 @@
 //   - The catalog is read with every request, so nothing has to be told when the schema changes.
 //   - UPDATE and DELETE without a filter are refused, as Supabase's pg-safeupdate does, and so is a limit on
 //     them.
-//   - It offers no PUT, no bodies but JSON, no spread embedding, no embedding of views, no plans
-//     and no OpenAPI description. Aggregates are refused, as on Supabase by default.
+//   - It offers no embedding of views or by functions, no functions of one unnamed argument, and no OpenAPI
+//     description. Aggregates and plans are refused, as on Supabase by default.
 package rest

@@ -42,7 +42,7 @@ func FuzzQuery(f *testing.F) {
 
 // words are all that this package writes beside names and placeholders.
 var words = strings.Fields(`select from as where true and or not order by desc nulls first last limit offset bigint text int cast
-	to_jsonb to_tsvector regconfig to_tsquery plainto_tsquery phraseto_tsquery websearch_to_tsquery exists row_to_json _pgrst_row
+	to_jsonb to_tsvector regconfig to_tsquery plainto_tsquery phraseto_tsquery websearch_to_tsquery exists row_to_json _pgrst_row _pgrst_value _pgrst_list
 	any all is null distinct unknown false like ilike coalesce json_agg json`)
 
 // foreign is the first part of a statement, quoted names aside, that this package has not written.

@@ -106,6 +106,7 @@ func insertGroup(ctx context.Context, t conversation, c *call, rel relation, q q
 			s.sql(" from json_to_recordset(").value(g.text).sql("::json) as pgrst_body(")
 			definitions(s, rel, g.columns)
 			s.sql(")")
+			rows{alias: "pgrst_body", rel: &rel, where: g.where}.conditions(s)
 		} else {
 			s.sql(" default values")
 		}

@@ -2,12 +2,14 @@ package rest
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"io"
 	"maps"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -24,9 +26,9 @@ type payload struct {
 }
 
 func (s *service) payload(c *call) (p payload, err error) {
+	kind := "application/json"
 	if text := c.r.Header.Get("Content-Type"); text != "" {
-		kind, _, err := mime.ParseMediaType(text)
-		if err != nil || (kind != "application/json" && kind != objectType && kind != arrayType) {
+		if kind, _, err = mime.ParseMediaType(text); err != nil || !slices.Contains(bodies, kind) {
 			return p, invalidBody("Content-Type not acceptable: " + shorten(text))
 		}
 	}
@@ -43,8 +45,61 @@ func (s *service) payload(c *call) (p payload, err error) {
 	if err != nil {
 		return p, invalidBody("The request body ended early")
 	}
+	switch kind {
+	case csvType:
+		p.text, err = csvRows(p.text)
+	case formType:
+		p.text, err = formFields(p.text)
+	}
+	if err != nil {
+		return p, err
+	}
 	p.text = bytes.TrimSpace(p.text)
 	return p, p.parse()
+}
+
+const (
+	csvType  = "text/csv"
+	formType = "application/x-www-form-urlencoded"
+)
+
+// bodies are the forms that a body may have.
+var bodies = []string{"application/json", objectType, arrayType, csvType, formType}
+
+// csvRows makes a JSON array of lines below a heading of names. NULL is null, and
+// everything else a text, of which Postgres makes what the column is.
+func csvRows(text []byte) ([]byte, error) {
+	lines, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
+	if errors.Is(err, csv.ErrFieldCount) {
+		return nil, invalidBody("All lines must have same number of fields")
+	}
+	if err != nil || len(lines) == 0 {
+		return nil, invalidBody("Empty or invalid csv")
+	}
+	objects := make([]map[string]*string, 0, len(lines))
+	for _, line := range lines[1:] {
+		o := map[string]*string{}
+		for i, name := range lines[0] {
+			if o[name] = &line[i]; line[i] == "NULL" {
+				o[name] = nil
+			}
+		}
+		objects = append(objects, o)
+	}
+	return json.Marshal(objects)
+}
+
+// formFields makes a JSON object of the fields of a form.
+func formFields(text []byte) ([]byte, error) {
+	values, err := url.ParseQuery(string(text))
+	if err != nil {
+		return nil, invalidBody("Empty or invalid form")
+	}
+	o := map[string]string{}
+	for name := range values {
+		o[name] = values.Get(name)
+	}
+	return json.Marshal(o)
 }
 
 func (p *payload) parse() error {
@@ -66,10 +121,19 @@ func (p *payload) parse() error {
 // keys are the sorted keys of an object.
 func keys(o map[string]json.RawMessage) []string { return slices.Sorted(maps.Keys(o)) }
 
+// list is the body as an array, also when it is one object.
+func (p payload) list() string {
+	if p.isArray {
+		return string(p.text)
+	}
+	return "[" + string(p.text) + "]"
+}
+
 // group is objects that give the same columns.
 type group struct {
 	columns []string
 	text    string // a JSON array
+	where   []node // conditions that an object must meet to be written
 }
 
 // groups parts the body by the columns that each object gives. It is one group, unless missing columns are
@@ -88,11 +152,7 @@ func (p payload) groups(q query, prefer preferences) ([]group, error) {
 		return make([]group, len(p.objects)), nil // each row is all defaults
 	}
 	if prefer.missing != "default" || len(p.objects) < 2 && q.columns == nil {
-		text := string(p.text)
-		if !p.isArray {
-			text = "[" + text + "]"
-		}
-		return []group{{columns, text}}, nil
+		return []group{{columns: columns, text: p.list()}}, nil
 	}
 	var found []group
 	places := map[string]int{}

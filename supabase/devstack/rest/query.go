@@ -12,6 +12,7 @@ import (
 
 // order is one column to sort by.
 type order struct {
+	embed string // the embedded table whose column it is, or empty
 	field field
 	desc  bool
 	nulls string // "first", "last" or nothing
@@ -88,10 +89,7 @@ func (q *query) parameter(key, value string, callByGet bool) (err error) {
 	if len(path) > 0 {
 		e, ok := find(q.items, path)
 		if !ok {
-			f := refuse(http.StatusBadRequest, "PGRST108",
-				"'"+shorten(path[len(path)-1])+"' is not an embedded resource in this request")
-			f.Hint = "Verify that '" + shorten(path[len(path)-1]) + "' is included in the 'select' query parameter."
-			return f
+			return notEmbedded(path[len(path)-1])
 		}
 		where, sort, page = &e.where, &e.order, &e.page
 	} else if last == "limit" || last == "offset" {
@@ -187,8 +185,11 @@ func parseOrder(value string) (list []order, err error) {
 		if o.field, ok = s.field(); !ok {
 			return nil, bad
 		}
-		if s.sees("(") {
-			return nil, notOffered("order by a column of an embedded table")
+		if s.take("(") {
+			o.embed = o.field.column
+			if o.field, ok = s.field(); !ok || !s.take(")") {
+				return nil, bad
+			}
 		}
 		for s.take(".") {
 			switch s.until(".,") {

@@ -33,6 +33,9 @@ func readTable(s *service, c *call) error {
 		if err := t.resolve(ctx, c.schema, &rel, q.items, new(int)); err != nil {
 			return err
 		}
+		if err := related(rel.name, q.items, q.order); err != nil {
+			return err
+		}
 		got, err = s.read(ctx, t, c, tableRows(&rel, q))
 		return err
 	})

@@ -40,6 +40,40 @@ func (t conversation) resolve(ctx context.Context, schema string, parent *relati
 	return nil
 }
 
+// related refuses to sort by a column of a table that is not embedded, or that has
+// several rows for one.
+func related(name string, items []item, sort []order) error {
+	for _, o := range sort {
+		if o.embed == "" {
+			continue
+		}
+		e, ok := find(items, []string{o.embed})
+		if !ok {
+			return notEmbedded(o.embed)
+		}
+		if e.link.Many {
+			return refuse(http.StatusBadRequest, "PGRST118", "A related order on '"+shorten(o.embed)+"' is not possible").
+				because("'%s' and '%s' do not form a many-to-one or one-to-one relationship", name, shorten(o.embed))
+		}
+	}
+	for _, i := range items {
+		if i.embed == nil {
+			continue
+		}
+		if err := related(i.embed.name, i.embed.items, i.embed.order); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notEmbedded is said of a name that should be one of the select list.
+func notEmbedded(name string) error {
+	f := refuse(http.StatusBadRequest, "PGRST108", "'"+shorten(name)+"' is not an embedded resource in this request")
+	f.Hint = "Verify that '" + shorten(name) + "' is included in the 'select' query parameter."
+	return f
+}
+
 // connect finds the one way from parent to e. What is embedded is named by its table, or by the
 // constraint, the column that refers to it, or the table in between.
 func (t conversation) connect(ctx context.Context, schema string, parent relation, e *embed) (err error) {

@@ -82,6 +82,9 @@ func (s *service) invoke(ctx context.Context, t conversation, c *call, f functio
 	if err := t.resolve(ctx, c.schema, parent, q.items, new(int)); err != nil {
 		return got, err
 	}
+	if err := related(f.name, q.items, q.order); err != nil {
+		return got, err
+	}
 	st := &statement{}
 	st.sql("with pgrst_all as (")
 	f.call(st, in.texts, in.text, in.given)

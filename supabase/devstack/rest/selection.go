@@ -20,6 +20,7 @@ type item struct {
 type embed struct {
 	name, hint, alias string
 	inner             bool
+	spread            bool // its columns stand among those of the row that it belongs to
 	items             []item
 	where             []node
 	order             []order
@@ -74,8 +75,8 @@ func (s *scanner) item(depth int) (i item, err error) {
 	if s.take("*") {
 		return item{all: true}, nil
 	}
-	if s.sees("...") {
-		return i, notOffered("spread embedding")
+	if s.take("...") {
+		return s.spread(depth)
 	}
 	name, ok := s.name()
 	if !ok {
@@ -113,6 +114,23 @@ func (s *scanner) item(depth int) (i item, err error) {
 		i.alias = i.field.last()
 	}
 	return i, nil
+}
+
+// spread reads what follows the dots: an embedded table.
+func (s *scanner) spread(depth int) (i item, err error) {
+	name, ok := s.name()
+	alias := ""
+	if ok && s.take(":") {
+		alias = name
+		name, ok = s.name()
+	}
+	if !ok || !s.sees("(") && !s.sees("!") {
+		return i, unreadable("select parameter", s.text)
+	}
+	if i.embed, err = s.embed(name, alias, depth); err == nil {
+		i.embed.spread = true
+	}
+	return i, err
 }
 
 func aggregate() error {

@@ -80,7 +80,7 @@ func route(c *call) (handler, error) {
 	}
 	handlers := map[string]handler{
 		http.MethodGet: readTable, http.MethodHead: readTable, http.MethodPost: insertRows,
-		http.MethodPatch: updateRows, http.MethodDelete: deleteRows,
+		http.MethodPut: putRow, http.MethodPatch: updateRows, http.MethodDelete: deleteRows,
 	}
 	if h, ok := handlers[c.r.Method]; ok {
 		return h, nil

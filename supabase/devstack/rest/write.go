@@ -111,7 +111,9 @@ func (ch change) returning(s *statement) {
 		}
 	}
 	for _, o := range ch.order {
-		need(o.field.column)
+		if o.embed == "" {
+			need(o.field.column) // the embedded table has its own needs above
+		}
 	}
 	if len(needed) == 0 {
 		s.sql("1")
@@ -127,6 +129,9 @@ func (s *service) write(c *call, q query, fn func(context.Context, conversation,
 			return err
 		}
 		if err := t.resolve(ctx, c.schema, &rel, q.items, new(int)); err != nil {
+			return err
+		}
+		if err := related(rel.name, q.items, q.order); err != nil {
 			return err
 		}
 		if w, err = fn(ctx, t, rel); err != nil {

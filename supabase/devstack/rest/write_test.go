@@ -162,3 +162,40 @@ func TestSchemas(t *testing.T) {
 		w.refused(w.do("GET", "/"+name, ""), 404, "PGRST205")
 	}
 }
+
+func TestPut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const full = "Prefer: return=representation"
+	w.want(w.do("PUT", "/authors?id=eq.7&select=id,name", `{"id":7,"name":"Eve"}`, full), 201, `[{"id":7,"name":"Eve"}]`)
+	w.want(w.do("PUT", "/authors?id=eq.7&select=id,name", `[{"id":7,"name":"Eva"}]`, full), 200, `[{"id":7,"name":"Eva"}]`)
+	w.want(w.do("PUT", "/authors?id=eq.7", `{"id":7,"name":"Eva"}`), 204, "")
+	w.want(w.do("PUT", "/shelved?book_id=eq.3&shelf_id=eq.2", `{"book_id":3,"shelf_id":2,"since":2000}`), 201, "")
+	w.refused(w.do("PUT", "/authors?id=eq.7", `{"id":8,"name":"Eva"}`), 400, "PGRST115")
+	w.refused(w.do("PUT", "/authors?id=eq.7", `{"name":"Eva"}`), 400, "PGRST115")
+	w.refused(w.do("PUT", "/authors?id=eq.7", `[{"id":7},{"id":8}]`), 400, "PGRST115")
+	for _, filters := range []string{"", "?name=eq.Eva", "?id=eq.7&name=eq.Eva", "?id=gt.6", "?id=not.eq.7", "?id=eq(any).{7}", "?or=(id.eq.7)"} {
+		w.refused(w.do("PUT", "/authors"+filters, `{"id":7,"name":"Eva"}`), 405, "PGRST105")
+	}
+	w.refused(w.do("PUT", "/authors?id=eq.7&limit=1", `{"id":7,"name":"Eva"}`), 400, "PGRST114")
+	w.refused(w.do("PUT", "/cheap?id=eq.1", `{"id":1}`), 405, "PGRST105")
+	w.refused(w.do("PUT", "/notes?id=eq.1", `{"id":1}`), 401, "42501")
+	if n := w.count("select count(*) from public.authors where id >= 7"); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+func TestBodiesOfOtherKinds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const table, form, full = "Content-Type: text/csv; charset=utf-8", "Content-Type: application/x-www-form-urlencoded", "Prefer: return=representation"
+	w.want(w.do("POST", "/authors?select=id,name,born,tags&order=id", "id,name,born,tags\n20,\"X, \"\"y\"\"\",NULL,\"{a,b}\"\n21,Z,1970-01-01,NULL\n", table, full), 201,
+		`[{"born":null,"id":20,"name":"X, \"y\"","tags":["a","b"]},{"born":"1970-01-01","id":21,"name":"Z","tags":null}]`)
+	w.refused(w.do("POST", "/authors", "id,name\n22", table), 400, "PGRST102")
+	w.refused(w.do("POST", "/authors", "", table), 400, "PGRST102")
+	w.refused(w.do("POST", "/authors", "id,nobody\n22,x", table), 400, "PGRST204")
+	w.refused(w.do("POST", "/authors", "id,name\nx,y", table), 400, "22P02")
+	w.want(w.do("POST", "/authors?select=id,name", "id=23&name=A+b", form, full), 201, `[{"id":23,"name":"A b"}]`)
+	w.want(w.do("POST", "/rpc/add", "a=1&b=2", form), 200, "3")
+	w.refused(w.do("POST", "/authors", "<x/>", "Content-Type: text/xml"), 400, "PGRST102")
+}

@@ -91,6 +91,21 @@ check('tables: functions', async () => {
 check('tables: CSV and stripped nulls', async () => {
   assert.equal(good(await admin.from(books).select('id,title').lte('id', 2).order('id').csv()), '"id","title"\n1,One\n2,Two')
 })
+check('tables: columns of other tables among the own, and an order by them', async () => {
+  assert.deepEqual(good(await admin.from(books).select(`id, ...${authors}(writer:name)`).eq('id', 3)), [{ id: 3, writer: 'Bob' }])
+  assert.deepEqual(good(await admin.from(authors).select(`id, ...${books}(titles:title)`).eq('id', 2)), [{ id: 2, titles: ['It\'s three, (3)'] }])
+  const sorted = await admin.from(books).select(`id, ${authors}(name)`).lte('id', 3).order(`${authors}(name)`, { ascending: false }).order('id')
+  assert.deepEqual(good(sorted).map((r) => r.id), [3, 1, 2])
+  assert.equal(bad(await admin.from(authors).select(`id, ${books}(id)`).order(`${books}(id)`)).code, 'PGRST118')
+  const few = await admin.from(authors).select(`id, ${books}(id)`).eq('id', 1).order('id', { referencedTable: books }).limit(1, { referencedTable: books })
+  assert.deepEqual(good(few), [{ id: 1, [books]: [{ id: 1 }] }])
+})
+check('tables: plans are refused, and requests can be given up', async () => {
+  assert.equal(bad(await admin.from(books).select().explain()).code, 'PGRST107')
+  const given = new AbortController()
+  given.abort()
+  assert.match(bad(await admin.from(books).select().abortSignal(given.signal)).message, /abort/i)
+})
 check('tables: errors name code, message, details and hint', async () => {
   const absent = bad(await admin.from('contract_absent').select())
   assert.equal(absent.code, 'PGRST205')
