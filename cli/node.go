@@ -18,7 +18,8 @@ func (a *app) nodeCommand() *cobra.Command {
 		Example: "  stark node list\n  stark node token create --uses 3\n  stark node agent start --name worker-1",
 	}
 	cmd.AddCommand(a.nodeListCommand(), a.completes(a.nodeStatusCommand(), false, nodeNames),
-		a.completes(a.nodeDeleteCommand(), false, nodeNames), a.nodeTokenCommand(), a.nodeCredentialCommand(), a.nodeAgentCommand())
+		a.completes(a.nodeDeleteCommand(), false, nodeNames), a.nodeTokenCommand(), a.nodeCredentialCommand(), a.nodeAgentCommand(),
+		a.completes(a.nodeTakeCommand(), false, nodeNames))
 	return cmd
 }
 

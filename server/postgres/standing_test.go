@@ -99,9 +99,11 @@ func TestNodesServeEverybodyByStaffOnly(t *testing.T) {
 		t.Errorf("a developer took a node, %v", err)
 	}
 	boss := w.user(t, api.RoleAdmin)
-	if err := take(boss.UserID, boss.UserID); err != nil || node().RegisteredBy != boss.UserID {
-		t.Errorf("a shared node changes hands among the staff: %v", err)
+	if n, err := w.TakeNode(ctx, boss, reg.Node.ID); err != nil || n.RegisteredBy != boss.UserID || !n.Shared {
+		t.Errorf("a shared node changes hands among the staff: %+v, %v", n, err)
 	}
+	_, err := w.TakeNode(ctx, w.user(t, api.RoleDeveloper), reg.Node.ID)
+	wantCode(t, err, fault.Forbidden)
 	admin = boss
 	// An account that goes takes its nodes out of service, and can go.
 	w.exec(t, `insert into public.user_roles (user_id, role) values ($1, 'admin')`, olga.UserID)
@@ -110,6 +112,6 @@ func TestNodesServeEverybodyByStaffOnly(t *testing.T) {
 	if n.Shared || n.RegisteredBy != "" || n.Status != api.NodeOffline {
 		t.Errorf("a node whose owner is gone: %+v", n)
 	}
-	_, err := w.NodeByCredential(ctx, reg.Credential)
+	_, err = w.NodeByCredential(ctx, reg.Credential)
 	wantCode(t, err, fault.TokenInvalid)
 }

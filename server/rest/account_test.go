@@ -169,8 +169,22 @@ func TestChangesOfNodeIdentityAreAudited(t *testing.T) {
 	h.do(request{method: "DELETE", path: "/api/node-tokens/" + someID, token: "good-developer"}).want(http.StatusOK, nil)
 	h.do(request{method: "POST", path: "/api/nodes/" + someID + "/credential/rotate", token: "good-developer"}).want(http.StatusOK, nil)
 	h.do(request{method: "DELETE", path: "/api/nodes/" + someID + "/credential", token: "good-developer"}).fails(http.StatusForbidden, fault.Forbidden)
+	h.db.takeNode = func(id access.Identity, nodeID string) (api.Node, error) {
+		if id.UserID != userIDOf("operator") {
+			return api.Node{}, fault.New(fault.Forbidden, "not for you")
+		}
+		return api.Node{ID: nodeID, Name: "n", RegisteredBy: id.UserID, Shared: true, CreatedAt: someTime(), UpdatedAt: someTime()}, nil
+	}
+	take := request{method: "POST", path: "/api/nodes/" + someID + "/take", token: "good-developer"}
+	h.do(take).fails(http.StatusForbidden, fault.Forbidden)
+	take.token = "good-operator"
+	var one struct{ Node api.Node }
+	h.do(take).want(http.StatusOK, &one)
+	if one.Node.ID != someID || one.Node.RegisteredBy != userIDOf("operator") {
+		t.Errorf("got %+v", one.Node)
+	}
 	by := "  " + userIDOf("developer")
-	want := []string{"joinToken.create done" + by, "joinToken.revoke done" + by, "credential.rotate done" + by, "credential.revoke refused" + by}
+	want := []string{"joinToken.create done" + by, "joinToken.revoke done" + by, "credential.rotate done" + by, "credential.revoke refused" + by, "node.take refused" + by, "node.take done  " + userIDOf("operator")}
 	if got := h.audits(); !slices.Equal(got, want) {
 		t.Errorf("audit lines %q, want %q", got, want)
 	}

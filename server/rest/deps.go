@@ -76,6 +76,7 @@ type NodeDatabase interface {
 	GetNodeByName(ctx context.Context, id access.Identity, name string) (api.Node, error)
 	ListNodes(ctx context.Context, id access.Identity, q api.NodeQuery) (api.Page[api.Node], error)
 	UpdateNode(ctx context.Context, id access.Identity, nodeID string, r api.UpdateNodeRequest) (api.Node, error)
+	TakeNode(ctx context.Context, id access.Identity, nodeID string) (api.Node, error)
 	DeleteNode(ctx context.Context, id access.Identity, nodeID string) error
 }
 

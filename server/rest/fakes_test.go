@@ -49,6 +49,7 @@ type fakeDB struct {
 	deletePack   func(access.Identity, string) error
 
 	createNode    func(access.Identity, api.RegisterNodeRequest) (api.Node, error)
+	takeNode      func(id access.Identity, nodeID string) (api.Node, error)
 	getNode       func(access.Identity, string) (api.Node, error)
 	getNodeByName func(access.Identity, string) (api.Node, error)
 	listNodes     func(access.Identity, api.NodeQuery) (api.Page[api.Node], error)
@@ -352,6 +353,13 @@ func (f *fakeDB) RevokeJoinToken(_ context.Context, id access.Identity, tokenID 
 		return unexpected()
 	}
 	return f.revokeJoinToken(id, tokenID)
+}
+
+func (f *fakeDB) TakeNode(_ context.Context, id access.Identity, nodeID string) (api.Node, error) {
+	if f.takeNode == nil {
+		return api.Node{}, unexpected()
+	}
+	return f.takeNode(id, nodeID)
 }
 
 func (f *fakeDB) RotateCredential(_ context.Context, id access.Identity, nodeID string) error {

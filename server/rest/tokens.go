@@ -48,6 +48,10 @@ func (s *server) tokenRoutes() {
 		method: http.MethodDelete, path: "/api/nodes/{id}/credential", id: "revokeNodeCredential", tag: "nodes", rule: may(access.Update, access.Node),
 		summary: "End the credential of a node and its connection; it must be registered anew",
 	}, s.revokeCredential)
+	register(s, operation{
+		method: http.MethodPost, path: "/api/nodes/{id}/take", id: "takeNode", tag: "nodes", rule: may(access.Update, access.Node),
+		summary: "Answer for a node of the staff, or one that nobody answers for; it serves everybody from then on",
+	}, s.takeNode)
 }
 
 func (s *server) createToken(ctx context.Context, who caller, in *createTokenInput) (oneToken, error) {
@@ -89,6 +93,16 @@ func (s *server) rotateCredential(ctx context.Context, who caller, in *IDInput) 
 
 func (s *server) revokeCredential(ctx context.Context, who caller, in *IDInput) (message, error) {
 	return s.changeCredential(ctx, who, in, "credential.revoke", s.DB.RevokeCredentials, "revoked")
+}
+
+func (s *server) takeNode(ctx context.Context, who caller, in *IDInput) (oneNode, error) {
+	id, err := in.uuid()
+	if err != nil {
+		return oneNode{}, err
+	}
+	n, err := s.DB.TakeNode(ctx, who.Identity, id)
+	s.audit(ctx, "node.take", err == nil, "", slog.String("by", who.UserID), slog.String("nodeId", id))
+	return s.nodeAnswer(n, err)
 }
 
 func (s *server) changeCredential(

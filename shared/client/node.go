@@ -100,6 +100,11 @@ func (c *Client) RotateNodeCredential(ctx context.Context, id string) error {
 	return c.do(ctx, call{method: http.MethodPost, path: []string{"api", "nodes", id, "credential", "rotate"}, once: true}, nil)
 }
 
+// TakeNode makes the caller answer for a node.
+func (c *Client) TakeNode(ctx context.Context, id string) (api.Node, error) {
+	return c.node(ctx, call{method: http.MethodPost, path: []string{"api", "nodes", id, "take"}, once: true})
+}
+
 // RevokeNodeCredential ends the credential of a node and its connection.
 func (c *Client) RevokeNodeCredential(ctx context.Context, id string) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: []string{"api", "nodes", id, "credential"}}, nil)

@@ -1,10 +1,15 @@
 package migrate_test
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/stark-orchestrator/stark/supabase/devstack/bootstrap"
+	"github.com/stark-orchestrator/stark/supabase/devstack/pg"
 	"github.com/stark-orchestrator/stark/supabase/migrate"
 	"github.com/stark-orchestrator/stark/supabase/migrate/migratetest"
 )
@@ -17,11 +22,50 @@ func TestMigrationsNeedNoMoreThanAHostedProjectGives(t *testing.T) {
 	d := migratetest.Bare(t)
 	role := "hosted_" + d.Name
 	super := d.Connect(t, bootstrap.Superuser)
+	makeHosted(t, super, d.Name, role)
+	migrateAsHosted(t, d.Connect(t, role))
+}
+
+// The same on the Postgres that hosted projects have, which gives the maker of a role
+// less over it. The machine may have another one, so it comes from npm.
+func TestMigrationsOnTheNewestPostgres(t *testing.T) {
+	t.Parallel()
+	s, err := pg.Start(t.Context(), pg.Options{Fetched: true})
+	if errors.Is(err, pg.ErrNotInstalled) {
+		t.Skipf("no other Postgres can be had here: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	connect := func(role string) *pgx.Conn {
+		conn, err := s.Connect(t.Context(), role, "postgres")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+		return conn
+	}
+	super := connect(bootstrap.Superuser)
+	if v := migratetest.Value[int](t, super, `select current_setting('server_version_num')::int`); v < 170000 {
+		t.Fatalf("it is version %d", v)
+	}
+	makeHosted(t, super, "postgres", "hosted")
+	migrateAsHosted(t, connect("hosted"))
+}
+
+// makeHosted makes a role that may what postgres may in a hosted project.
+func makeHosted(t *testing.T, super *pgx.Conn, database, role string) {
+	t.Helper()
 	for _, sql := range []string{
 		`create role ` + role + ` login nosuperuser createdb createrole replication bypassrls`,
 		`grant anon, authenticated, service_role to ` + role + ` with admin option`,
 		`grant supabase_storage_admin to ` + role,
-		`alter database ` + d.Name + ` owner to ` + role,
+		`alter database ` + database + ` owner to ` + role,
 		`grant all on schema public, extensions to ` + role,
 		`grant usage on schema auth, storage to ` + role,
 		`grant all on all tables in schema auth to ` + role,
@@ -32,7 +76,11 @@ func TestMigrationsNeedNoMoreThanAHostedProjectGives(t *testing.T) {
 	} {
 		migratetest.Exec(t, super, sql)
 	}
-	conn := d.Connect(t, role)
+}
+
+// migrateAsHosted applies everything and looks at what is there then.
+func migrateAsHosted(t *testing.T, conn *pgx.Conn) {
+	t.Helper()
 	if super := migratetest.Value[bool](t, conn, `select rolsuper from pg_roles where rolname = current_user`); super {
 		t.Fatal("the role is a superuser")
 	}

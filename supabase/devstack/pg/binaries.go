@@ -55,7 +55,7 @@ func locate(ctx context.Context, cache string, log logger) (binaries, error) {
 	if err == nil {
 		return found, nil
 	}
-	if !errors.Is(err, errNotInstalled) {
+	if !errors.Is(err, ErrNotInstalled) {
 		return binaries{}, err
 	}
 	return fetch(ctx, cache, log)
@@ -63,7 +63,8 @@ func locate(ctx context.Context, cache string, log logger) (binaries, error) {
 
 type logger = *slog.Logger
 
-var errNotInstalled = errors.New("no Postgres of version 15 or newer is installed")
+// ErrNotInstalled says that this machine has no Postgres that will do, and none could be fetched.
+var ErrNotInstalled = errors.New("no Postgres of version 15 or newer is installed")
 
 // candidates lists folders that may hold Postgres: the one on PATH first, then the newest of the places
 // where packages put it.
@@ -113,7 +114,7 @@ func installed(ctx context.Context, dirs []string) (binaries, error) {
 			return found, nil
 		}
 	}
-	return binaries{}, errNotInstalled
+	return binaries{}, ErrNotInstalled
 }
 
 var versionText = regexp.MustCompile(`\(PostgreSQL\) ([0-9]+(?:\.[0-9]+|devel|beta[0-9]+|rc[0-9]+)?)`)

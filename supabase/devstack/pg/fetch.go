@@ -52,7 +52,7 @@ func fetch(ctx context.Context, cache string, log logger) (binaries, error) {
 	defer cancel()
 	digest, ok := digests[platform()]
 	if !ok {
-		return binaries{}, fmt.Errorf("%w, and no binaries exist for %s: install Postgres", errNotInstalled, platform())
+		return binaries{}, fmt.Errorf("%w, and no binaries exist for %s: install Postgres", ErrNotInstalled, platform())
 	}
 	dir := filepath.Join(cache, "postgres-"+fetchVersion+"-"+platform())
 	unlock, err := waitLock(ctx, filepath.Join(cache, "postgres.lock"), true)
@@ -63,7 +63,7 @@ func fetch(ctx context.Context, cache string, log logger) (binaries, error) {
 	if _, err := os.Stat(filepath.Join(dir, binaryMarker)); err != nil {
 		log.InfoContext(ctx, "no Postgres is installed: fetching it", slog.String("version", fetchVersion))
 		if err := fetchInto(ctx, dir, digest); err != nil {
-			return binaries{}, fmt.Errorf("%w, and fetching it failed: %w", errNotInstalled, err)
+			return binaries{}, fmt.Errorf("%w, and fetching it failed: %w", ErrNotInstalled, err)
 		}
 	}
 	return inspect(ctx, filepath.Join(dir, "native", "bin"))

@@ -38,6 +38,8 @@ type Options struct {
 	// Restart brings the server back on the same port when it ends by itself. It takes its
 	// time when that happens too often; it gives up, and closes Done, when it cannot be started any more.
 	Restart bool
+	// Fetched takes the binaries of the npm package, whatever Postgres is installed.
+	Fetched bool
 	// Settings are further server settings, such as max_connections.
 	Settings map[string]string
 	Logger   *slog.Logger
@@ -90,7 +92,11 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	bins, err := locate(ctx, cache, o.Logger)
+	find := locate
+	if o.Fetched {
+		find = fetch
+	}
+	bins, err := find(ctx, cache, o.Logger)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func TestInstalled(t *testing.T) {
 	if err != nil || got.dir != good || got.version != "16.4" || got.major() != 16 {
 		t.Errorf("installed = %+v, %v; want %s", got, err, good)
 	}
-	if _, err := installed(t.Context(), []string{old}); !errors.Is(err, errNotInstalled) {
+	if _, err := installed(t.Context(), []string{old}); !errors.Is(err, ErrNotInstalled) {
 		t.Errorf("only an old version: %v", err)
 	}
 }
