@@ -35,12 +35,18 @@ type Config struct {
 	Dialer   Dialer
 	Logger   *slog.Logger
 
-	Linked         func(connection string)    // told the id of the connection on which the node registers, and "" when it is lost; must not block, may be nil
-	Wake           <-chan struct{}            // ends a wait between attempts to connect: the network is back; may be nil
-	Conditions     func() []api.NodeCondition // sent with each heartbeat; may be nil
-	LogBytesPerPod int                        // default 1 MiB
-	StopTimeout    time.Duration              // bounds a graceful stop of all pods; default 35 s
-	Backoff        Backoff                    // of the connection
+	Linked func(connection string) // told the id of the connection on which the node registers, and "" when it is lost; must not block, may be nil
+	Wake   <-chan struct{}         // ends a wait between attempts to connect: the network is back; may be nil
+
+	// Conditions gives all that hold for the node, with Status true or false; it is sent
+	// when the node registers and with each heartbeat. It may be nil, and must not wait.
+	Conditions func() []api.NodeCondition
+	// ConditionsChanged makes the agent send a heartbeat at once; may be nil.
+	ConditionsChanged <-chan struct{}
+
+	LogBytesPerPod int           // default 1 MiB
+	StopTimeout    time.Duration // bounds a graceful stop of all pods; default 35 s
+	Backoff        Backoff       // of the connection
 	Restart        RestartDelays
 }
 

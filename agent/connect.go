@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stark-orchestrator/stark/agent/executor"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 	"github.com/stark-orchestrator/stark/shared/wire"
@@ -24,6 +25,8 @@ const (
 	// silenceSlack is added to two heartbeat intervals: a connection that was silent
 	// for longer is dead, since every heartbeat is answered.
 	silenceSlack = 5 * time.Second
+	// conditionsSettle gathers changes of conditions into one heartbeat.
+	conditionsSettle = 250 * time.Millisecond
 )
 
 // connect keeps a session up until ctx ends; after stopped no new one is opened. It
@@ -257,6 +260,9 @@ func (a *Agent) register(ctx context.Context, s *session, id identity) (time.Dur
 		},
 		Runs: a.worker.inventory(ctx),
 	}
+	if a.cfg.Conditions != nil {
+		req.Conditions = orEmpty(a.cfg.Conditions())
+	}
 	var ack wire.Registered
 	if err := s.request(ctx, wire.TypeRegister, req, &ack); err != nil {
 		return 0, id, err
@@ -292,6 +298,10 @@ func (a *Agent) heartbeat(ctx context.Context, s *session, interval time.Duratio
 			return over.err
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-a.cfg.ConditionsChanged:
+			if !settle(ctx, conditionsSettle, over) {
+				continue
+			}
 		case <-time.After(interval - rand.N(interval/5+1)):
 		}
 		silence := 2*interval + silenceSlack
@@ -303,13 +313,44 @@ func (a *Agent) heartbeat(ctx context.Context, s *session, interval time.Duratio
 	}
 }
 
+// settle gathers changes of conditions that come together; false says that the session
+// is over.
+func settle(ctx context.Context, d time.Duration, over *ending) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-over.done:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// orEmpty makes "none" of nil, which would say nothing.
+func orEmpty(list []api.NodeCondition) []api.NodeCondition {
+	if list == nil {
+		return []api.NodeCondition{}
+	}
+	return list
+}
+
+// usage asks the executor for live figures, where it has any.
+func (a *Agent) usage() *api.NodeUsage {
+	sampler, ok := a.cfg.Executor.(executor.Sampler)
+	if !ok {
+		return nil
+	}
+	u := sampler.Usage()
+	return &u
+}
+
 func (a *Agent) beat(ctx context.Context, s *session, timeout time.Duration, every *atomic.Int64) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	hb := wire.Heartbeat{NodeID: a.NodeID(), Timestamp: time.Now().UTC(), ActivePods: len(a.worker.inventory(ctx))}
 	if a.cfg.Conditions != nil {
-		hb.Conditions = a.cfg.Conditions()
+		hb.Conditions = orEmpty(a.cfg.Conditions())
 	}
+	hb.Usage = a.usage()
 	var ack wire.HeartbeatAck
 	err := s.request(ctx, wire.TypeHeartbeat, hb, &ack)
 	if err == nil && ack.HeartbeatIntervalMS > 0 {

@@ -26,10 +26,13 @@ func (t Task) Pod(runtime api.RuntimeType) map[string]any {
 }
 
 // UnresponsiveAfter is how long the pack's event loop may stand still: what its
-// metadata says, else the given time; 0 is for ever.
+// metadata says as livenessSeconds, or by its older name unresponsiveAfterSeconds, else
+// the given time; 0 is for ever.
 func (t Task) UnresponsiveAfter(d time.Duration) time.Duration {
-	if s, ok := t.Spec.Metadata["unresponsiveAfterSeconds"].(float64); ok && s >= 0 && s < 1e6 {
-		d = time.Duration(s * float64(time.Second))
+	for _, name := range []string{"livenessSeconds", "unresponsiveAfterSeconds"} {
+		if s, ok := t.Spec.Metadata[name].(float64); ok && s >= 0 && s < 1e6 {
+			return time.Duration(s * float64(time.Second))
+		}
 	}
 	return max(d, 0)
 }

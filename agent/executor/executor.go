@@ -60,6 +60,12 @@ type Controller interface {
 	Remove(ctx context.Context) error
 }
 
+// Sampler is an Executor that has live figures. Usage does not block, and counts from
+// its last call.
+type Sampler interface {
+	Usage() api.NodeUsage
+}
+
 // RunError is a run's own failure, as opposed to the executor's.
 type RunError struct {
 	Reason  string // one of api's reasons

@@ -43,6 +43,8 @@ type controller struct {
 	endOnce   sync.Once
 	result    api.Termination                 // valid once ended is closed
 	said      atomic.Pointer[api.Termination] // the host's word, while the host still lives
+	delay     atomic.Int64                    // of the event loop, milliseconds, by the last pulse
+	bytes     atomic.Int64                    // that the pack's heap and buffers take, by the last pulse
 
 	mu      sync.Mutex
 	file    string

@@ -34,6 +34,8 @@ type Executor struct {
 	bundles *bundles
 	pool    *pool
 	spawner *spawner
+	cpu     cpuMeter // of the machine
+	health  *health
 
 	mu     sync.Mutex
 	hosts  map[*host]bool
@@ -57,7 +59,7 @@ func New(ctx context.Context, o Options) (*Executor, error) {
 	e := &Executor{
 		opts: o, log: o.Logger, node: node, version: version,
 		program: filepath.Join(o.StateDir, "host-"+hex.EncodeToString(sum[:8])+".cjs"),
-		hosts:   map[*host]bool{}, shared: map[string]*group{},
+		hosts:   map[*host]bool{}, shared: map[string]*group{}, health: newHealth(),
 	}
 	// Before anything is touched: the pods of another agent may live in there.
 	if e.lock, err = filestate.Lock(o.StateDir); err != nil {

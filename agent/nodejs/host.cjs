@@ -12,6 +12,7 @@ const { Worker, isMainThread, workerData, MessageChannel, receiveMessageOnPort }
 const MAX_LINE = 16 * 1024;          // bytes of one line, the rest is cut off
 const MAX_BACKLOG = 4 * 1024 * 1024; // bytes waiting for the agent before output is dropped
 const WATCH_MS = 500;                // rhythm of the event-loop watch
+const PULSE_MS = 2000;               // rhythm of live figures
 const KEPT = 100;                    // newest lines that are kept when others are dropped
 const LOST_MS = 500;                 // how long the host outlives its channel to the agent
 const LAST_WORDS_MS = 200;           // how long a pack waits for its output before it kills its process
@@ -39,6 +40,7 @@ function supervise() {
     else if (m.t === 'kill') kill(workers.get(m.id), m.reason, m.message);
   }, die);
   setInterval(watch, WATCH_MS).unref();
+  setInterval(pulse, PULSE_MS).unref();
 
   function send(m, done) {
     const body = Buffer.from(JSON.stringify(m));
@@ -54,9 +56,9 @@ function supervise() {
   // loaded already.
   function spawn(heap) {
     const { port1, port2 } = new MessageChannel();
-    const beat = new Float64Array(new SharedArrayBuffer(16)); // [time of the last beat, 0 while not watched; beats]
+    const beat = new Float64Array(new SharedArrayBuffer(24)); // [time of the last beat, 0 while not watched; beats; bytes in use]
     const w = {
-      id: '', heap, port: port1, beat, lines: [], late: [], bytes: 0, dropped: 0, delay: 0, ready: false, flushing: false, ended: false, outcome: null, stopping: null, timer: null,
+      id: '', heap, port: port1, beat, lines: [], late: [], bytes: 0, dropped: 0, delay: 0, recent: 0, ready: false, flushing: false, ended: false, outcome: null, stopping: null, timer: null,
     };
     w.thread = new Worker(__filename, {
       workerData: { port: port2, beat }, transferList: [port2], env: {}, stdout: true, stderr: true,
@@ -178,10 +180,21 @@ function supervise() {
       if (!w.beat[0]) continue;
       const late = now - w.beat[0] - WATCH_MS;
       w.delay = Math.max(w.delay, late);
+      w.recent = Math.max(w.recent, late);
       if (w.unresponsiveMs > 0 && late > w.unresponsiveMs && !w.stopping) {
         kill(w, 'Unresponsive', `the event loop stood still for ${Math.round(late / 1000)} s`);
       }
       if (w.stopping) endIfUnborn(w, late);
+    }
+  }
+
+  // Live figures: the longest delay since the last pulse, and what the pack's own heap
+  // and buffers take.
+  function pulse() {
+    for (const w of workers.values()) {
+      if (!w.beat[0]) continue;
+      send({ t: 'pulse', id: w.id, delayMs: Math.round(w.recent), bytes: Math.round(w.beat[2]) });
+      w.recent = 0;
     }
   }
 
@@ -234,6 +247,7 @@ function serve() {
   const { pathToFileURL } = require('node:url');
   const { format } = require('node:util');
   const { StringDecoder } = require('node:string_decoder');
+  const { getHeapStatistics } = require('node:v8');
   const exit = process.exit.bind(process);
   const capture = capturer(port, StringDecoder);
   process.kill = killer(port, capture, process.kill.bind(process), process.pid);
@@ -253,10 +267,19 @@ function serve() {
     exit(outcome.code ?? 0);
   }
 
+  function weigh() {
+    const heap = getHeapStatistics();
+    beat[2] = heap.used_heap_size + heap.malloced_memory + heap.external_memory;
+  }
+
   async function start({ file, pod, env }) {
     Object.assign(process.env, env);
     beat[0] = Date.now();
-    setInterval(() => { beat[0] = Date.now(); beat[1]++; capture.tick(); }, WATCH_MS).unref();
+    setInterval(() => {
+      beat[0] = Date.now();
+      if (beat[1]++ % 2 === 0) weigh();
+      capture.tick();
+    }, WATCH_MS).unref();
     let pack;
     try {
       pack = file.endsWith('.cjs') ? createRequire(file)(file) : await import(pathToFileURL(file).href);

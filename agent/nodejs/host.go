@@ -60,6 +60,7 @@ type notice struct {
 	Message string   `json:"message"`
 	DelayMS int64    `json:"delayMs"`
 	CPUMS   int64    `json:"cpuMs"`
+	Bytes   int64    `json:"bytes"`
 }
 
 // host is one Node.js process.
@@ -73,6 +74,8 @@ type host struct {
 	dead  chan struct{} // closed when the process is reaped and nothing is left
 	base  int64         // resident bytes before the first pack
 	peak  atomic.Int64
+	rss   atomic.Int64 // of the last sample
+	cpu   cpuMeter
 	out   sync.WaitGroup
 
 	writeMu sync.Mutex // of the control socket, and of alive
@@ -326,6 +329,9 @@ func (h *host) handle(n notice) {
 		c.take(n)
 	case "exit":
 		c.outcome(n)
+	case "pulse":
+		c.delay.Store(max(n.DelayMS, 0))
+		c.bytes.Store(max(n.Bytes, 0))
 	case "last":
 		h.suicide(c, n.Reason)
 	}

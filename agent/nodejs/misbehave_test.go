@@ -253,3 +253,58 @@ func TestFiftyPodsAtOnce(t *testing.T) {
 		t.Errorf("the bundle was fetched %d times, want once", hits)
 	}
 }
+
+// The process is one, so all of its pods end; their records tell whose doing it was.
+func TestOverrunInASharedHostNamesItsPod(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nodejs.Options{})
+	small := func(task *executor.Task) { task.Spec.Isolation, task.Spec.Limits.Memory = api.IsolationShared, 48 }
+	calm, _, err := r.launch(t, `module.exports = async ({ ready }) => { ready(); await new Promise(() => setInterval(() => {}, 1000)) }`, small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var greedyID string
+	greedy, _, err := r.launch(t, `module.exports = async ({ ready }) => { ready(); const a = []; for (;;) { a.push(Buffer.alloc(1 << 20, 1)); await new Promise((r) => setTimeout(r, 25)) } }`,
+		small, func(task *executor.Task) { greedyID = task.Key.PodID })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []executor.Controller{calm, greedy} {
+		got := end(t, c)
+		if got.Reason != api.ReasonOOMKilled || !strings.Contains(got.Message, "shared by 2 pods, of which "+greedyID+" took most") {
+			t.Errorf("ended with %s: %s", got.Reason, got.Message)
+		}
+	}
+}
+
+func TestUsageOfPods(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nodejs.Options{})
+	_, _, err := r.launch(t, `module.exports = async ({ ready }) => { ready(); await new Promise(() => setInterval(() => { const end = Date.now() + 300; while (Date.now() < end); }, 10)) }`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(patience)
+	for {
+		u := r.Usage()
+		if len(u.Pods) == 1 && u.Pods[0].CPU > 0 && u.Pods[0].Memory > 10 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no figures: %+v", u)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+func TestConditionsOfTheMachine(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nodejs.Options{})
+	got := map[string]bool{}
+	for _, c := range r.Conditions() {
+		got[c.Type] = true
+	}
+	if !got[api.ConditionDiskPressure] || !got[api.ConditionMemoryPressure] {
+		t.Errorf("got %v, want the disk's and the memory's", got)
+	}
+}

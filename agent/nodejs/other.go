@@ -34,3 +34,6 @@ func (*Executor) Warm(context.Context, int) error { return Supported() }
 
 // Close has nothing to do.
 func (*Executor) Close(context.Context) error { return nil }
+
+// Conditions are not known.
+func (*Executor) Conditions() []api.NodeCondition { return nil }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // procAttr puts a host into a process group of its own. Without a parent-death
@@ -40,3 +41,9 @@ func peakBytes(ps *os.ProcessState) int64 {
 
 // isZombie cannot be told here without reaping: a closed channel counts as a death.
 func isZombie(int) bool { return true }
+
+// cpuTime is not known here while a process lives.
+func cpuTime(int) time.Duration { return 0 }
+
+// machine is not known here.
+func machine() (busy time.Duration, total, available int64, ok bool) { return 0, 0, 0, false }

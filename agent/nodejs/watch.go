@@ -3,9 +3,11 @@
 package nodejs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -65,6 +67,7 @@ func (h *host) sample() {
 		return
 	}
 	rss := residentBytes(h.cmd.Process.Pid)
+	h.rss.Store(rss)
 	if rss > h.peak.Load() {
 		h.peak.Store(rss)
 	}
@@ -73,9 +76,25 @@ func (h *host) sample() {
 	}
 	allowed := h.base + limit + limit/8 + slackBytes + int64(pods-1)*workerBytes
 	if rss > allowed {
-		h.kill(api.ReasonOOMKilled, fmt.Sprintf("memory: rss=%dMiB limit=%dMiB (and %dMiB for the idle host)",
-			rss/mebibyte, limit/mebibyte, (allowed-limit)/mebibyte))
+		h.kill(api.ReasonOOMKilled, fmt.Sprintf("memory: rss=%dMiB limit=%dMiB (and %dMiB for the idle host)%s",
+			rss/mebibyte, limit/mebibyte, (allowed-limit)/mebibyte, h.blamed()))
 	}
+}
+
+// blamed names the pods of a shared host that take most beyond their limits. Native
+// memory is nobody's, so this is what their own heaps and buffers said last.
+func (h *host) blamed() string {
+	pods := h.all()
+	if len(pods) < 2 {
+		return ""
+	}
+	over := func(c *controller) int64 { return c.bytes.Load() - int64(c.task.Spec.Limits.Memory)*mebibyte }
+	slices.SortFunc(pods, func(a, b *controller) int {
+		return cmp.Or(cmp.Compare(over(b), over(a)), cmp.Compare(a.id, b.id))
+	})
+	c := pods[0]
+	return fmt.Sprintf("; shared by %d pods, of which %s took most beyond its limit: %dMiB of %dMiB",
+		len(pods), c.task.Key.PodID, c.bytes.Load()/mebibyte, int64(c.task.Spec.Limits.Memory))
 }
 
 // unmarshalArray reads a JSON array of known types.

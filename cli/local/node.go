@@ -69,7 +69,7 @@ func NewNode(ctx context.Context, exec *nodejs.Executor, o NodeOptions) (*Node, 
 		URL: o.URL, Name: o.Name, Token: o.Token, TokenSource: o.TokenSource, RuntimeType: api.RuntimeNode,
 		Labels: o.Labels, Taints: o.Taints, Namespaces: o.Namespaces, Allocatable: new(capacity(o.Allocatable)),
 		Version: o.Version, Leave: o.Leave,
-		Executor: exec, State: state, Dialer: wsconn.Dialer{}, Logger: o.Logger,
+		Executor: exec, State: state, Dialer: wsconn.Dialer{}, Logger: o.Logger, Conditions: exec.Conditions,
 	})
 	if err != nil {
 		return nil, errors.Join(err, closeRuntime(ctx, exec), state.Close())

@@ -50,6 +50,15 @@ type Nodes interface {
 	RegisterNode(ctx context.Context, r Registrar, req api.RegisterNodeRequest, m Meta) (Registration, error)
 	RenewLeases(ctx context.Context, nodeIDs, sessions []string) (lost []string, err error)
 	SetNodeStatus(ctx context.Context, nodeID, session string, status api.NodeStatus) error
+	// StoreHealth keeps what agents tell of their nodes' health, of those whose session it is.
+	StoreHealth(ctx context.Context, all []NodeHealth) error
+}
+
+// NodeHealth is what a heartbeat told of a node: nil parts are not news.
+type NodeHealth struct {
+	NodeID, Session string
+	Conditions      []api.NodeCondition
+	Usage           *api.NodeUsage
 }
 
 // Runs tells what a node should run and takes in what became of it. ReportRuns
@@ -163,8 +172,9 @@ type Dispatcher struct {
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
-	nodes    map[string]*session // by node id: the newest
-	beats    map[string]string   // node id -> session id, since the last flush
+	nodes    map[string]*session   // by node id: the newest
+	beats    map[string]string     // node id -> session id, since the last flush
+	health   map[string]NodeHealth // by node id, since the last flush
 	closing  bool
 	wg       sync.WaitGroup // sessions
 }
@@ -175,6 +185,7 @@ func New(d Deps) *Dispatcher {
 		Deps: d, config: d.Config.withDefaults(), log: d.Logger, metrics: newMetrics(d.Metrics),
 		doubts:   newDoubts(),
 		sessions: map[*session]struct{}{}, nodes: map[string]*session{}, beats: map[string]string{},
+		health: map[string]NodeHealth{},
 	}
 }
 
@@ -201,6 +212,7 @@ func (d *Dispatcher) tick(ctx context.Context) {
 		case <-ticker.C:
 		}
 		d.flush(ctx)
+		d.flushHealth(ctx)
 		now := time.Now()
 		for _, s := range d.registered() {
 			if s.overdue(now, d.config.AckTimeout) {
@@ -291,6 +303,7 @@ func (d *Dispatcher) leave(ctx context.Context, s *session) {
 	if current {
 		delete(d.nodes, nodeID)
 		delete(d.beats, nodeID)
+		delete(d.health, nodeID)
 		d.metrics.nodes.Dec()
 	}
 	d.mu.Unlock()

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/stark-orchestrator/stark/core/node"
@@ -61,7 +62,7 @@ func (s *session) onRegister(ctx context.Context, e wire.Envelope) error {
 	if err != nil {
 		return err
 	}
-	if err := req.Validate(); err != nil {
+	if err := errors.Join(req.Validate(), api.ValidateConditions(req.Conditions)); err != nil {
 		return err
 	}
 	if id := s.node(); id != "" && by.NodeID != id {
@@ -76,6 +77,7 @@ func (s *session) onRegister(ctx context.Context, e wire.Envelope) error {
 	s.becomeNode(reg)
 	first := s.wanted.begin(reg.Node.ID)
 	s.d.join(s, reg.Node.ID)
+	s.d.tell(s, reg.Node.ID, req.Conditions, nil)
 	s.ack(e, wire.Registered{
 		Node: reg.Node, Credential: reg.Credential,
 		HeartbeatIntervalMS: s.d.heartbeatMS(), ServerTime: time.Now().UTC(),
@@ -106,6 +108,10 @@ func (s *session) onHeartbeat(ctx context.Context, e wire.Envelope) error {
 		s.d.beats[nodeID] = s.id
 	}
 	s.d.mu.Unlock()
+	// A node whose words are refused is alive all the same.
+	if err := s.onHealth(nodeID, h); err != nil {
+		return err
+	}
 	s.ack(e, wire.HeartbeatAck{NodeID: nodeID, LastHeartbeat: time.Now().UTC(), HeartbeatIntervalMS: s.d.heartbeatMS()})
 	if id := s.takeUnconfirmed(); id != "" {
 		s.aside(ctx, e, func(ctx context.Context) error { return s.confirm(ctx, id) })

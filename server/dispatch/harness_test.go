@@ -33,6 +33,7 @@ type statusCall struct {
 
 // fakeDB is a Database with function fields; what is nil does the obvious.
 type fakeDB struct {
+	health   func([]dispatch.NodeHealth) error
 	register func(r dispatch.Registrar, req api.RegisterNodeRequest) (dispatch.Registration, error)
 	wanted   func() ([]wire.Assignment, error)
 	report   func(node string, rs []wire.RunReport) ([]api.RunKey, []wire.Refusal, error)
@@ -117,6 +118,13 @@ func (f *fakeDB) RenewLeases(_ context.Context, nodes, _ []string) ([]string, er
 		return f.lost(nodes), nil
 	}
 	return nil, nil
+}
+
+func (f *fakeDB) StoreHealth(_ context.Context, all []dispatch.NodeHealth) error {
+	if f.health != nil {
+		return f.health(all)
+	}
+	return nil
 }
 
 func (f *fakeDB) SetNodeStatus(_ context.Context, node, _ string, status api.NodeStatus) error {

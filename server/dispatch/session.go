@@ -69,6 +69,8 @@ type session struct {
 	reporting bool
 	streams   map[string]*stream
 
+	conditions []api.NodeCondition // that are stored, as far as this session knows; owned by the dispatcher's lock
+
 	wanted wantedSet
 }
 

@@ -106,6 +106,8 @@ type Authenticated struct {
 type Register struct {
 	api.RegisterNodeRequest
 	Runs []RunState `json:"runs,omitempty"`
+	// Conditions are as in Heartbeat, so that a node is not bound to before they are known.
+	Conditions []api.NodeCondition `json:"conditions,omitzero"`
 }
 
 // Registered is the payload of the answer to TypeRegister. Credential is there
@@ -118,12 +120,15 @@ type Registered struct {
 	ServerTime          time.Time `json:"serverTime"`
 }
 
-// Heartbeat is the payload of TypeHeartbeat.
+// Heartbeat is the payload of TypeHeartbeat. Conditions are all that the agent knows:
+// an absent one holds no longer; null leaves them as they are. Their times are the
+// server's: LastTransitionTime is not read.
 type Heartbeat struct {
 	NodeID     string              `json:"nodeId"`
 	Timestamp  time.Time           `json:"timestamp"`
 	ActivePods int                 `json:"activePods"`
-	Conditions []api.NodeCondition `json:"conditions,omitempty"`
+	Conditions []api.NodeCondition `json:"conditions,omitzero"`
+	Usage      *api.NodeUsage      `json:"usage,omitempty"`
 }
 
 // HeartbeatAck is the payload of the answer to TypeHeartbeat.

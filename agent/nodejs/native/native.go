@@ -55,6 +55,9 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 		return nil, errors.Join(err, state.Close())
 	}
 	cfg.State, cfg.Executor = state, executor
+	if cfg.Conditions == nil {
+		cfg.Conditions = executor.Conditions
+	}
 	if cfg.Dialer == nil {
 		cfg.Dialer = wsconn.Dialer{UserAgent: "stark-agent/" + cfg.Version}
 	}

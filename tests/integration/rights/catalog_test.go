@@ -58,7 +58,7 @@ var decided = map[string]grant{
 	"stark.condition_taints": nothing, "stark.drain_blocks": nothing,
 	"stark.changes": nothing, "stark.join_tokens": nothing, "stark.leader_lease": nothing, "stark.node_credentials": nothing,
 	"stark.node_leases": nothing, "stark.setup": nothing, "stark.verdicts": nothing, "stark.ws_tickets": nothing,
-	"stark.idempotent_writes": nothing,
+	"stark.idempotent_writes": nothing, "stark.node_usage": nothing,
 }
 
 // callable are the functions that users may call. Policies and checks need them;
@@ -133,6 +133,7 @@ func (g *ground) furnish(t *testing.T) {
 	g.exec(t, `insert into public.pod_runs (pod_id, incarnation, attempt, pack_id, node_id) select id, 1, 1, pack_id, $2 from public.pods where id = $1`, pod, node)
 	g.exec(t, `insert into stark.verdicts (pod_id, reason, message) values ($1, 'x', 'x')`, pod)
 	g.exec(t, `insert into stark.node_leases (node_id) values ($1)`, node)
+	g.exec(t, `insert into stark.node_usage (node_id, usage) values ($1, '{}')`, node)
 	g.exec(t, `insert into stark.node_credentials (node_id, secret_hash) values ($1, decode(repeat('ab', 32), 'hex'))`, node)
 }
 
