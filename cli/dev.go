@@ -34,8 +34,10 @@ func (a *app) devCommand() *cobra.Command {
 storage, a server, and a Node.js node. You are signed in as its admin.
 
 With the folder of a pack, the pack is bundled and deployed, and again on every
-save; without one, a built-in pack says hello. Ctrl-C stops everything; the state
-stays in the folder that --dir names, and the next start goes on from there.`,
+save; without one, a built-in pack says hello. A saved version starts beside the
+present one, which stops when the other is ready, and goes on when it fails. On a
+terminal single keys do more: h lists them. Ctrl-C stops everything; the state stays
+in the folder that --dir names, and the next start goes on from there.`,
 		Example: "  stark dev\n  stark dev ./greeter\n  stark dev --once --json",
 		Args:    usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -67,6 +69,7 @@ type dev struct {
 	source  devSource
 
 	chosen string // the server that commands talked to before
+	quit   func() // as Ctrl-C does
 }
 
 // closeTimeout bounds the end: pods get their grace periods.
@@ -83,7 +86,9 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	if min(f.port, f.supabasePort) < 0 || max(f.port, f.supabasePort) > maxPort {
 		return usagef("--port and --supabase-port: want 1 to %d, or 0 for any", maxPort)
 	}
-	d := &dev{app: a, flags: f, begin: time.Now(), out: newDevOutput(a, f.json)}
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	d := &dev{app: a, flags: f, quit: quit, begin: time.Now(), out: newDevOutput(a, f.json)}
 	err := d.run(ctx)
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		d.out.say("stopped; the state is in %s", f.dir)
@@ -214,9 +219,11 @@ func (d *dev) deployAndStay(ctx context.Context) error {
 		return nil
 	}
 	r.follow(ctx, r.current)
+	var endKeys func()
+	r.keys, endKeys = d.startKeys(ctx)
+	defer endKeys()
 	if d.flags.folder == "" {
-		<-ctx.Done()
-		return ctx.Err()
+		return r.attend(ctx)
 	}
 	return r.watch(ctx)
 }

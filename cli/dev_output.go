@@ -33,6 +33,7 @@ type devOutput struct {
 	stdout, stderr io.Writer
 	json, color    bool
 	width          func() int  // columns of the terminal; 0 is no terminal
+	raw            atomic.Bool // the terminal moves no cursor to the first column by itself
 	quiet          atomic.Bool // at the end, parts that lose each other are no news
 
 	mu sync.Mutex // steps, log lines and warnings come from several goroutines
@@ -45,6 +46,9 @@ func newDevOutput(a *app, asJSON bool) *devOutput {
 func (o *devOutput) write(w io.Writer, text string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.raw.Load() {
+		text = strings.ReplaceAll(text, "\n", "\r\n")
+	}
 	_, _ = io.WriteString(w, text) // nobody is left to tell
 }
 

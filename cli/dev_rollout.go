@@ -22,6 +22,9 @@ type rollout struct {
 	current api.Pod
 	read    map[string]stamp // the files when the pod that is waited for was made
 
+	keys   <-chan devKey // nil without a terminal
+	paused bool
+
 	followers sync.WaitGroup
 }
 
@@ -150,39 +153,6 @@ func (r *rollout) running(ctx context.Context, id string) (api.Pod, error) {
 	return p, errors.New(text)
 }
 
-// next rolls a new version out: the old pod goes when the new one runs.
-func (r *rollout) next(ctx context.Context, source devSource) error {
-	begin := time.Now()
-	r.dev.source, r.read = source, stamps(source.inputs)
-	pack, err := r.dev.publish(ctx, source.registration)
-	if err != nil {
-		return err
-	}
-	r.reportPack(pack, begin)
-	pod, err := r.create(ctx, pack)
-	if err != nil {
-		return err
-	}
-	if !r.dev.flags.noNode {
-		started, err := r.running(ctx, pod.ID)
-		if err != nil {
-			if _, _, stopErr := r.dev.client.StopPod(context.WithoutCancel(ctx), pod.ID); stopErr != nil {
-				err = errors.Join(err, stopErr)
-			}
-			return fmt.Errorf("%w\n%s %s goes on", err, r.current.PackName, r.current.PackVersion)
-		}
-		pod = started
-	}
-	old := r.current
-	r.current = pod
-	r.reportPod(begin)
-	r.follow(ctx, pod)
-	if _, _, err := r.dev.client.StopPod(ctx, old.ID); err != nil {
-		return fmt.Errorf("stop the old pod: %w", err)
-	}
-	return nil
-}
-
 // follow writes the output of a pod to the screen until it has ended.
 func (r *rollout) follow(ctx context.Context, p api.Pod) {
 	if r.dev.flags.json {
@@ -199,7 +169,7 @@ func (r *rollout) follow(ctx context.Context, p api.Pod) {
 				o.Since = new(l.Time.Add(time.Nanosecond))
 			}
 			if now, err := r.dev.client.GetPod(ctx, p.ID); err == nil && now.Status.Terminal() {
-				r.dev.out.say("  %s %s has ended: %s%s", p.PackName, p.PackVersion, podStatus(now), because(now))
+				r.dev.out.say("  %s %s has ended: %s%s", now.PackName, now.PackVersion, podStatus(now), because(now))
 				return
 			}
 			select {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,15 @@ next:
 	}
 }
 
+// expectAll waits for lines with these texts, in any order.
+func (d *devRun) expectAll(wanted ...string) {
+	d.t.Helper()
+	for len(wanted) > 0 {
+		line := d.expect()
+		wanted = slices.DeleteFunc(wanted, func(text string) bool { return strings.Contains(line, text) })
+	}
+}
+
 // stop is Ctrl-C.
 func (d *devRun) stop() {
 	d.t.Helper()
@@ -150,29 +160,42 @@ func TestDevRollsOutOnEverySave(t *testing.T) {
 
 	writeFiles(t, folder, map[string]string{"index.js": packText("second", "")})
 	d.expect("[ok] pack", "saved 0.1.0-dev.1")
-	d.expect("[ok] pod", "0.1.0-dev.1", "running")
-	d.expect("saved | INFO second")
+	d.expectAll("[ok] pod        saved 0.1.0-dev.1  running", "saved | INFO second")
 
+	// What cannot be built, and a version that fails, show their line; the pod goes on.
 	writeFiles(t, folder, map[string]string{"index.js": packText("third", "const = 1;")})
 	d.expect("[!!] pack", "index.js:2:9")
+	d.expect("const = 1;")
+	d.expect("      ^")
+	if err := os.Remove(filepath.Join(folder, "index.js")); err != nil {
+		t.Fatal(err)
+	}
+	d.expect("[!!] pack", "has no entry")
 	writeFiles(t, folder, map[string]string{"index.js": packText("fourth", `throw new Error("boom at start");`)})
-	d.expect("[!!] pod", "0.1.0-dev.2")
-	d.expect("boom at start")
-	d.expect("saved 0.1.0-dev.1 goes on")
+	d.expect("[!!] pod", "0.1.0-dev.2 failed")
+	d.expectAll("boom at start", "index.js:2:9", "  2 |   throw new Error", "    |         ^", "saved 0.1.0-dev.1 goes on")
 	writeFiles(t, folder, map[string]string{"index.js": packText("fifth", "")})
-	d.expect("[ok] pod", "0.1.0-dev.3", "running")
-	d.expect("INFO fifth")
+	d.expectAll("[ok] pod        saved 0.1.0-dev.3  running", "INFO fifth")
+
+	// One pod all the time, and its history knows of each version that ran.
 	got := d.stark("pod", "list", "--status", "running", "-o", "json")
 	var pods []api.Pod
-	if err := json.Unmarshal([]byte(got.stdout), &pods); err != nil || len(pods) > 2 {
-		t.Errorf("running: %v\n%s%s", err, got.stdout, got.stderr)
+	if err := json.Unmarshal([]byte(got.stdout), &pods); err != nil || len(pods) != 1 || pods[0].ID != first || pods[0].PackVersion != "0.1.0-dev.3" {
+		t.Errorf("running: %v, want pod %s at 0.1.0-dev.3\n%s%s", err, first, got.stdout, got.stderr)
 	}
+	if got := d.stark("pod", "history", first); !strings.Contains(got.stdout, "0.1.0 -> 0.1.0-dev.1") || !strings.Contains(got.stdout, "0.1.0-dev.1 -> 0.1.0-dev.3") {
+		t.Errorf("the history does not tell of the versions:\n%s", got.stdout)
+	}
+
+	// A pod in another environment is another pod.
+	writeFiles(t, folder, map[string]string{"stark.pack.json": `{"name":"saved","version":"0.1.0","env":{"A":"2"}}`, "index.js": packText("sixth", "")})
+	d.expectAll("[ok] pod        saved 0.1.0-dev.", "INFO sixth")
 	d.stop()
 
 	// The state is kept: the same bytes are the same version, and the pod goes on.
 	d.start(folder)
-	d.expect("[ok] pack", "0.1.0-dev.3")
-	d.expect("[ok] pod", "0.1.0-dev.3", "running")
+	d.expect("[ok] pack", "0.1.0-dev.")
+	d.expect("[ok] pod", "0.1.0-dev.", "running")
 	d.stop()
 	if _, err := os.Stat(filepath.Join(d.dir, "dev.log")); err != nil {
 		t.Error(err)

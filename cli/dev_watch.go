@@ -15,11 +15,17 @@ func (r *rollout) watch(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
+		case k := <-r.keys:
+			r.key(ctx, k)
+			if k == keyRestart {
+				seen, pending = r.dev.source.stamps, false
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		now := stamps(r.dev.source.inputs)
 		switch {
+		case r.paused:
 		case !maps.Equal(now, seen): // perhaps a save in progress: wait for a quiet moment
 			seen, pending = now, true
 		case pending:

@@ -89,7 +89,7 @@ require (
 	github.com/stark-orchestrator/stark/core v0.0.0 // indirect
 	github.com/stark-orchestrator/stark/server v0.0.0
 	github.com/stark-orchestrator/stark/supabase v0.0.0
-	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/sys v0.49.0
 )
 
 replace github.com/stark-orchestrator/stark/supabase => ../supabase

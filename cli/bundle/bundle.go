@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	esbuild "github.com/evanw/esbuild/pkg/api"
 
@@ -191,11 +192,26 @@ func texts(messages []esbuild.Message) []string {
 		}
 		text := fmt.Sprintf("%s:%d:%d: %s", m.Location.File, m.Location.Line, m.Location.Column+1, m.Text)
 		if m.Location.LineText != "" {
-			text += "\n    " + strings.TrimSpace(m.Location.LineText)
+			text += "\n    " + excerpt(m.Location.LineText, m.Location.Column)
 		}
 		out = append(out, text)
 	}
 	return out
+}
+
+// maxExcerpt bounds the line of source that is shown, in characters: generated code has
+// lines without end.
+const maxExcerpt = 160
+
+// excerpt is a line of source, and below it a mark at the column, in bytes from 0.
+func excerpt(line string, column int) string {
+	text := strings.TrimSpace(line)
+	if utf8.RuneCountInString(text) > maxExcerpt {
+		return string([]rune(text)[:maxExcerpt]) + "..."
+	}
+	column = min(max(column, 0), len(line))
+	before := strings.TrimLeft(line[:column], " \t")
+	return strings.ReplaceAll(text, "\t", " ") + "\n    " + strings.Repeat(" ", utf8.RuneCountInString(before)) + "^"
 }
 
 // failure adds what to do when a dependency is named but not installed.
