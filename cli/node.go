@@ -19,7 +19,11 @@ func (a *app) nodeCommand() *cobra.Command {
 	}
 	cmd.AddCommand(a.nodeListCommand(), a.completes(a.nodeStatusCommand(), false, nodeNames),
 		a.completes(a.nodeDeleteCommand(), false, nodeNames), a.nodeTokenCommand(), a.nodeCredentialCommand(), a.nodeAgentCommand(),
-		a.completes(a.nodeTakeCommand(), false, nodeNames))
+		a.completes(a.nodeTakeCommand(), false, nodeNames), a.completes(a.nodeDescribeCommand(), false, nodeNames),
+		a.completes(a.nodeCordonCommand(true), true, nodeNames), a.completes(a.nodeCordonCommand(false), true, nodeNames),
+		a.completes(a.nodeDrainCommand(), false, nodeNames), a.completes(a.nodeMaintenanceCommand(), true, nodeNames),
+		a.completes(a.nodeLabelCommand("label"), false, nodeNames), a.completes(a.nodeLabelCommand("annotation"), false, nodeNames),
+		a.completes(a.nodeTaintCommand(), false, nodeNames))
 	return cmd
 }
 

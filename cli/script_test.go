@@ -93,6 +93,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"stark": scriptStark, "cluster": scriptCluster, "capture": scriptCapture, "prefix": scriptPrefix, "mode": scriptMode,
+			"eventually": scriptEventually,
 		},
 	})
 }
@@ -118,6 +119,24 @@ func scriptStark(ts *testscript.TestScript, neg bool, args []string) {
 	code := Run(ctx, args, ts.Getenv, stdin, ts.Stdout(), ts.Stderr())
 	if neg && code == 0 || !neg && code != want {
 		ts.Fatalf("exit code %d of stark %s", code, strings.Join(args, " "))
+	}
+}
+
+// scriptEventually runs a command until its output has the text: eventually TEXT args...
+func scriptEventually(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for {
+		var out bytes.Buffer
+		Run(ctx, args[1:], ts.Getenv, strings.NewReader(""), &out, &out)
+		if strings.Contains(out.String(), args[0]) {
+			return
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			ts.Fatalf("never %q, at last: %s", args[0], out.String())
+		}
 	}
 }
 
