@@ -3,114 +3,282 @@ package scheduler
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"time"
 
-	"github.com/stark-orchestrator/stark/core/pod"
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
-func holds(p *api.Pod) bool { return p.NodeID != nil && pod.HoldsNode(p.Status) }
-
-// takePods fills the scratch list of pods and forgets assumptions, marks and
-// verdicts of pods that have moved on.
-func (l *loop) takePods(pods store.View[api.Pod]) {
-	l.pods = l.pods[:0]
-	clear(l.holders)
-	waiting := 0
-	for id, p := range pods.All() {
-		if p.Status != api.PodPending {
-			delete(l.bound, id)
-			if holds(&p) {
-				l.holders[id] = struct{}{}
-				l.pods = append(l.pods, p)
-			}
-			continue
-		}
-		waiting++
-		if a, ok := l.bound[id]; ok {
-			if a.incarnation == p.Incarnation {
-				p.Status, p.NodeID = api.PodScheduled, &a.nodeID
-				l.holders[id] = struct{}{}
-				l.pods = append(l.pods, p)
-				continue
-			}
-			delete(l.bound, id)
-		}
-		if m, ok := l.parked[id]; ok && m == markOf(&p) {
-			continue
-		}
-		l.pods = append(l.pods, p)
+// rebuild makes the index anew from the read model and what was bound since.
+func (l *loop) rebuild() {
+	s := Snapshot{Config: l.st.Config()}
+	for _, m := range l.st.Members.Snapshot().All() {
+		s.Members = append(s.Members, m)
 	}
-	if len(l.bound)+len(l.parked)+len(l.verdicts) > 3*waiting {
-		l.forget(pods)
+	for _, ns := range l.st.Namespaces.Snapshot().All() {
+		s.Namespaces = append(s.Namespaces, ns)
 	}
-}
-
-// forget drops what is kept about pods that are gone or no longer pending.
-func (l *loop) forget(pods store.View[api.Pod]) {
-	pending := func(id string) bool {
-		p, ok := pods.Get(id)
-		return ok && p.Status == api.PodPending
+	for _, c := range l.st.PriorityClasses.Snapshot().All() {
+		s.PriorityClasses = append(s.PriorityClasses, c)
 	}
-	for id := range l.bound {
-		if !pending(id) {
-			delete(l.bound, id)
+	old := l.x
+	l.x = newIndex(s)
+	l.x.pack = func(id string) (api.Pack, bool) { return l.st.Packs.Snapshot().Get(id) }
+	l.versions = l.tableVersions()
+	if old == nil {
+		return
+	}
+	for i := range old.nodes {
+		if n := old.nodes[i].node; n != nil {
+			l.x.putNode(n)
 		}
 	}
-	for id := range l.parked {
-		if !pending(id) {
-			delete(l.parked, id)
-		}
-	}
-	for id := range l.verdicts {
-		if !pending(id) {
-			delete(l.verdicts, id)
+	pods := l.st.Pods.Snapshot()
+	for id := range old.pods {
+		if p, ok := pods.Get(id); ok {
+			l.takePod(&p)
 		}
 	}
 }
 
-// news parks what has no node and drops verdicts that are stored already.
-func (l *loop) news(ds []Decision) []Decision {
-	fresh := ds[:0]
+func (l *loop) tableVersions() [4]uint64 {
+	return [4]uint64{
+		l.st.Configs.Snapshot().Version(), l.st.Members.Snapshot().Version(),
+		l.st.Namespaces.Snapshot().Version(), l.st.PriorityClasses.Snapshot().Version(),
+	}
+}
+
+// refresh takes in what has changed besides pods and nodes. Namespaces change with
+// every pod, since they count what they use; that is nothing to a plan.
+func (l *loop) refresh() {
+	now := l.tableVersions()
+	if now == l.versions {
+		return
+	}
+	namespaces := l.st.Namespaces.Snapshot()
+	if now[0] == l.versions[0] && now[1] == l.versions[1] && now[3] == l.versions[3] && l.sameNamespaces(namespaces) {
+		l.versions = now
+		return
+	}
+	l.rebuild()
+	l.news.all = true
+}
+
+func (l *loop) sameNamespaces(view store.View[api.Namespace]) bool {
+	if view.Len() != len(l.x.namespaces) {
+		return false
+	}
+	for name, ns := range view.All() {
+		old, ok := l.x.namespaces[name]
+		if !ok || !maps.Equal(old.Labels, ns.Labels) || budget(old) != budget(ns) {
+			return false
+		}
+	}
+	return true
+}
+
+func budget(ns api.Namespace) int {
+	if ns.DisruptionBudget == nil {
+		return -1
+	}
+	return ns.DisruptionBudget.MaxUnavailable
+}
+
+func (l *loop) nodeEvent(e store.Event[api.Node]) {
+	switch e.Type {
+	case store.Put:
+		delete(l.lost, e.ID)
+		l.x.putNode(&e.Value)
+		l.news.node(l.x.slots[e.ID])
+	case store.Delete:
+		l.x.deleteNode(e.ID)
+	case store.Resync:
+		l.behind[1] = true
+		for id := range l.x.slots {
+			l.lost[id] = struct{}{}
+		}
+	case store.Synced:
+		l.behind[1] = false
+		for id := range l.lost {
+			l.x.deleteNode(id)
+		}
+		clear(l.lost)
+	default: // a bookmark changes nothing
+	}
+}
+
+func (l *loop) podEvent(e store.Event[api.Pod]) {
+	switch e.Type {
+	case store.Put:
+		delete(l.unseen, e.ID)
+		l.takePod(&e.Value)
+	case store.Delete:
+		l.dropPod(e.ID)
+	case store.Resync:
+		l.behind[0] = true
+		for id := range l.x.pods {
+			l.unseen[id] = struct{}{}
+		}
+	case store.Synced:
+		l.behind[0] = false
+		for id := range l.unseen {
+			l.dropPod(id)
+		}
+		clear(l.unseen)
+	default: // a bookmark changes nothing
+	}
+}
+
+// takePod takes in what a pod has become. One that was bound stays so until the read
+// model shows what it became, so that a feed that lags does not have it planned again.
+func (l *loop) takePod(p *api.Pod) {
+	if a, ok := l.bound[p.ID]; ok {
+		if waiting(p) && p.Incarnation == a.incarnation {
+			if e := l.x.pods[p.ID]; e != nil && e.assumed {
+				return
+			}
+			l.x.putPod(p)
+			if slot, there := l.x.slots[a.nodeID]; there {
+				l.x.assume(l.x.pods[p.ID], slot)
+			}
+			return
+		}
+		delete(l.bound, p.ID)
+	}
+	l.news.leaves(l.x.pods[p.ID])
+	l.x.putPod(p)
+	e := l.x.pods[p.ID]
+	l.news.comes(e)
+	if !waiting(p) {
+		l.forget(p.ID)
+		return
+	}
+	if at := l.parked[p.ID]; at == nil || !sameWish(at.pod, p) {
+		delete(l.parked, p.ID)
+		l.active[p.ID] = struct{}{}
+	}
+}
+
+func (l *loop) dropPod(id string) {
+	l.news.leaves(l.x.pods[id])
+	l.x.deletePod(id)
+	delete(l.bound, id)
+	l.forget(id)
+}
+
+// forget drops what is kept about a pod that waits no more.
+func (l *loop) forget(id string) {
+	delete(l.active, id)
+	delete(l.parked, id)
+	delete(l.verdicts, id)
+}
+
+// sameWish reports whether a pod still asks for the same: what the scheduler itself
+// writes into its row is no reason to look at it again.
+func sameWish(a, b *api.Pod) bool {
+	return a.Incarnation == b.Incarnation && a.PackID == b.PackID && a.Priority == b.Priority && maps.Equal(a.Labels, b.Labels)
+}
+
+// fresh parks what has no node and drops verdicts that are stored already.
+func (l *loop) fresh(ds []Decision, now time.Time) []Decision {
+	out := ds[:0]
 	for _, d := range ds {
 		if d.Verdict != nil {
-			l.parked[d.PodID] = d.seen
-			if l.verdicts[d.PodID] == said(d.Verdict) {
+			l.park(&d, now)
+			if l.verdicts[d.PodID] == said(&d) && len(d.Victims) == 0 {
 				continue
 			}
 		}
-		fresh = append(fresh, d)
+		out = append(out, d)
 	}
-	return fresh
+	return out
 }
 
-func said(v *api.Verdict) string { return v.Reason + " " + v.Message }
+func said(d *Decision) string {
+	return d.Verdict.Reason + " " + d.Verdict.Message + " " + d.NominatedNodeID
+}
 
-// bind binds one batch. A stale decision's pod is parked: the change that made the
-// decision stale will arrive by the feed and free it. After an error nothing is
-// assumed; what was bound after all comes back as stale.
-func (l *loop) bind(ctx context.Context, ds []Decision) error {
-	stale, err := l.binder.Bind(ctx, ds)
-	if err != nil {
-		return err
+// binding binds batch after batch, one at a time, beside the planning of the next.
+type binding struct {
+	l       *loop
+	running []Decision
+	done    chan bindResult
+}
+
+type bindResult struct {
+	stale []Decision
+	err   error
+}
+
+// next waits for the batch that is being bound, settles what came of it, and starts
+// the next one. Without a next one it waits only.
+func (b *binding) next(ctx context.Context, ds []Decision) error {
+	if b.done != nil {
+		r := <-b.done
+		b.done = nil
+		if r.err != nil {
+			b.l.unmake(append(b.running, ds...))
+			return r.err
+		}
+		b.l.settled(ctx, b.running, r.stale)
 	}
+	b.running = ds
+	if len(ds) == 0 {
+		return nil
+	}
+	done := make(chan bindResult, 1)
+	b.done = done
+	go func() {
+		stale, err := b.l.binder.Bind(ctx, ds)
+		done <- bindResult{stale, err}
+	}()
+	return nil
+}
+
+// settled notes what was bound. A stale decision is undone and its pod parked: the
+// change that made it stale will arrive by the feed and free it.
+func (l *loop) settled(ctx context.Context, ds, stale []Decision) {
 	late := make(map[string]bool, len(stale))
 	for _, d := range stale {
 		late[d.PodID] = true
 	}
-	for _, d := range ds {
+	for i := range ds {
+		d := &ds[i]
 		switch {
 		case late[d.PodID]:
-			l.parked[d.PodID] = d.seen
+			l.undo(d)
+			l.parkStale(d)
 		case d.Verdict != nil:
-			l.verdicts[d.PodID] = said(d.Verdict)
+			l.verdicts[d.PodID] = said(d)
 		default:
 			l.bound[d.PodID] = assumption{incarnation: d.Incarnation, nodeID: d.NodeID}
 			delete(l.verdicts, d.PodID)
+			delete(l.parked, d.PodID)
 		}
 	}
 	if len(late) > 0 {
 		l.log.DebugContext(ctx, "decisions came too late", slog.Int("stale", len(late)), slog.Int("decisions", len(ds)))
 	}
-	return nil
+}
+
+// undo takes a decision out of the index.
+func (l *loop) undo(d *Decision) {
+	pods := l.st.Pods.Snapshot()
+	l.x.putPod(d.seen)
+	for _, v := range d.Victims {
+		if p, ok := pods.Get(v.PodID); ok {
+			l.x.putPod(&p)
+		}
+	}
+}
+
+// unmake undoes decisions that could not be bound: nothing of them is assumed. What
+// was bound after all comes back as stale.
+func (l *loop) unmake(ds []Decision) {
+	for i := range ds {
+		l.undo(&ds[i])
+		delete(l.parked, ds[i].PodID)
+		l.active[ds[i].PodID] = struct{}{}
+	}
 }

@@ -1,151 +1,269 @@
 package scheduler
 
 import (
-	"fmt"
+	"math/bits"
 
-	"github.com/stark-orchestrator/stark/core/node"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
-// Refusal is why a filter ruled a node out. Asked and Free are set where the
-// filter compares amounts.
-type Refusal struct {
-	Message string // reads after a count: "node(s) were unschedulable"
-	Asked   int64
-	Free    int64
+// filterID names a filter; they work in this order.
+type filterID uint8
+
+// The filters. Those before filterCPU look at what a node is, and no event but a
+// change of the node helps a pod past them. The others look at what is on it.
+const (
+	filterRuntime filterID = iota
+	filterRuntimeVersion
+	filterCapabilities
+	filterNodeAccess
+	filterNodeName
+	filterNodeReady
+	filterUnschedulable
+	filterTaints
+	filterNodeSelector
+	filterNodeAffinity
+	filterCPU
+	filterMemory
+	filterStorage
+	filterPods
+	filterPodAffinity
+	filterAntiAffinity
+	filterSymmetry
+	filterSpreadLabel
+	filterSpread
+	noFilter
+)
+
+// filters has the name of each filter, and what it says after a number of nodes.
+var filters = [noFilter]struct{ name, message string }{
+	filterRuntime:        {"Runtime", "node(s) had another runtime than the pack needs"},
+	filterRuntimeVersion: {"RuntimeVersion", "node(s) had an older runtime than the pack needs"},
+	filterCapabilities:   {"Capabilities", "node(s) lacked a capability that the pack needs"},
+	filterNodeAccess:     {"NodeAccess", "node(s) did not serve the pod's owner or namespace"},
+	filterNodeName:       {"NodeName", "node(s) did not match the requested node name"},
+	filterNodeReady:      {"NodeReady", "node(s) were not ready"},
+	filterUnschedulable:  {"Unschedulable", "node(s) were unschedulable"},
+	filterTaints:         {"Taints", "node(s) had untolerated taints"},
+	filterNodeSelector:   {"NodeSelector", "node(s) did not match the pod's node selector"},
+	filterNodeAffinity:   {"NodeAffinity", "node(s) did not match the pod's node affinity"},
+	filterCPU:            {"CPU", "Insufficient cpu"},
+	filterMemory:         {"Memory", "Insufficient memory"},
+	filterStorage:        {"Storage", "Insufficient storage"},
+	filterPods:           {"Pods", "Too many pods"},
+	filterPodAffinity:    {"PodAffinity", "node(s) did not match pod affinity rules"},
+	filterAntiAffinity:   {"PodAntiAffinity", "node(s) did not match pod anti-affinity rules"},
+	filterSymmetry:       {"PodAntiAffinity", "node(s) did not satisfy existing pods' anti-affinity rules"},
+	filterSpreadLabel:    {"TopologySpread", "node(s) did not match pod topology spread constraints (missing required label)"},
+	filterSpread:         {"TopologySpread", "node(s) did not match pod topology spread constraints"},
 }
 
-// Filter rules nodes out for a pod. It looks at nothing but its arguments and
-// keeps nothing. Fits is called for every pod and node and must be cheap and
-// allocate nothing; Explain is called where Fits said no.
-type Filter interface {
-	Name() string
-	Fits(p *PodInfo, n *NodeInfo) bool
-	Explain(p *PodInfo, n *NodeInfo) Refusal
+func (f filterID) name() string    { return filters[f].name }
+func (f filterID) message() string { return filters[f].message }
+
+// ofRoom reports whether pods that leave may help past the filter.
+func (f filterID) ofRoom() bool {
+	return f >= filterCPU && f != filterPodAffinity && f != filterSpreadLabel
 }
 
-// filter makes a Filter of two functions.
-type filter struct {
-	name    string
-	fits    func(p *PodInfo, n *NodeInfo) bool
-	explain func(p *PodInfo, n *NodeInfo) Refusal
+// query is one pod that looks for a node.
+type query struct {
+	pod     *api.Pod
+	demands demands
+	asked   amounts
+	failed  []filterID // by slot: who refused it; nil where nobody wants to know
 }
 
-func (f filter) Name() string                            { return f.name }
-func (f filter) Fits(p *PodInfo, n *NodeInfo) bool       { return f.fits(p, n) }
-func (f filter) Explain(p *PodInfo, n *NodeInfo) Refusal { return f.explain(p, n) }
+// amounts is what a pod asks for.
+type amounts struct{ cpu, memory, storage int64 }
 
-func saying(message string) func(*PodInfo, *NodeInfo) Refusal {
-	return func(*PodInfo, *NodeInfo) Refusal { return Refusal{Message: message} }
+func (x *index) queryFor(p *api.Pod) *query {
+	q := &x.scratch.query
+	*q = query{pod: p, asked: amounts{
+		cpu: int64(p.ResourceRequests.CPU), memory: int64(p.ResourceRequests.Memory), storage: int64(p.ResourceRequests.Storage),
+	}}
+	if k, ok := x.pack(p.PackID); ok {
+		q.demands = demandsOf(k.Metadata)
+	}
+	return q
 }
 
-// kindFilters look at what a node is; they come first, and no event but a change
-// of the node helps a pod past them.
-func kindFilters() []Filter {
-	return []Filter{
-		filter{
-			name:    "Runtime",
-			fits:    func(p *PodInfo, n *NodeInfo) bool { return p.Pod.RuntimeTag.Fits(n.Node.RuntimeType) },
-			explain: saying("node(s) had another runtime than the pack needs"),
-		},
-		filter{name: "NodeAccess", fits: serves, explain: saying("node(s) did not serve the pod's owner or namespace")},
-		filter{name: "NodeName", fits: named, explain: saying("node(s) did not match the requested node name")},
-		filter{name: "NodeReady", fits: ready, explain: notReady},
-		filter{
-			name:    "Unschedulable",
-			fits:    func(_ *PodInfo, n *NodeInfo) bool { return !n.Node.Unschedulable },
-			explain: saying("node(s) were unschedulable"),
-		},
-		filter{name: "Taints", fits: tolerates, explain: untolerated},
-		filter{name: "NodeSelector", fits: selected, explain: saying("node(s) did not match the pod's node selector")},
-		filter{name: "NodeAffinity", fits: near, explain: saying("node(s) did not match the pod's node affinity")},
+// scratch is what a plan writes in, kept from pod to pod.
+type scratch struct {
+	query   query
+	mask    bitset
+	other   bitset
+	places  bitset // spread constraints: nodes that count
+	before  bitset
+	start   bitset
+	failed  []filterID
+	fits    []int32
+	totals  []int32
+	scores  [scorerCount][]int32
+	weights []int32 // by slot
+}
+
+// reserve makes the scratch as large as the cluster.
+func (x *index) reserve() {
+	s, n := &x.scratch, len(x.nodes)
+	if len(s.mask) != len(x.alive) || len(s.weights) != n {
+		w := len(x.alive)
+		for _, b := range []*bitset{&s.mask, &s.other, &s.places, &s.before, &s.start} {
+			*b = make(bitset, w)
+		}
+		s.failed, s.weights = make([]filterID, n), make([]int32, n)
+		s.fits, s.totals = make([]int32, 0, n), make([]int32, n)
+		for i := range s.scores {
+			s.scores[i] = make([]int32, n)
+		}
 	}
 }
 
-// roomFilters compare what a pod asks for with what is free; they come last.
-func roomFilters() []Filter {
-	return []Filter{
-		room("CPU", "Insufficient cpu", func(p *PodInfo, n *NodeInfo) (int64, int64) {
-			return int64(p.Pod.ResourceRequests.CPU), int64(n.Node.Allocatable.CPU - n.Used.CPU)
-		}),
-		room("Memory", "Insufficient memory", func(p *PodInfo, n *NodeInfo) (int64, int64) {
-			return int64(p.Pod.ResourceRequests.Memory), int64(n.Node.Allocatable.Memory - n.Used.Memory)
-		}),
-		room("Storage", "Insufficient storage", func(p *PodInfo, n *NodeInfo) (int64, int64) {
-			return int64(p.Pod.ResourceRequests.Storage), int64(n.Node.Allocatable.Storage - n.Used.Storage)
-		}),
-		room("Pods", "Too many pods", func(_ *PodInfo, n *NodeInfo) (int64, int64) {
-			return 1, int64(n.MaxPods - n.Used.Pods)
-		}),
+// filter gives the nodes that fit. The answer is good until the next call.
+func (x *index) filter(q *query) bitset {
+	mask := x.byKind(q)
+	x.byRoom(q, mask)
+	x.byPods(q, mask)
+	return mask
+}
+
+// byKind gives the nodes that pass the filters that look at what a node is.
+func (x *index) byKind(q *query) bitset {
+	x.reserve()
+	mask := x.scratch.mask
+	copy(mask, x.alive)
+	x.judge(q)
+	x.byClass(q, mask)
+	x.bySelector(q, mask)
+	return mask
+}
+
+// note notes who refused a node.
+func (q *query) note(slot int, f filterID) {
+	if q.failed != nil {
+		q.failed[slot] = f
 	}
 }
 
-// room makes the filter of one amount; a pod that asks for nothing always fits.
-func room(name, message string, amounts func(p *PodInfo, n *NodeInfo) (asked, free int64)) Filter {
-	return filter{
-		name: name,
-		fits: func(p *PodInfo, n *NodeInfo) bool {
-			asked, free := amounts(p, n)
-			return asked <= 0 || asked <= free
-		},
-		explain: func(p *PodInfo, n *NodeInfo) Refusal {
-			asked, free := amounts(p, n)
-			return Refusal{Message: message, Asked: asked, Free: max(free, 0)}
-		},
+func (x *index) byClass(q *query, mask bitset) {
+	named := noSlot
+	want := q.pod.Scheduling.NodeName
+	if slot, ok := x.names[want]; ok {
+		named = slot
+	}
+	for w, word := range mask {
+		for left := word; left != 0; left &= left - 1 {
+			bit := bits.TrailingZeros64(left)
+			slot := w*wordBits + bit
+			f := x.classes[x.class[slot]].refusal
+			if want != "" && int32(slot) != named && f > filterNodeName {
+				f = filterNodeName
+			}
+			if f != noFilter {
+				word &^= 1 << bit
+				q.note(slot, f)
+			}
+		}
+		mask[w] = word
 	}
 }
 
-func serves(p *PodInfo, n *NodeInfo) bool {
-	if n.Node.Shared || n.Node.RegisteredBy != "" && n.Node.RegisteredBy == p.Pod.CreatedBy {
-		return true
+// noteLost notes the filter for the nodes that mask has lost since before.
+func (q *query) noteLost(before, mask bitset, f filterID) {
+	if q.failed == nil {
+		return
 	}
-	_, ok := n.serves[p.Pod.Namespace]
-	return ok
+	for w := range mask {
+		for left := before[w] &^ mask[w]; left != 0; left &= left - 1 {
+			q.failed[w*wordBits+bits.TrailingZeros64(left)] = f
+		}
+	}
 }
 
-func named(p *PodInfo, n *NodeInfo) bool {
-	want := p.Pod.Scheduling.NodeName
-	return want == "" || want == n.Node.Name
+// bySelector leaves the nodes that meet node selector and required node affinity.
+func (x *index) bySelector(q *query, mask bitset) {
+	s, before := &q.pod.Scheduling, x.scratch.before
+	if len(s.NodeSelector) > 0 {
+		copy(before, mask)
+		x.selected(s.NodeSelector, mask)
+		q.noteLost(before, mask, filterNodeSelector)
+	}
+	if s.NodeAffinity != nil && s.NodeAffinity.Required != nil {
+		copy(before, mask)
+		x.near(s.NodeAffinity.Required, mask)
+		q.noteLost(before, mask, filterNodeAffinity)
+	}
 }
 
-func ready(_ *PodInfo, n *NodeInfo) bool { return node.Ready(n.Node.Status) }
+func (x *index) selected(want map[string]string, mask bitset) {
+	for k, v := range want {
+		one := [1]string{v}
+		x.column(k).require(api.Requirement{Key: k, Operator: api.OpIn, Values: one[:]}, mask)
+	}
+}
 
-func notReady(_ *PodInfo, n *NodeInfo) Refusal {
-	switch n.Node.Status {
-	case api.NodeDraining:
-		return Refusal{Message: "node(s) were draining"}
-	case api.NodeMaintenance:
-		return Refusal{Message: "node(s) were in maintenance"}
-	case api.NodeOffline:
-		return Refusal{Message: "node(s) were offline"}
+// near leaves the nodes that meet any of the terms.
+func (x *index) near(s *api.NodeSelector, mask bitset) {
+	start := x.scratch.start
+	copy(start, mask)
+	clear(mask)
+	for _, t := range s.NodeSelectorTerms {
+		copy(x.scratch.other, start)
+		x.meets(t, x.scratch.other)
+		mask.or(x.scratch.other)
+	}
+}
+
+// meets leaves the nodes that meet a term; none meets the empty one.
+func (x *index) meets(t api.NodeSelectorTerm, mask bitset) {
+	if len(t.MatchExpressions) == 0 && len(t.MatchFields) == 0 {
+		clear(mask)
+	}
+	for _, r := range t.MatchExpressions {
+		x.column(r.Key).require(r, mask)
+	}
+	for _, r := range t.MatchFields {
+		x.field(r, mask)
+	}
+}
+
+// field leaves the nodes whose field meets r. There is one field; of any other
+// nodes have no value.
+func (x *index) field(r api.Requirement, mask bitset) {
+	if r.Key == api.FieldMetadataName {
+		x.column(nameColumn).require(r, mask)
+	} else if r.Operator != api.OpNotIn && r.Operator != api.OpDoesNotExist {
+		clear(mask)
+	}
+}
+
+// byRoom leaves the nodes with room.
+func (x *index) byRoom(q *query, mask bitset) {
+	for w, word := range mask {
+		for left := word; left != 0; left &= left - 1 {
+			bit := bits.TrailingZeros64(left)
+			slot := w*wordBits + bit
+			if f := x.short(q, slot); f != noFilter {
+				word &^= 1 << bit
+				q.note(slot, f)
+			}
+		}
+		mask[w] = word
+	}
+}
+
+// short gives the first thing that a node has too little of. A pod that asks for
+// nothing of it always fits.
+func (x *index) short(q *query, slot int) filterID {
+	switch a := &q.asked; {
+	case a.cpu > x.cpu[slot] && a.cpu > 0:
+		return filterCPU
+	case a.memory > x.memory[slot] && a.memory > 0:
+		return filterMemory
+	case a.storage > x.storage[slot] && a.storage > 0:
+		return filterStorage
+	case x.room[slot] < 1:
+		return filterPods
 	default:
-		return Refusal{Message: "node(s) were not ready"}
+		return noFilter
 	}
-}
-
-func tolerates(p *PodInfo, n *NodeInfo) bool {
-	for i := range n.hardTaints {
-		if !toleratedBy(p.Pod.Tolerations, n.hardTaints[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func untolerated(p *PodInfo, n *NodeInfo) Refusal {
-	for _, t := range n.hardTaints {
-		if !toleratedBy(p.Pod.Tolerations, t) {
-			return Refusal{Message: fmt.Sprintf("node(s) had untolerated taint {%s: %s}", t.Key, t.Value)}
-		}
-	}
-	return Refusal{Message: "node(s) had untolerated taints"}
-}
-
-func selected(p *PodInfo, n *NodeInfo) bool {
-	return api.MatchesLabels(p.Pod.Scheduling.NodeSelector, n.Node.Labels)
-}
-
-func near(p *PodInfo, n *NodeInfo) bool {
-	a := p.Pod.Scheduling.NodeAffinity
-	return a == nil || a.Required == nil || a.Required.Matches(n.Node.Name, n.Node.Labels)
 }

@@ -1,18 +1,22 @@
 package scheduler
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
-	"github.com/stark-orchestrator/stark/core/node"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
 // Snapshot is what a plan is made from. Plan changes none of it.
 type Snapshot struct {
-	Nodes   []api.Node
-	Pods    []api.Pod // live ones hold room, pending ones are planned; terminal ones do not count
-	Config  api.ClusterConfig
-	Members []api.NamespaceMember // of namespaces that private nodes name
+	Nodes           []api.Node
+	Pods            []api.Pod // live ones hold room, pending ones are planned; ended ones tell where bundles are
+	Config          api.ClusterConfig
+	Members         []api.NamespaceMember // of namespaces that private nodes name
+	Namespaces      []api.Namespace       // their labels and budgets
+	PriorityClasses []api.PriorityClass   // their preemption policies
+	Packs           []api.Pack            // what they ask of the runtime
 }
 
 // Decision is the fate of one pending pod: a node, or a verdict.
@@ -22,118 +26,160 @@ type Decision struct {
 	NodeID      string       // "" when there is a verdict
 	Verdict     *api.Verdict // nil when there is a node
 	Score       int          // of the node, 0 to MaxScore
-	Scores      []ScorePart  // what the score is made of
+	Scores      []api.ScorePart
 
-	seen mark // the pod as the plan saw it
+	// NominatedNodeID is the node that holds room for a pod without one: until
+	// Victims have left, or because the pod has waited for too long.
+	NominatedNodeID string
+	Victims         []Victim // to be told to leave, all of them or none
+
+	seen   *api.Pod // as the plan saw it
+	refuse []uint32 // by filterID, how many nodes it refused
 }
 
-// mark tells one state of a pod from another.
-type mark struct {
-	incarnation int
-	updated     time.Time
-}
-
-func markOf(p *api.Pod) mark { return mark{incarnation: p.Incarnation, updated: p.UpdatedAt} }
-
-// ScorePart is what one scorer gave to the chosen node.
-type ScorePart struct {
-	Name   string
-	Score  int // 0 to MaxScore
-	Weight int
-}
-
-// Pipeline is what a plan asks of nodes: Kind filters first, then Room filters,
-// then the scorers that a policy names. Each list may be extended.
-type Pipeline struct {
-	Kind    []Filter // what a node is
-	Room    []Filter // what is free on it
-	Scorers func(policy api.SchedulingPolicy) []Scorer
-}
-
-// Default is the pipeline of Plan.
-func Default() Pipeline {
-	return Pipeline{Kind: kindFilters(), Room: roomFilters(), Scorers: scorersFor}
+// Victim is a pod that must leave for another to fit.
+type Victim struct {
+	PodID       string
+	Incarnation int
+	Namespace   string
+	Priority    int32
+	CreatedBy   string
 }
 
 // Plan decides about every pending pod of the snapshot, by priority and then by
 // age. It is pure and gives the same answer to the same question.
-func Plan(s Snapshot, now time.Time) []Decision { return Default().Plan(s, now) }
-
-// Plan is Plan with filters and scorers of one's own.
-func (pl Pipeline) Plan(s Snapshot, now time.Time) []Decision {
-	c := newCycle(s)
-	filters := append(append([]Filter(nil), pl.Kind...), pl.Room...)
-	scorers := pl.Scorers(s.Config.SchedulingPolicy)
-	decisions := make([]Decision, 0, len(c.pending))
-	for i := range c.pending {
-		p := &c.pending[i]
-		d := Decision{PodID: p.Pod.ID, Incarnation: p.Pod.Incarnation, seen: markOf(p.Pod)}
-		c.filter(p, filters)
-		if len(c.fits) == 0 {
-			d.Verdict = pl.verdict(c, p, filters, now)
-		} else {
-			n := c.best(p, scorers, &d)
-			d.NodeID = n.Node.ID
-			n.Used = node.Add(n.Used, p.Pod.ResourceRequests)
+func Plan(s Snapshot, now time.Time) []Decision {
+	x := newIndex(s)
+	var pending []*api.Pod
+	for i := range s.Pods {
+		if waiting(&s.Pods[i]) {
+			pending = append(pending, &s.Pods[i])
 		}
-		decisions = append(decisions, d)
+	}
+	return x.plan(inOrder(pending), now)
+}
+
+// inOrder sorts pods by priority, then age.
+func inOrder(pods []*api.Pod) []*api.Pod {
+	slices.SortFunc(pods, func(a, b *api.Pod) int {
+		return cmp.Or(cmp.Compare(b.Priority, a.Priority), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return pods
+}
+
+// plan decides about pods in this order. What it decides counts in the index.
+func (x *index) plan(pods []*api.Pod, now time.Time) []Decision {
+	decisions := make([]Decision, 0, len(pods))
+	for _, p := range pods {
+		if waiting(x.pods[p.ID].pod) {
+			decisions = append(decisions, x.decide(p, now))
+		}
 	}
 	return decisions
 }
 
-// filter leaves the nodes that fit in c.fits, and in c.failed who refused the others.
-func (c *cycle) filter(p *PodInfo, filters []Filter) {
-	c.fits = c.fits[:0]
-	for i, n := range c.nodes {
-		c.failed[i] = firstRefusal(p, n, filters)
-		if c.failed[i] < 0 {
-			c.fits = append(c.fits, n)
+func (x *index) decide(p *api.Pod, now time.Time) Decision {
+	d := Decision{PodID: p.ID, Incarnation: p.Incarnation, seen: p}
+	released := x.release(p)
+	defer x.hold(released)
+	q := x.queryFor(p)
+	if slot := x.choose(q, &d); slot != noSlot {
+		d.NodeID = x.nodes[slot].node.ID
+		x.assume(x.pods[p.ID], slot)
+		return d
+	}
+	x.refuse(q, &d, now)
+	return d
+}
+
+// release gives back the room that is held for the pod itself and for pods of lower
+// priority: it may take that.
+func (x *index) release(p *api.Pod) []*entry {
+	var released []*entry
+	for id, e := range x.nominated {
+		if e.held && (id == p.ID || e.pod.Priority < p.Priority) {
+			x.take(e, -1)
+			released = append(released, e)
+		}
+	}
+	return released
+}
+
+// hold takes the room again, of those that still wait for it.
+func (x *index) hold(released []*entry) {
+	for _, e := range released {
+		if x.nominated[e.pod.ID] == e && e.slot != noSlot {
+			x.take(e, 1)
 		}
 	}
 }
 
-func firstRefusal(p *PodInfo, n *NodeInfo, filters []Filter) int {
-	for i, f := range filters {
-		if !f.Fits(p, n) {
-			return i
+// choose gives the node with the highest weighted score, noSlot where none fits.
+// Among equals it takes the one with more room left, then the first by name.
+func (x *index) choose(q *query, d *Decision) int32 {
+	fits := x.filter(q).slots(x.scratch.fits[:0])
+	if len(fits) == 0 {
+		return noSlot
+	}
+	w := x.rate(q, fits)
+	ranks, totals := x.rank(), x.scratch.totals
+	top, load := 0, -1.0
+	for i := 1; i < len(fits); i++ {
+		if totals[i] < totals[top] {
+			continue
+		}
+		if totals[i] > totals[top] {
+			top, load = i, -1
+			continue
+		}
+		if load < 0 {
+			load = x.load(q, fits[top])
+		}
+		other := x.load(q, fits[i])
+		if other < load || other == load && ranks[fits[i]] < ranks[fits[top]] {
+			top, load = i, other
 		}
 	}
-	return -1
+	d.Score, d.Scores = x.apart(w, top)
+	return fits[top]
 }
 
-// best gives the node with the highest weighted score. Among equals it takes the
-// one with more room left, then the first by name.
-func (c *cycle) best(p *PodInfo, scorers []Scorer, d *Decision) *NodeInfo {
-	totals, scores := c.totals[:len(c.fits)], c.scores[:len(c.fits)]
-	clear(totals)
-	weights := 0
-	for _, s := range scorers {
-		s.Score(p, c.fits, scores)
-		weights += s.Weight()
-		for i := range totals {
-			totals[i] += scores[i] * s.Weight()
-		}
-	}
-	top := 0
-	for i := 1; i < len(totals); i++ {
-		if totals[i] > totals[top] || totals[i] == totals[top] && load(p, c.fits[i]) < load(p, c.fits[top]) {
-			top = i
-		}
-	}
-	if weights > 0 {
-		d.Score = totals[top] / weights
-	}
-	d.Scores = c.parts(p, scorers, top)
-	return c.fits[top]
+// scorerNames are what scorers are called in answers.
+var scorerNames = [scorerCount]string{
+	scoreTaints: "Taints", scoreNodeAffinity: "NodeAffinity", scorePodAffinity: "PodAffinity",
+	scoreSpread: "TopologySpread", scoreBundle: "Bundle",
 }
 
-// parts takes the chosen node's score apart.
-func (c *cycle) parts(p *PodInfo, scorers []Scorer, top int) []ScorePart {
-	scores := c.scores[:len(c.fits)]
-	parts := make([]ScorePart, len(scorers))
-	for i, s := range scorers {
-		s.Score(p, c.fits, scores)
-		parts[i] = ScorePart{Name: s.Name(), Score: scores[top], Weight: s.Weight()}
+func policyName(p api.SchedulingPolicy) string {
+	switch p {
+	case api.PolicyBinpack:
+		return "Binpack"
+	case api.PolicyLeastLoaded:
+		return "LeastLoaded"
+	case api.PolicyRandom:
+		return "Random"
+	default:
+		return "Spread"
 	}
-	return parts
+}
+
+// apart takes the score of a node apart.
+func (x *index) apart(w weigher, at int) (int, []api.ScorePart) {
+	parts := make([]api.ScorePart, 0, scorerCount)
+	sum := int32(0)
+	for k, weight := range w {
+		if weight == 0 {
+			continue
+		}
+		name := scorerNames[k]
+		if k == scorePolicy {
+			name = policyName(x.config.SchedulingPolicy)
+		}
+		sum += weight
+		parts = append(parts, api.ScorePart{Name: name, Score: int(x.scratch.scores[k][at]), Weight: int(weight)})
+	}
+	if sum == 0 {
+		return 0, parts
+	}
+	return int(x.scratch.totals[at] / sum), parts
 }

@@ -118,8 +118,11 @@ func TestVerdict(t *testing.T) {
 	if v.Message != want {
 		t.Errorf("got %q, want %q", v.Message, want)
 	}
-	if v.Reason != api.ReasonUnschedulable || v.PlanTime != now || v.PodID != "p1" {
-		t.Errorf("got %+v, want Unschedulable at the plan's time", v)
+	if v.Reason != api.ReasonWaitingForRoom || v.PlanTime != now || v.PodID != "p1" {
+		t.Errorf("got %+v, want WaitingForRoom at the plan's time", v)
+	}
+	if want := "free 104 MiB of memory on n1"; v.Change != want {
+		t.Errorf("got change %q, want %q", v.Change, want)
 	}
 	nearest := v.Nodes[0]
 	if nearest.NodeName != "n1" || nearest.Asked != 1000 || nearest.Free != 896 {
@@ -201,8 +204,8 @@ func TestPolicies(t *testing.T) {
 			if ds[0].NodeID != tt.want {
 				t.Errorf("got %s (%+v), want %s", ds[0].NodeID, ds[0].Scores, tt.want)
 			}
-			if ds[0].Score < 0 || ds[0].Score > scheduler.MaxScore || len(ds[0].Scores) != 2 {
-				t.Errorf("got score %d of %+v, want 0 to 100 of two parts", ds[0].Score, ds[0].Scores)
+			if ds[0].Score < 0 || ds[0].Score > scheduler.MaxScore || len(ds[0].Scores) < 2 {
+				t.Errorf("got score %d of %+v, want 0 to 100 of policy and taints", ds[0].Score, ds[0].Scores)
 			}
 		})
 	}

@@ -11,7 +11,8 @@ import (
 
 // Binder makes decisions true. It re-checks each pod's status and incarnation and
 // gives back those decisions that came too late; verdicts are stored, and replaced
-// by later ones. It must not keep ds.
+// by later ones. Victims are told to leave in the transaction that stores the verdict
+// of the pod that they make room for, all of them or none. It must not keep ds.
 type Binder interface {
 	Bind(ctx context.Context, ds []Decision) (stale []Decision, err error)
 }
@@ -22,7 +23,7 @@ const (
 	longestRest  = 50 * time.Millisecond
 	firstRetry   = 100 * time.Millisecond
 	longestRetry = 5 * time.Second
-	replanAfter  = 30 * time.Second // parked pods are looked at again, come what may
+	lookEvery    = 5 * time.Second // for parked pods whose back-off is over
 )
 
 // Run plans and binds until ctx ends, whose error it returns. It must not run
@@ -33,22 +34,14 @@ func Run(ctx context.Context, st *store.Store, b Binder, log *slog.Logger) error
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	l := newLoop(st, b, log)
-	wake := l.wakes(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	l := newLoop(ctx, st, b, log)
 	retry, rest := time.Duration(0), time.Duration(0)
-	replan := time.NewTicker(replanAfter)
-	defer replan.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
-		if !pause(ctx, rest) {
-			return context.Cause(ctx)
-		}
-		select {
-		case <-wake.pods:
-		case <-wake.others:
-		case <-replan.C:
-			clear(l.parked)
-		case <-l.again:
-		case <-ctx.Done():
+		if !pause(ctx, rest) || !l.wait(ctx, look.C) {
 			return context.Cause(ctx)
 		}
 		began := time.Now()
@@ -97,14 +90,20 @@ type loop struct {
 	log    *slog.Logger
 	again  chan struct{}
 
-	bound    map[string]assumption // decisions that the read model does not show yet
-	parked   map[string]mark       // pods that wait for an event
-	verdicts map[string]string     // what was last stored per pod
-	holders  map[string]struct{}   // pods that held room at the last pass
-	others   [3]uint64             // versions of the tables that can free parked pods
+	pods   <-chan store.Event[api.Pod]
+	nodes  <-chan store.Event[api.Node]
+	others <-chan struct{}
+	behind [2]bool             // pods, nodes: what exists is being sent
+	unseen map[string]struct{} // pods or nodes that what exists has not named yet
+	lost   map[string]struct{}
 
-	pods  []api.Pod // scratch, reused by each pass
-	nodes []api.Node
+	x        *index
+	versions [4]uint64             // of configs, members, namespaces and priority classes
+	active   map[string]struct{}   // pods to be planned
+	parked   map[string]*parking   // pods that wait for an event
+	bound    map[string]assumption // decisions that the read model does not show yet
+	verdicts map[string]string     // what was last stored per pod
+	news     news                  // what happened since the last pass
 }
 
 // assumption is a bound decision and the node's owner of the room meanwhile.
@@ -113,25 +112,22 @@ type assumption struct {
 	nodeID      string
 }
 
-func newLoop(st *store.Store, b Binder, log *slog.Logger) *loop {
-	return &loop{
-		st: st, binder: b, log: log, again: make(chan struct{}, 1),
-		bound: map[string]assumption{}, parked: map[string]mark{}, verdicts: map[string]string{},
-		holders: map[string]struct{}{},
-	}
-}
-
-type wakeUps struct{ pods, others <-chan struct{} }
-
-// wakes subscribes to everything that a plan depends on.
-func (l *loop) wakes(ctx context.Context) wakeUps {
+func newLoop(ctx context.Context, st *store.Store, b Binder, log *slog.Logger) *loop {
 	others := make(chan struct{}, 1)
 	for _, c := range []<-chan struct{}{
-		l.st.Nodes.Notify(ctx), l.st.Configs.Notify(ctx), l.st.Members.Notify(ctx),
+		st.Configs.Notify(ctx), st.Members.Notify(ctx), st.Namespaces.Notify(ctx), st.PriorityClasses.Notify(ctx),
 	} {
 		go forward(ctx, c, others)
 	}
-	return wakeUps{pods: l.st.Pods.Notify(ctx), others: others}
+	l := &loop{
+		st: st, binder: b, log: log, again: make(chan struct{}, 1), others: others,
+		pods: st.Pods.Watch(ctx), nodes: st.Nodes.Watch(ctx), behind: [2]bool{true, true},
+		unseen: map[string]struct{}{}, lost: map[string]struct{}{},
+		active: map[string]struct{}{}, parked: map[string]*parking{},
+		bound: map[string]assumption{}, verdicts: map[string]string{},
+	}
+	l.rebuild()
+	return l
 }
 
 func forward(ctx context.Context, from <-chan struct{}, to chan<- struct{}) {
@@ -155,62 +151,71 @@ func (l *loop) soon() {
 	}
 }
 
-// pass plans once and binds what came of it.
+// wait waits for something to do, and takes in all that has happened. It reports
+// false when ctx has ended.
+func (l *loop) wait(ctx context.Context, look <-chan time.Time) bool {
+	for first := true; first || l.behind != [2]bool{}; first = false {
+		select {
+		case e, ok := <-l.pods:
+			if ok {
+				l.podEvent(e)
+			}
+		case e, ok := <-l.nodes:
+			if ok {
+				l.nodeEvent(e)
+			}
+		case <-l.others:
+		case <-look:
+		case <-l.again:
+		case <-ctx.Done():
+			return false
+		}
+		l.drain()
+	}
+	return ctx.Err() == nil
+}
+
+// drain takes in what has happened already, without waiting for more.
+func (l *loop) drain() {
+	for {
+		select {
+		case e, ok := <-l.pods:
+			if !ok {
+				return
+			}
+			l.podEvent(e)
+		case e, ok := <-l.nodes:
+			if !ok {
+				return
+			}
+			l.nodeEvent(e)
+		default:
+			return
+		}
+	}
+}
+
+// pass plans all that is to be planned, and binds what comes of it, while the next
+// batch is planned.
 func (l *loop) pass(ctx context.Context, now time.Time) error {
-	s := l.snapshot()
-	decisions := l.news(Plan(s, now))
-	for len(decisions) > 0 {
-		batch := decisions[:min(batchSize, len(decisions))]
-		decisions = decisions[len(batch):]
-		if err := l.bind(ctx, batch); err != nil {
+	l.refresh()
+	l.wake(now)
+	pods := make([]*api.Pod, 0, len(l.active))
+	for id := range l.active {
+		if e := l.x.pods[id]; e != nil && waiting(e.pod) {
+			pods = append(pods, e.pod)
+		}
+	}
+	clear(l.active)
+	pods = inOrder(pods)
+	b := &binding{l: l}
+	for len(pods) > 0 {
+		some := pods[:min(batchSize, len(pods))]
+		pods = pods[len(some):]
+		decisions := l.fresh(l.x.plan(some, now), now)
+		if err := b.next(ctx, decisions); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// snapshot takes the read model, adds what was bound meanwhile, and leaves out
-// what is parked.
-func (l *loop) snapshot() Snapshot {
-	nodes, configs, members := l.st.Nodes.Snapshot(), l.st.Configs.Snapshot(), l.st.Members.Snapshot()
-	pods := l.st.Pods.Snapshot()
-	if others := [3]uint64{nodes.Version(), configs.Version(), members.Version()}; others != l.others {
-		l.others = others
-		clear(l.parked)
-	}
-	l.nodes = l.nodes[:0]
-	private := map[string]bool{}
-	for _, n := range nodes.All() {
-		l.nodes = append(l.nodes, n)
-		for _, ns := range n.Namespaces {
-			private[ns] = true
-		}
-	}
-	if l.gaveRoomBack(pods) {
-		clear(l.parked)
-	}
-	l.takePods(pods)
-	s := Snapshot{Nodes: l.nodes, Pods: l.pods}
-	s.Config, _ = configs.Get("default")
-	for _, m := range members.All() {
-		if private[m.Namespace] {
-			s.Members = append(s.Members, m)
-		}
-	}
-	return s
-}
-
-// gaveRoomBack reports whether a pod that held room at the last pass no longer does.
-func (l *loop) gaveRoomBack(pods store.View[api.Pod]) bool {
-	if len(l.parked) == 0 {
-		return false
-	}
-	for id := range l.holders {
-		if p, ok := pods.Get(id); !ok || !holds(&p) {
-			if a, assumed := l.bound[id]; !assumed || !ok || p.Status.Terminal() || a.incarnation != p.Incarnation {
-				return true
-			}
-		}
-	}
-	return false
+	return b.next(ctx, nil)
 }

@@ -253,7 +253,7 @@ func aNode(name string) api.Node {
 func aPod(id string) api.Pod {
 	return api.Pod{
 		ID: id, PackID: "pack", RuntimeTag: api.TagNode, Status: api.PodPending, Namespace: "default",
-		CreatedBy: "ann", Incarnation: 1,
+		CreatedBy: "ann", CreatedAt: now, Incarnation: 1,
 		ResourceRequests: api.Resources{CPU: 100, Memory: 128},
 	}
 }

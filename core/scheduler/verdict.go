@@ -14,65 +14,105 @@ import (
 // its message counts all of them.
 const MaxVerdictNodes = 50
 
-// verdict explains why no node fits.
-func (pl Pipeline) verdict(c *cycle, p *PodInfo, filters []Filter, now time.Time) *api.Verdict {
-	v := &api.Verdict{PodID: p.Pod.ID, Reason: api.ReasonUnschedulable, PlanTime: now}
-	if len(c.nodes) == 0 {
+// refuse gives a pod that fits nowhere its verdict, and room where others can make it.
+func (x *index) refuse(q *query, d *Decision, now time.Time) {
+	q.failed = x.scratch.failed
+	for i := range q.failed {
+		q.failed[i] = noFilter
+	}
+	x.filter(q)
+	d.refuse = x.refusals(q)
+	d.Verdict = x.verdict(q, now)
+	x.nominate(q, d, now)
+}
+
+func (x *index) refusals(q *query) []uint32 {
+	counts := make([]uint32, noFilter)
+	for slot, f := range q.failed {
+		if f != noFilter && x.nodes[slot].node != nil {
+			counts[f]++
+		}
+	}
+	return counts
+}
+
+// verdict explains why no node fits, from q.failed.
+func (x *index) verdict(q *query, now time.Time) *api.Verdict {
+	v := &api.Verdict{PodID: q.pod.ID, Reason: api.ReasonUnschedulable, PlanTime: now}
+	if len(x.slots) == 0 {
 		v.Reason, v.Message = api.ReasonWaitingForNode, "0/0 nodes are available: no node has registered yet."
+		v.Change = "register a node that the pod may use"
 		return v
 	}
-	if pl.neverFits(c, p) {
-		v.Reason = api.ReasonNeverFits
-	}
-	misses := make([]miss, len(c.nodes))
-	counts := map[string]int{}
-	for i, n := range c.nodes {
-		misses[i] = miss{node: n, filter: c.failed[i], Refusal: filters[c.failed[i]].Explain(p, n)}
-		counts[misses[i].Message]++
-	}
-	v.Message = summary(len(c.nodes), counts)
+	v.Reason = x.hope(q)
+	v.Message = fmt.Sprintf("0/%d nodes are available: %s.", len(x.slots), x.summary(q))
 	if v.Reason == api.ReasonNeverFits {
 		v.Message += " The pod would not fit even if they were empty."
 	}
-	slices.SortStableFunc(misses, func(a, b miss) int {
-		return cmp.Or(cmp.Compare(b.filter, a.filter), cmp.Compare(a.Asked-a.Free, b.Asked-b.Free))
-	})
-	for _, m := range misses[:min(len(misses), MaxVerdictNodes)] {
-		v.Nodes = append(v.Nodes, api.NodeRefusal{
-			NodeID: m.node.Node.ID, NodeName: m.node.Node.Name, Filter: filters[m.filter].Name(),
-			Message: m.Message, Asked: m.Asked, Free: m.Free,
-		})
+	near := x.nearest(q)
+	for _, slot := range near {
+		v.Nodes = append(v.Nodes, x.refusal(q, slot))
+	}
+	if len(near) > 0 {
+		v.Change = x.change(q, near[0])
 	}
 	return v
 }
 
-// miss is a node and why it was ruled out; a later filter is a nearer miss.
-type miss struct {
-	Refusal
-	node   *NodeInfo
-	filter int
-}
-
-// neverFits reports whether waiting for room is in vain: every node that could be
-// asked at all, by the first filter, is too small even when empty.
-func (pl Pipeline) neverFits(c *cycle, p *PodInfo) bool {
-	small := false
-	for _, n := range c.nodes {
-		if len(pl.Kind) > 0 && !pl.Kind[0].Fits(p, n) {
+// hope says what waiting is good for. Every node that could be asked at all, by its
+// runtime, may be too small even when empty; or one would take the pod if others left.
+func (x *index) hope(q *query) string {
+	small, large, room := false, false, false
+	for slot := range x.nodes {
+		if x.nodes[slot].node == nil || q.failed[slot] == filterRuntime {
 			continue
 		}
-		empty := *n
-		empty.Used = api.Capacity{}
-		if firstRefusal(p, &empty, pl.Room) < 0 {
-			return false
+		if !x.fitsEmpty(q, int32(slot)) {
+			small = true
+			continue
 		}
-		small = true
+		large = true
+		room = room || q.failed[slot].ofRoom() && q.failed[slot] != noFilter
 	}
-	return small
+	switch {
+	case small && !large:
+		return api.ReasonNeverFits
+	case room:
+		return api.ReasonWaitingForRoom
+	default:
+		return api.ReasonUnschedulable
+	}
+}
+
+// fitsEmpty reports whether the pod would fit on a node without pods.
+func (x *index) fitsEmpty(q *query, slot int32) bool {
+	at := &x.nodes[slot]
+	a, most := &q.asked, at.node.Allocatable
+	return (a.cpu <= int64(most.CPU) || a.cpu == 0) && (a.memory <= int64(most.Memory) || a.memory == 0) &&
+		(a.storage <= int64(most.Storage) || a.storage == 0) && at.maxPods > 0
 }
 
 // summary counts the reasons as Kubernetes does, the most frequent first.
-func summary(nodes int, counts map[string]int) string {
+func (x *index) summary(q *query) string {
+	type kind struct {
+		filter filterID
+		class  int32 // for filters that say more about a class
+	}
+	kinds := map[kind]int{}
+	for slot, f := range q.failed {
+		if f == noFilter || x.nodes[slot].node == nil {
+			continue
+		}
+		k := kind{filter: f}
+		if f < filterCPU {
+			k.class = x.class[slot]
+		}
+		kinds[k]++
+	}
+	counts := map[string]int{}
+	for k, n := range kinds {
+		counts[whyKind(q, &x.classes[k.class], k.filter)] += n
+	}
 	reasons := make([]string, 0, len(counts))
 	for r := range counts {
 		reasons = append(reasons, r)
@@ -83,5 +123,118 @@ func summary(nodes int, counts map[string]int) string {
 	for i, r := range reasons {
 		reasons[i] = fmt.Sprintf("%d %s", counts[r], r)
 	}
-	return fmt.Sprintf("0/%d nodes are available: %s.", nodes, strings.Join(reasons, ", "))
+	return strings.Join(reasons, ", ")
+}
+
+// nearest gives the nodes that came nearest, at most MaxVerdictNodes: a later filter
+// is a nearer miss, then what lacks less.
+func (x *index) nearest(q *query) []int32 {
+	ranks := x.rank()
+	compare := func(a, b int32) int {
+		lackA, lackB := x.lack(q, a), x.lack(q, b)
+		return cmp.Or(cmp.Compare(q.failed[b], q.failed[a]), cmp.Compare(lackA, lackB), cmp.Compare(ranks[a], ranks[b]))
+	}
+	best := make([]int32, 0, MaxVerdictNodes+1)
+	for slot := range x.nodes {
+		if x.nodes[slot].node == nil || q.failed[slot] == noFilter {
+			continue
+		}
+		if len(best) == MaxVerdictNodes && compare(int32(slot), best[len(best)-1]) >= 0 {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(best, int32(slot), compare)
+		best = slices.Insert(best, at, int32(slot))
+		best = best[:min(len(best), MaxVerdictNodes)]
+	}
+	return best
+}
+
+// numbers gives what was asked of a node and what it has, where the filter compares
+// amounts.
+func (x *index) amounts(q *query, slot int32) (asked, free int64) {
+	switch q.failed[slot] {
+	case filterCPU:
+		return q.asked.cpu, x.cpu[slot]
+	case filterMemory:
+		return q.asked.memory, x.memory[slot]
+	case filterStorage:
+		return q.asked.storage, x.storage[slot]
+	case filterPods:
+		return 1, x.room[slot]
+	default:
+		return 0, 0
+	}
+}
+
+func (x *index) lack(q *query, slot int32) int64 {
+	asked, free := x.amounts(q, slot)
+	return asked - max(free, 0)
+}
+
+func (x *index) refusal(q *query, slot int32) api.NodeRefusal {
+	n, f := x.nodes[slot].node, q.failed[slot]
+	asked, free := x.amounts(q, slot)
+	return api.NodeRefusal{
+		NodeID: n.ID, NodeName: n.Name, Filter: f.name(), Message: whyKind(q, &x.classes[x.class[slot]], f),
+		Asked: asked, Free: max(free, 0),
+	}
+}
+
+// change words the smallest change that would let the pod onto a node.
+func (x *index) change(q *query, slot int32) string {
+	n, c := x.nodes[slot].node, &x.classes[x.class[slot]]
+	switch q.failed[slot] {
+	case filterCPU, filterMemory, filterStorage, filterPods:
+		return x.changeOfRoom(q, slot)
+	case filterTaints:
+		for _, t := range c.hard {
+			if !toleratedBy(q.pod.Tolerations, t) {
+				return fmt.Sprintf("tolerate {%s: %s} of %s, or take that taint away", t.Key, t.Value, n.Name)
+			}
+		}
+	case filterUnschedulable:
+		return "uncordon " + n.Name
+	case filterNodeReady:
+		return fmt.Sprintf("bring %s back online; it is %s", n.Name, n.Status)
+	case filterNodeSelector:
+		var missing []string
+		for k, v := range q.pod.Scheduling.NodeSelector {
+			if n.Labels[k] != v {
+				missing = append(missing, k+"="+v)
+			}
+		}
+		slices.Sort(missing)
+		return fmt.Sprintf("label %s with %s, or ask for less", n.Name, strings.Join(missing, ","))
+	case filterNodeAccess:
+		return fmt.Sprintf("have %s shared, or its owner list namespace %s", n.Name, q.pod.Namespace)
+	case filterRuntimeVersion:
+		return fmt.Sprintf("run %s or newer on %s, which has %s", q.demands.minVersion, n.Name, n.Capabilities.Version)
+	case filterSpreadLabel:
+		return fmt.Sprintf("give %s the label that the pod is spread by", n.Name)
+	default:
+	}
+	return ""
+}
+
+// changeOfRoom names every amount that the node has too little of.
+func (x *index) changeOfRoom(q *query, slot int32) string {
+	var free, most []string
+	lack := func(what, unit string, asked, has, all int64) {
+		if asked == 0 || asked <= has {
+			return
+		}
+		free = append(free, fmt.Sprintf("%d%s of %s", asked-max(has, 0), unit, what))
+		if asked > all {
+			most = append(most, fmt.Sprintf("at most %d%s of %s", all, unit, what))
+		}
+	}
+	a := x.nodes[slot].node.Allocatable
+	lack("cpu", "m", q.asked.cpu, x.cpu[slot], int64(a.CPU))
+	lack("memory", " MiB", q.asked.memory, x.memory[slot], int64(a.Memory))
+	lack("storage", " MiB", q.asked.storage, x.storage[slot], int64(a.Storage))
+	lack("pods", "", 1, x.room[slot], int64(x.nodes[slot].maxPods))
+	if len(most) > 0 {
+		return "ask for " + strings.Join(most, ", ") + ", or add a larger node"
+	}
+	return fmt.Sprintf("free %s on %s", strings.Join(free, ", "), x.nodes[slot].node.Name)
 }

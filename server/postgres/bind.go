@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stark-orchestrator/stark/core/scheduler"
+	"github.com/stark-orchestrator/stark/shared/api"
 )
 
 // bindSQL binds pods to nodes where the plan still holds: the pod is pending in
@@ -17,7 +19,8 @@ const bindSQL = "with " + leaseSQL + `,
 	d as (
 		select * from unnest(@pods::text[]::uuid[], @incarnations::bigint[], @nodes::text[]::uuid[]) as d (pod_id, incarnation, node_id)),
 	bound as (
-		update public.pods p set status = 'scheduled', node_id = d.node_id, reason = null, status_message = null
+		update public.pods p set status = 'scheduled', node_id = d.node_id, reason = null, status_message = null,
+			nominated_node_id = null
 		from d, lease
 		where p.id = d.pod_id and p.status = 'pending' and p.incarnation = d.incarnation
 			and exists (select from public.nodes n where n.id = d.node_id and n.status = 'online' and not n.unschedulable)
@@ -30,24 +33,53 @@ const bindSQL = "with " + leaseSQL + `,
 // changes: the scheduler may look again as often as it likes.
 const verdictSQL = "with " + leaseSQL + `,
 	d as (
-		select p.id, d.reason, d.message, coalesce(d.nodes::jsonb, '[]') as nodes, d.plan_time
-		from unnest(@pods::text[]::uuid[], @incarnations::bigint[], @reasons::text[], @messages::text[], @refusals::text[], @times::timestamptz[])
-				as d (pod_id, incarnation, reason, message, nodes, plan_time)
+		select p.id, d.reason, d.message, d.change, coalesce(d.nodes::jsonb, '[]') as nodes, d.plan_time,
+			nullif(d.nominated, '')::uuid as nominated
+		from unnest(@pods::text[]::uuid[], @incarnations::bigint[], @reasons::text[], @messages::text[], @changes::text[],
+				@refusals::text[], @times::timestamptz[], @nominated::text[])
+				as d (pod_id, incarnation, reason, message, change, nodes, plan_time, nominated)
 			join public.pods p on p.id = d.pod_id and p.incarnation = d.incarnation and p.status = 'pending', lease
 		order by p.id for no key update of p),
 	told as (
-		update public.pods p set reason = d.reason, status_message = left(d.message, 4096)
+		update public.pods p set reason = d.reason, status_message = left(d.message, 4096), nominated_node_id = d.nominated
 		from d
-		where p.id = d.id and (p.reason, p.status_message) is distinct from (d.reason, left(d.message, 4096)))
-	insert into stark.verdicts as v (pod_id, reason, message, nodes, plan_time)
-	select d.id, d.reason, d.message, d.nodes, d.plan_time from d
+		where p.id = d.id
+			and (p.reason, p.status_message, p.nominated_node_id) is distinct from (d.reason, left(d.message, 4096), d.nominated))
+	insert into stark.verdicts as v (pod_id, reason, message, change, nodes, plan_time)
+	select d.id, d.reason, d.message, d.change, d.nodes, d.plan_time from d
 	on conflict (pod_id) do update set reason = excluded.reason, message = excluded.message,
-		nodes = excluded.nodes, plan_time = excluded.plan_time
-	where (v.reason, v.message, v.nodes) is distinct from (excluded.reason, excluded.message, excluded.nodes)`
+		change = excluded.change, nodes = excluded.nodes, plan_time = excluded.plan_time
+	where (v.reason, v.message, v.change, v.nodes) is distinct from (excluded.reason, excluded.message, excluded.change, excluded.nodes)`
 
-// Bind makes the scheduler's decisions true in one statement and stores the
-// verdicts in another, in one transaction and one round trip. It gives back the
-// decisions for nodes that came too late. A context outside of Lead, or of a
+// preemptSQL tells victims to leave, all of a pod's or none: only while the pod waits
+// in that incarnation, and each victim is there as the plan saw it. It gives the pods
+// whose victims were told.
+const preemptSQL = "with " + leaseSQL + `,
+	d as (
+		select * from jsonb_to_recordset(@victims::text::jsonb)
+			as d (preemptor uuid, preemptor_incarnation bigint, pod_id uuid, incarnation bigint, eviction jsonb)),
+	there as (
+		select p.id, d.preemptor, d.eviction
+		from d join public.pods p on p.id = d.pod_id and p.incarnation = d.incarnation
+			join public.pods w on w.id = d.preemptor and w.incarnation = d.preemptor_incarnation and w.status = 'pending'
+				and w.stop_requested_at is null, lease
+		where p.status in ('scheduled', 'starting', 'running', 'unknown') and p.eviction is null and p.stop_requested_at is null
+		order by p.id for no key update of p),
+	whole as (
+		select d.preemptor from d group by d.preemptor
+		having count(*) = (select count(*) from there t where t.preemptor = d.preemptor)),
+	told as (
+		update public.pods p set eviction = t.eviction || jsonb_build_object('since', now()),
+			status = case when p.status = 'unknown' then p.status else 'stopping' end,
+			reason = t.eviction ->> 'reason', status_message = left(t.eviction ->> 'message', 4096)
+		from there t join whole w on w.preemptor = t.preemptor
+		where p.id = t.id)
+	select (select count(*) from lease), array(select preemptor::text from whole)`
+
+// Bind makes the scheduler's decisions true in one statement, stores the verdicts in
+// another and tells victims to leave in a third, in one transaction and one round
+// trip. It gives back the decisions for nodes, and those with victims, that came too
+// late. A context outside of Lead, or of a
 // term that is over, is refused with a Stale fault.
 func (db *DB) Bind(ctx context.Context, ds []scheduler.Decision) (stale []scheduler.Decision, err error) {
 	t, err := leading(ctx)
@@ -60,37 +92,58 @@ func (db *DB) Bind(ctx context.Context, ds []scheduler.Decision) (stale []schedu
 	if err != nil {
 		return nil, err
 	}
-	var held int
-	var bound []string
-	err = db.write(ctx, "bind", service, func(b *pgx.Batch) {
-		b.Queue(bindSQL, binding).Query(func(rows pgx.Rows) error {
-			for rows.Next() {
-				if err := rows.Scan(&held, &bound); err != nil {
-					return err
-				}
-			}
-			return rows.Err()
-		})
-		if len(refused) > 0 {
-			b.Queue(verdictSQL, verdicts)
-		}
-	})
+	victims, err := victimArgs(refused, t)
 	if err != nil {
 		return nil, err
 	}
-	if held == 0 {
+	var held int
+	var bound, preempted []string
+	err = db.write(ctx, "bind", service, func(b *pgx.Batch) {
+		b.Queue(bindSQL, binding).Query(heldAnd(&held, &bound))
+		if len(refused) > 0 {
+			b.Queue(verdictSQL, verdicts)
+		}
+		if victims != nil {
+			b.Queue(preemptSQL, victims).Query(heldAnd(&held, &preempted))
+		}
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case held == 0:
 		return nil, deposed(t)
 	}
-	done := make(map[string]bool, len(bound))
+	return late(ds, bound, preempted), nil
+}
+
+// heldAnd reads whether the term is held, and the ids that a statement gives.
+func heldAnd(held *int, ids *[]string) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := rows.Scan(held, ids); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	}
+}
+
+// late gives the decisions that should have done something and did not.
+func late(ds []scheduler.Decision, bound, preempted []string) []scheduler.Decision {
+	done := make(map[string]bool, len(bound)+len(preempted))
 	for _, id := range bound {
 		done[id] = true
 	}
-	for _, d := range placed {
-		if !done[d.PodID] {
+	for _, id := range preempted {
+		done[id] = true
+	}
+	var stale []scheduler.Decision
+	for _, d := range ds {
+		if (d.NodeID != "" || len(d.Victims) > 0) && !done[d.PodID] {
 			stale = append(stale, d)
 		}
 	}
-	return stale, nil
+	return stale
 }
 
 // splitDecisions parts nodes from verdicts, ordered by pod, the order in which
@@ -121,10 +174,12 @@ func bindArgs(ds []scheduler.Decision, t term) pgx.StrictNamedArgs {
 func verdictArgs(ds []scheduler.Decision, t term) (pgx.StrictNamedArgs, error) {
 	n := len(ds)
 	pods, reasons, messages := make([]string, n), make([]string, n), make([]string, n)
+	changes, nominated := make([]string, n), make([]string, n)
 	incarnations, refusals, times := make([]int64, n), make([]*string, n), make([]time.Time, n)
 	for i, d := range ds {
 		pods[i], reasons[i], messages[i] = d.PodID, d.Verdict.Reason, d.Verdict.Message
 		incarnations[i], times[i] = int64(d.Incarnation), d.Verdict.PlanTime
+		changes[i], nominated[i] = d.Verdict.Change, d.NominatedNodeID
 		var err error
 		if refusals[i], err = jsonText(orNone(d.Verdict.Nodes)); err != nil {
 			return nil, err
@@ -132,6 +187,36 @@ func verdictArgs(ds []scheduler.Decision, t term) (pgx.StrictNamedArgs, error) {
 	}
 	return pgx.StrictNamedArgs{
 		"epoch": t.epoch, "pods": pods, "incarnations": incarnations, "reasons": reasons,
-		"messages": messages, "refusals": refusals, "times": times,
+		"messages": messages, "refusals": refusals, "times": times, "changes": changes, "nominated": nominated,
 	}, nil
+}
+
+// victim is a row of preemptSQL.
+type victim struct {
+	Preemptor            string       `json:"preemptor"`
+	PreemptorIncarnation int          `json:"preemptor_incarnation"`
+	PodID                string       `json:"pod_id"`
+	Incarnation          int          `json:"incarnation"`
+	Eviction             api.Eviction `json:"eviction"` // Since is set by the database
+}
+
+// victimArgs are the arguments of preemptSQL, nil where nobody has to leave.
+func victimArgs(ds []scheduler.Decision, t term) (pgx.NamedArgs, error) {
+	var list []victim
+	for _, d := range ds {
+		for _, v := range d.Victims {
+			list = append(list, victim{
+				Preemptor: d.PodID, PreemptorIncarnation: d.Incarnation, PodID: v.PodID, Incarnation: v.Incarnation,
+				Eviction: api.Eviction{
+					Reason: api.ReasonPreempted, Preemptor: d.PodID,
+					Message: fmt.Sprintf("makes room for pod %s, whose priority is higher than %d", d.PodID, v.Priority),
+				},
+			})
+		}
+	}
+	if len(list) == 0 {
+		return nil, nil //nolint:nilnil // nobody has to leave
+	}
+	text, err := jsonText(list)
+	return pgx.NamedArgs{"epoch": t.epoch, "victims": text}, err
 }

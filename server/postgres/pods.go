@@ -146,10 +146,10 @@ func (db *DB) Verdict(ctx context.Context, id access.Identity, podID string) (*a
 	err := db.readAs(ctx, "verdict", id, func(b *pgx.Batch) {
 		b.Queue("select exists (select from public.pods where id = $1)", podID).Query(one(&seen, scanBool))
 		b.Queue(db.settings(), service.role, service.claims)
-		b.Queue("select v.pod_id::text, v.reason, v.message, v.nodes, v.plan_time from stark.verdicts v where v.pod_id = $1", podID).
+		b.Queue("select v.pod_id::text, v.reason, v.message, v.nodes, v.plan_time, v.change from stark.verdicts v where v.pod_id = $1", podID).
 			Query(all(&found, func(row pgx.CollectableRow) (api.Verdict, error) {
 				var v api.Verdict
-				err := row.Scan(&v.PodID, &v.Reason, &v.Message, &v.Nodes, &v.PlanTime)
+				err := row.Scan(&v.PodID, &v.Reason, &v.Message, &v.Nodes, &v.PlanTime, &v.Change)
 				return v, err
 			}))
 	})

@@ -44,6 +44,12 @@ const (
 	FormatESM      ModuleFormat = "esm"
 )
 
+// Keys of a pack's metadata with a meaning for the scheduler.
+const (
+	MetadataMinNodeVersion       = "minNodeVersion"       // on nodes of type node: at least this version of Node.js
+	MetadataRequiredCapabilities = "requiredCapabilities" // list: the node's capabilities.features must hold each
+)
+
 // MaxBundleBytes bounds a bundle.
 const MaxBundleBytes = 50 << 20
 

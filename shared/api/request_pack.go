@@ -81,6 +81,7 @@ func (r *UpdatePackRequest) Validate() error {
 // pack's pods.
 func (c *checker) packMetadata(path string, m map[string]any) {
 	c.metadata(path, m)
+	c.demands(path, m)
 	switch defaults := m["env"].(type) {
 	case nil:
 	case map[string]string:
@@ -97,6 +98,31 @@ func (c *checker) packMetadata(path string, m map[string]any) {
 		c.env(path+".env", env)
 	default:
 		c.add(path+".env", fault.FieldInvalidType, "must be an object of strings")
+	}
+}
+
+// demands checks what the scheduler reads.
+func (c *checker) demands(path string, m map[string]any) {
+	if v, ok := m[MetadataMinNodeVersion]; ok {
+		if s, isText := v.(string); !isText || !ValidVersion(strings.TrimPrefix(s, "v")) {
+			c.add(path+"."+MetadataMinNodeVersion, fault.FieldInvalidFormat, "must be a version such as 20.0.0")
+		}
+	}
+	v, ok := m[MetadataRequiredCapabilities]
+	if !ok {
+		return
+	}
+	at := path + "." + MetadataRequiredCapabilities
+	list, isList := v.([]any)
+	if !isList {
+		c.add(at, fault.FieldInvalidType, "must be a list of strings")
+		return
+	}
+	c.entries(at, len(list), maxListEntries)
+	for i, one := range list {
+		if s, isText := one.(string); !isText || s == "" {
+			c.add(index(at, i), fault.FieldInvalidType, "must be a string that is not empty")
+		}
 	}
 }
 

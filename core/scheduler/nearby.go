@@ -1,0 +1,157 @@
+package scheduler
+
+import (
+	"math/bits"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+// byPods leaves the nodes that are well placed in relation to the pods of others.
+func (x *index) byPods(q *query, mask bitset) {
+	s := &q.pod.Scheduling
+	if a := s.PodAffinity; a != nil && len(a.Required) > 0 {
+		x.byAffinity(q, a.Required, mask)
+	}
+	if a := s.PodAntiAffinity; a != nil {
+		for _, t := range a.Required {
+			counted := x.term(podSet{Parts: []podPart{partOf(t, q.pod.Namespace)}})
+			if counted.total > 0 {
+				x.shun(q, x.column(t.TopologyKey), counted.counts, mask, filterAntiAffinity)
+			}
+		}
+	}
+	for _, o := range x.owned {
+		if o.antiTotal > 0 && o.part.selects(x, q.pod) {
+			x.shun(q, x.column(o.topology), o.anti, mask, filterSymmetry)
+		}
+	}
+	if len(s.TopologySpreadConstraints) > 0 {
+		x.bySpread(q, mask)
+	}
+}
+
+// byAffinity leaves the nodes that have, for each term, pods near that meet all
+// terms. Where there are none at all, a pod that meets them itself may be the first.
+func (x *index) byAffinity(q *query, terms []api.PodAffinityTerm, mask bitset) {
+	set := podSet{Parts: make([]podPart, len(terms))}
+	for i, t := range terms {
+		set.Parts[i] = partOf(t, q.pod.Namespace)
+	}
+	counted := x.term(set)
+	before := x.scratch.before
+	copy(before, mask)
+	first := set.selects(x, q.pod) && !x.anyNear(terms, counted)
+	for _, t := range terms {
+		c := x.column(t.TopologyKey)
+		if first {
+			c.present(mask)
+			continue
+		}
+		sums := c.sum(counted.counts, x.alive)
+		keep(mask, func(slot int) bool { return sums[c.values[slot]] > 0 })
+	}
+	q.noteLost(before, mask, filterPodAffinity)
+}
+
+// anyNear reports whether a pod of the term is on a node with any of the labels.
+func (x *index) anyNear(terms []api.PodAffinityTerm, counted *term) bool {
+	if counted.total == 0 {
+		return false
+	}
+	for _, t := range terms {
+		for _, n := range x.column(t.TopologyKey).sum(counted.counts, x.alive) {
+			if n > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// keep leaves the slots that ok says.
+func keep(mask bitset, ok func(slot int) bool) {
+	for w, word := range mask {
+		for left := word; left != 0; left &= left - 1 {
+			bit := bits.TrailingZeros64(left)
+			if !ok(w*wordBits + bit) {
+				word &^= 1 << bit
+			}
+		}
+		mask[w] = word
+	}
+}
+
+// shun leaves the nodes that share no value of the label with a node that counts.
+// A node without the label shares nothing.
+func (x *index) shun(q *query, c *column, counts []int32, mask bitset, f filterID) {
+	before := x.scratch.before
+	copy(before, mask)
+	sums := c.sum(counts, x.alive)
+	keep(mask, func(slot int) bool { return sums[c.values[slot]] == 0 })
+	q.noteLost(before, mask, f)
+}
+
+// bySpread leaves the nodes on which the pod keeps all constraints that forbid.
+func (x *index) bySpread(q *query, mask bitset) {
+	before := x.scratch.before
+	places := x.places(q, api.DoNotSchedule)
+	for i := range q.pod.Scheduling.TopologySpreadConstraints {
+		s := &q.pod.Scheduling.TopologySpreadConstraints[i]
+		if actionOf(s) != api.DoNotSchedule {
+			continue
+		}
+		c := x.column(s.TopologyKey)
+		copy(before, mask)
+		c.present(mask)
+		q.noteLost(before, mask, filterSpreadLabel)
+		most := x.mostOf(q, s, c, places)
+		copy(before, mask)
+		keep(mask, func(slot int) bool { return c.count[c.values[slot]] <= most })
+		q.noteLost(before, mask, filterSpread)
+	}
+}
+
+// mostOf gives how many pods a value may hold already, and leaves in c.count how many
+// each holds.
+func (x *index) mostOf(q *query, s *api.TopologySpreadConstraint, c *column, places bitset) int32 {
+	set := spreadSet(s, q.pod.Namespace)
+	_, least, domains := c.spread(x.term(set).counts, places)
+	if s.MinDomains != nil && domains < *s.MinDomains {
+		least = 0
+	}
+	most := least + int32(s.MaxSkew)
+	if set.selects(x, q.pod) {
+		most--
+	}
+	return most
+}
+
+func spreadSet(s *api.TopologySpreadConstraint, namespace string) podSet {
+	return podSet{Parts: []podPart{{Labels: s.LabelSelector, Namespaces: []string{namespace}}}, Live: true}
+}
+
+func actionOf(s *api.TopologySpreadConstraint) api.UnsatisfiableAction {
+	if s.WhenUnsatisfiable == "" {
+		return api.DoNotSchedule
+	}
+	return s.WhenUnsatisfiable
+}
+
+// places gives the nodes over which a pod is spread: those that meet its node
+// selector and affinity and have every label of its constraints of that action.
+func (x *index) places(q *query, action api.UnsatisfiableAction) bitset {
+	s, places := &q.pod.Scheduling, x.scratch.places
+	copy(places, x.alive)
+	if len(s.NodeSelector) > 0 {
+		x.selected(s.NodeSelector, places)
+	}
+	if s.NodeAffinity != nil && s.NodeAffinity.Required != nil {
+		x.near(s.NodeAffinity.Required, places)
+	}
+	for i := range s.TopologySpreadConstraints {
+		if c := &s.TopologySpreadConstraints[i]; actionOf(c) == action {
+			x.column(c.TopologyKey).present(places)
+		}
+	}
+	return places
+}

@@ -1,0 +1,164 @@
+package scheduler
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+// maxTerms bounds the sets of pods that are counted at a time.
+const maxTerms = 4096
+
+// podSet selects pods: those that every part selects.
+type podSet struct {
+	Parts []podPart
+	Live  bool // without those that are stopping
+}
+
+// podPart selects pods by label, within namespaces.
+type podPart struct {
+	Labels     *api.LabelSelector // nil selects none
+	Namespaces []string
+	Of         *api.LabelSelector // namespaces by label, besides Namespaces
+}
+
+// term counts the pods of a set on each node. It is made when a pod first asks, and
+// kept up to date from then on.
+type term struct {
+	set    podSet
+	counts []int32 // by slot
+	total  int
+}
+
+// partOf reads an affinity term of a pod of a namespace, as Kubernetes does: with
+// neither namespaces nor a selector of them it means the pod's own.
+func partOf(t api.PodAffinityTerm, namespace string) podPart {
+	part := podPart{Labels: t.LabelSelector, Namespaces: t.Namespaces, Of: t.NamespaceSelector}
+	if len(part.Namespaces) == 0 && part.Of == nil {
+		part.Namespaces = []string{namespace}
+	}
+	return part
+}
+
+func (s podPart) selects(x *index, p *api.Pod) bool {
+	if s.Labels == nil || !s.Labels.Matches(p.Labels) {
+		return false
+	}
+	return slices.Contains(s.Namespaces, p.Namespace) || s.Of != nil && s.Of.Matches(x.namespaces[p.Namespace].Labels)
+}
+
+func (s podSet) selects(x *index, p *api.Pod) bool {
+	if s.Live && (p.Status == api.PodStopping || p.Eviction != nil) {
+		return false
+	}
+	for i := range s.Parts {
+		if !s.Parts[i].selects(x, p) {
+			return false
+		}
+	}
+	return true
+}
+
+// term gives the counts of a set of pods, counted anew where nobody has asked for it.
+func (x *index) term(set podSet) *term {
+	text, _ := json.Marshal(set) // never fails: text and lists of it
+	key := string(text)
+	if t := x.terms[key]; t != nil {
+		return t
+	}
+	if len(x.terms) >= maxTerms {
+		clear(x.terms)
+	}
+	t := &term{set: set, counts: make([]int32, len(x.nodes))}
+	for slot := range x.nodes {
+		for _, e := range x.nodes[slot].pods {
+			t.count(x, e, 1)
+		}
+	}
+	x.terms[key] = t
+	return t
+}
+
+func (t *term) count(x *index, e *entry, sign int) {
+	if t.set.selects(x, e.pod) {
+		t.counts[e.slot] += int32(sign)
+		t.total += sign
+	}
+}
+
+// countPod counts a pod in every set that selects it.
+func (x *index) countPod(e *entry, sign int) {
+	for _, t := range x.terms {
+		t.count(x, e, sign)
+	}
+}
+
+// ownedTerm is an affinity term that pods on nodes have themselves: it works on
+// pods that come later. Anti counts those that refuse them, weight adds up how much
+// the others want them near.
+type ownedTerm struct {
+	key       string
+	part      podPart
+	topology  string
+	anti      []int32 // by slot
+	weight    []int32
+	antiTotal int
+	owners    int
+}
+
+// requiredWeight is how much a required affinity of a pod that runs draws others to
+// it: Kubernetes' hardPodAffinityWeight.
+const requiredWeight = 1
+
+// own notes the affinity terms of a pod that has got a node.
+func (x *index) own(e *entry) { x.eachOwned(e, 1) }
+
+func (x *index) disown(e *entry) { x.eachOwned(e, -1) }
+
+func (x *index) eachOwned(e *entry, sign int32) {
+	s := &e.pod.Scheduling
+	if a := s.PodAntiAffinity; a != nil {
+		for _, t := range a.Required {
+			o := x.ownedTerm(t, e.pod.Namespace)
+			o.anti[e.slot] += sign
+			o.antiTotal += int(sign)
+			x.ownedBy(o, int(sign))
+		}
+		for _, t := range a.Preferred {
+			x.draw(t.PodAffinityTerm, e, -int32(t.Weight)*sign, int(sign))
+		}
+	}
+	if a := s.PodAffinity; a != nil {
+		for _, t := range a.Required {
+			x.draw(t, e, requiredWeight*sign, int(sign))
+		}
+		for _, t := range a.Preferred {
+			x.draw(t.PodAffinityTerm, e, int32(t.Weight)*sign, int(sign))
+		}
+	}
+}
+
+func (x *index) draw(t api.PodAffinityTerm, e *entry, weight int32, owners int) {
+	o := x.ownedTerm(t, e.pod.Namespace)
+	o.weight[e.slot] += weight
+	x.ownedBy(o, owners)
+}
+
+func (x *index) ownedBy(o *ownedTerm, owners int) {
+	if o.owners += owners; o.owners == 0 {
+		delete(x.owned, o.key)
+	}
+}
+
+func (x *index) ownedTerm(t api.PodAffinityTerm, namespace string) *ownedTerm {
+	part := partOf(t, namespace)
+	text, _ := json.Marshal([]any{part, t.TopologyKey}) // never fails: text and lists of it
+	key := string(text)
+	o := x.owned[key]
+	if o == nil {
+		o = &ownedTerm{key: key, part: part, topology: t.TopologyKey, anti: make([]int32, len(x.nodes)), weight: make([]int32, len(x.nodes))}
+		x.owned[key] = o
+	}
+	return o
+}
