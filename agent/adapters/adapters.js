@@ -55,6 +55,11 @@ function starkStorage(platform) {
     throw fail('EINVAL', op, path);
   }
 
+  // Those that mean the same everywhere; TextDecoder's latin1 is not what Node.js makes of it.
+  const utf8 = (data) => new TextDecoder().decode(data), utf16 = (data) => new TextDecoder('utf-16le').decode(data);
+  const latin1 = (data) => { let s = ''; for (const b of data) s += String.fromCharCode(b); return s; };
+  const encodings = { 'utf-8': utf8, utf8, 'utf-16le': utf16, utf16le: utf16, latin1, binary: latin1 };
+
   const entry = (e) => Object.freeze({ name: e.name, isFile: () => !e.dir, isDirectory: () => e.dir, isSymbolicLink: () => false });
   let initialized = false;
 
@@ -64,12 +69,9 @@ function starkStorage(platform) {
     isInitialized: () => initialized,
     getRootPath: () => '/',
     async readFile(path, encoding = 'utf-8') {
-      const data = await run('readFile', 'read', path);
-      try {
-        return new TextDecoder(encoding).decode(data);
-      } catch {
-        throw fail('EINVAL', 'readFile', path);
-      }
+      const decode = encodings[String(encoding).toLowerCase()];
+      if (!decode) throw fail('EINVAL', 'readFile', path);
+      return decode(new Uint8Array(await run('readFile', 'read', path)));
     },
     async readFileBytes(path) { return new Uint8Array(await run('readFileBytes', 'read', path)); },
     async writeFile(path, data) { await run('writeFile', 'write', path, bytes('writeFile', path, data), false); },
@@ -99,7 +101,10 @@ function starkStorage(platform) {
     async isFile(path) { return (await storage.exists(path)) && (await storage.stat(path)).isFile(); },
     async isDirectory(path) { return (await storage.exists(path)) && (await storage.stat(path)).isDirectory(); },
     async unlink(path) { await run('unlink', 'unlink', path); },
-    async rename(from, to) { await run('rename', 'rename', from, normal('rename', to)); },
+    async rename(from, to) {
+      if (normal('rename', from) === '/' || normal('rename', to) === '/') throw fail('EINVAL', 'rename', from);
+      await run('rename', 'rename', from, normal('rename', to));
+    },
     async copyFile(from, to) { await run('copyFile', 'copy', from, normal('copyFile', to)); },
   };
   return Object.freeze(storage);

@@ -20,7 +20,7 @@ func TestContextOfAPack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nodejs.Options{WarmPool: 1})
 	const source = `export default ({ pod, env, log, signal, onStop, ready, ...rest }) => {
-		console.log(JSON.stringify({ pod, env, keys: Object.keys(process.env).sort(), cwd: process.cwd(), aborted: signal.aborted, rest }));
+		console.log(JSON.stringify({ pod, env, keys: Object.keys(process.env).sort(), cwd: process.cwd(), aborted: signal.aborted, rest: Object.keys(rest) }));
 		log.warn('look', { a: 1 });
 		console.error('to stderr');
 		ready();
@@ -37,7 +37,7 @@ func TestContextOfAPack(t *testing.T) {
 	}
 	for _, want := range []string{
 		`{"pod":{"attempt":1,"id":"pod-1","incarnation":1,"labels":{"app":"x"},"metadata":{},"name":"pack","namespace":"default","nodeId":"node-1","runtime":"node","version":"1.2.3"}`,
-		`"env":{"GREETING":"hi"`, `"aborted":false`, `"rest":{}`, `WARN look {"a":1}`, "to stderr", filepath.Join(r.dir, "pods"),
+		`"env":{"GREETING":"hi"`, `"aborted":false`, `"rest":["storage","http","workers"]`, `WARN look {"a":1}`, "to stderr", filepath.Join(r.dir, "pods"),
 		`"keys":["GREETING","STARK_NAMESPACE","STARK_NODE_ID","STARK_PACK_ID","STARK_PACK_VERSION","STARK_POD_ID"]`,
 	} {
 		if !strings.Contains(lines.Text(), want) {

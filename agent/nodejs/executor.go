@@ -15,13 +15,17 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/stark-orchestrator/stark/agent/adapters"
 	"github.com/stark-orchestrator/stark/agent/executor"
 	"github.com/stark-orchestrator/stark/agent/filestate"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
 //go:embed host.cjs
-var hostProgram []byte
+var hostSource string
+
+// hostProgram is the whole program of a host.
+var hostProgram = []byte(hostSource + "\n" + adapters.Script)
 
 // Executor runs packs in Node.js hosts. It implements executor.Executor.
 type Executor struct {

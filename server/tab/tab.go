@@ -154,7 +154,7 @@ func (h *Handler) headers(head http.Header, name string, f file, host string) {
 	head.Set("ETag", f.etag)
 	head.Set("Cross-Origin-Opener-Policy", "same-origin")
 	head.Set("Cross-Origin-Resource-Policy", "same-origin")
-	head.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=(), serial=(), hid=(), bluetooth=()")
+	head.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=(), serial=(), hid=()")
 	head.Set("Cache-Control", "public, max-age=31536000, immutable")
 	if name == indexName {
 		head.Set("Cache-Control", "no-cache")
@@ -231,5 +231,5 @@ func framePolicy(document []byte) string {
 	script, _, _ := bytes.Cut(rest, []byte("</script>"))
 	sum := sha256.Sum256(script)
 	return "sandbox allow-scripts; default-src 'none'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"' blob: 'unsafe-eval'; worker-src blob:; connect-src * data: blob:; base-uri 'none'; form-action 'none'; webrtc 'block'; frame-ancestors 'self'"
+		"' blob: 'unsafe-eval'; worker-src data: blob:; connect-src * data: blob:; base-uri 'none'; form-action 'none'; webrtc 'block'; frame-ancestors 'self'"
 }

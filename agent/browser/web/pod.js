@@ -10,6 +10,10 @@
   const KEPT = 100;              // newest lines that are kept when others are dropped
   const BATCH_MS = 20;           // output is sent together
 
+  // What stands before the program of a further worker. A rejection that nobody handles ends it, as on Node.js.
+  const inner = `const send = postMessage.bind(self), on = (f) => { self.onmessage = (e) => f(e.data); };
+    addEventListener('unhandledrejection', (e) => { e.preventDefault(); setTimeout(() => { throw e.reason; }); });`;
+
   const { addEventListener: listen } = EventTarget.prototype;
   const later = setTimeout, now = Date.now, every = setInterval;
   const entry = (event) => {
@@ -99,9 +103,7 @@
         signal: aborter.signal,
         fs: (op, ...args) => ask({ t: 'fs', op, args }),
         spawn(source, handle) {
-          const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
-          const w = new Worker(url);
-          URL.revokeObjectURL(url);
+          const w = new Worker('data:text/javascript,' + encodeURIComponent(inner + source)); // see frame.js
           w.onmessage = (e) => handle.message(e.data);
           w.onerror = (e) => { e.preventDefault(); handle.failed(new Error(e.message || 'the worker could not be started')); };
           return { post: (m, transfer) => w.postMessage(m, transfer ?? []), terminate: async () => w.terminate() };

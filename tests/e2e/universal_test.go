@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/client"
+)
+
+// echo answers what the conformance pack asks for over HTTP, to pages of any origin.
+func echo(t *testing.T) string {
+	t.Helper()
+	var mu sync.Mutex
+	flaky := map[string]int{}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/json", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"query":%q,"pack":%q,"auth":%q}`, r.URL.RawQuery, r.Header.Get("X-Pack"), r.Header.Get("Authorization"))
+	})
+	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
+		_, _ = io.Copy(w, r.Body)
+	})
+	mux.HandleFunc("/bytes", func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	mux.HandleFunc("/text", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "plain") })
+	mux.HandleFunc("/slow", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	mux.HandleFunc("/flaky", func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		key := r.URL.Query().Get("key")
+		if flaky[key]++; flaky[key] < 3 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintf(w, "after %d", flaky[key])
+	})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Allow-Headers", "*, Authorization")
+		h.Set("Access-Control-Allow-Methods", "*")
+		if r.Method != http.MethodOptions {
+			mux.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// onNode places a pod on the node of a name.
+func onNode(name string) func(*api.CreatePodRequest) {
+	return func(r *api.CreatePodRequest) {
+		r.Scheduling = &api.Scheduling{NodeSelector: map[string]string{"test": name}}
+	}
+}
+
+// lines gives what a pod has printed to its log.
+func (c *cluster) lines(podID string) []string {
+	c.t.Helper()
+	ctx, stop := context.WithTimeout(c.t.Context(), patience)
+	defer stop()
+	var out []string
+	for l, err := range c.Client.PodLogs(ctx, podID, client.LogOptions{Tail: new(-1)}) {
+		if err != nil {
+			c.t.Fatalf("logs: %v", err)
+		}
+		out = append(out, l.Line)
+	}
+	return out
+}
+
+// One bundle gives the same lines on both runtimes, to the byte.
+func TestAUniversalPackGivesTheSameResultsOnBothRuntimes(t *testing.T) {
+	t.Parallel()
+	tb := profile(t)
+	c := start(t)
+	address := echo(t)
+	c.node("host", "--label", "test=host")
+	c.join(tb)
+	c.pack(c.Client, "conformance", func(r *api.CreatePackRequest) { r.RuntimeTag = api.TagUniversal })
+	run := func(change func(*api.CreatePodRequest)) []string {
+		pod := c.pod("conformance", change, func(r *api.CreatePodRequest) {
+			r.Env, r.RestartPolicy = map[string]string{"ECHO": address}, api.RestartNever
+		})
+		c.waitPod(pod.ID, "to end", func(p api.Pod) bool { return p.Status.Terminal() })
+		return c.lines(pod.ID)
+	}
+	onTab := func(r *api.CreatePodRequest) {
+		r.Scheduling = &api.Scheduling{NodeSelector: map[string]string{"stark.io/tab": "true"}}
+	}
+	node, browser := run(onNode("host")), run(onTab)
+	for i := range max(len(node), len(browser)) {
+		a, b := at(node, i), at(browser, i)
+		if a != b {
+			t.Errorf("line %d\n  node    %s\n  browser %s", i, a, b)
+		}
+	}
+	if last := at(node, len(node)-1); !strings.HasPrefix(last, "INFO done") {
+		t.Errorf("the pack did not come to its end: %s", last)
+	}
+}
+
+func at(lines []string, i int) string {
+	if i < 0 || i >= len(lines) {
+		return "(nothing)"
+	}
+	return lines[i]
+}
