@@ -173,6 +173,9 @@ func (c *controller) lines(body string) {
 	if err := json.Unmarshal([]byte(body), &out); err != nil {
 		return // web/agent.js makes it: it can be read
 	}
+	if out.Dropped > 0 { // they came before those that were kept
+		c.task.Output(api.LogLine{Time: time.Now().UTC(), Stream: "log", Dropped: out.Dropped})
+	}
 	for _, l := range out.Lines {
 		stream, _ := l[0].(string)
 		millis, _ := l[1].(float64)
@@ -181,9 +184,6 @@ func (c *controller) lines(body string) {
 			stream = "log"
 		}
 		c.task.Output(api.LogLine{Time: time.UnixMilli(int64(millis)).UTC(), Stream: stream, Line: text})
-	}
-	if out.Dropped > 0 {
-		c.task.Output(api.LogLine{Time: time.Now().UTC(), Stream: "log", Dropped: out.Dropped})
 	}
 }
 

@@ -1,0 +1,68 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+// What a pack does to a tab ends as its own failure; it reaches nothing of the node.
+func TestAHostilePackHarmsItselfAlone(t *testing.T) {
+	t.Parallel()
+	tb := profile(t)
+	c := start(t)
+	c.join(tb)
+	node := c.nodeOf(tb)
+	c.universal("greeter", greeter)
+	bystander := c.pod("greeter")
+	c.waitStatus(bystander.ID, api.PodRunning)
+	never := func(r *api.CreatePodRequest) { r.RestartPolicy = api.RestartNever }
+
+	c.pack(c.Client, "hostile", func(r *api.CreatePackRequest) { r.RuntimeTag = api.TagUniversal })
+	pod := c.pod("hostile", never, func(r *api.CreatePodRequest) { r.Env = map[string]string{"SERVER": c.URL} })
+	p := c.waitPod(pod.ID, "to end", func(p api.Pod) bool { return p.Status.Terminal() })
+	out := c.lines(pod.ID)
+	if p.Status != api.PodSucceeded || len(out) == 0 || out[len(out)-1] != "INFO got: nothing" {
+		t.Errorf("the hostile pod is %s: %s\n%s", p.Status, p.StatusMessage, notes(out))
+	}
+	if len(out) > 5000 {
+		t.Errorf("the tab kept %d lines of one pod", len(out))
+	}
+
+	c.universal("loops", `module.exports = ({ ready }) => { ready(); for (;;); }`)
+	loop := c.pod("loops", never, func(r *api.CreatePodRequest) { r.TerminationGracePeriodSeconds = new(1) })
+	watched := c.pod("loops", never, func(r *api.CreatePodRequest) { r.Metadata = map[string]any{"unresponsiveAfterSeconds": 2} })
+	c.waitStatus(loop.ID, api.PodRunning)
+	if _, _, err := c.Client.StopPod(t.Context(), loop.ID); err != nil {
+		t.Fatal(err)
+	}
+	c.waitStatus(loop.ID, api.PodStopped)
+	if p := c.waitStatus(watched.ID, api.PodFailed); !strings.Contains(p.Reason+p.StatusMessage, "Unresponsive") && !strings.Contains(p.StatusMessage, "stood still") {
+		t.Errorf("the loop ended with %s: %s", p.Reason, p.StatusMessage)
+	}
+
+	// No browser tells what a worker takes: whoever never yields is ended for that, whoever
+	// asks for too much at once fails by itself.
+	c.universal("hoards", `module.exports = ({ ready }) => { ready(); const all = []; for (;;) all.push(new Uint8Array(2 ** 31).fill(1)); }`)
+	c.waitStatus(c.pod("hoards", never, func(r *api.CreatePodRequest) { r.Metadata = map[string]any{"unresponsiveAfterSeconds": 2} }).ID, api.PodFailed)
+
+	if now := c.nodeOf(tb); now.ID != node.ID {
+		t.Errorf("the node %s has become %s", node.ID, now.ID)
+	}
+	tb.state("online")
+	if p, err := c.Client.GetPod(t.Context(), bystander.ID); err != nil || p.Status != api.PodRunning {
+		t.Errorf("the bystander is %s: %s, %v", p.Status, p.StatusMessage, err)
+	}
+}
+
+// notes are the lines that are no flood.
+func notes(lines []string) string {
+	var out []string
+	for _, l := range lines {
+		if !strings.Contains(l, "xxxx") {
+			out = append(out, l)
+		}
+	}
+	return strings.Join(out, "\n")
+}
