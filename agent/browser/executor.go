@@ -5,7 +5,6 @@ package browser
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -89,7 +88,7 @@ const stoppedByOwner = "the owner of the tab has stopped the pod"
 
 func ownerKey(k api.RunKey) string { return k.PodID + "/" + strconv.Itoa(k.Incarnation) }
 
-// Running gives the runs that are alive, the oldest first.
+// Running gives the runs that are alive, in any order.
 func (e *Executor) Running() []Running {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -97,7 +96,6 @@ func (e *Executor) Running() []Running {
 	for c := range e.alive {
 		out = append(out, c.shown())
 	}
-	slices.SortFunc(out, func(a, b Running) int { return int(a.Since - b.Since) })
 	return out
 }
 

@@ -84,7 +84,14 @@ func compile(ctx context.Context, out string) (_ []byte, err error) {
 			return nil, err
 		}
 	}
-	return os.ReadFile(path)
+	wasm, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := withoutNames(wasm); err != nil {
+		fmt.Fprintln(os.Stderr, "build: the program keeps the names of its functions and is larger:", err)
+	}
+	return wasm, nil
 }
 
 // assemble puts the files together, by the names under which they are served.

@@ -76,7 +76,7 @@ const heard = {
   drop({ id }) { frames.get(id)?.remove(); frames.delete(id); },
   identity(m) { identity = m; draw(); },
   beat({ late }) { throttled(late); },
-  running(m) { runs = m.runs; draw(); },
+  running(m) { runs = m.runs.sort((a, b) => a.since - b.since); draw(); },
   log({ level, text }) { console[{ WARN: 'warn', ERROR: 'error' }[level] ?? 'info'](`stark: ${text}`); },
   broken({ message }) { show('broken', message); },
   ended() { show('broken', 'The agent has ended. Reload the page.'); },
