@@ -43,6 +43,7 @@ func (s *server) tokenRoutes() {
 	register(s, operation{
 		method: http.MethodPost, path: "/api/nodes/leave", id: "leaveNode", tag: "nodes", rule: public,
 		summary: "Take a node out of the cluster whose program is about to end, as a closing tab does; the token is the node's credential",
+		errors:  []int{http.StatusUnauthorized},
 	}, s.leaveNode)
 	register(s, operation{
 		method: http.MethodDelete, path: "/api/nodes/{id}/credential", id: "revokeNodeCredential", tag: "nodes", rule: may(access.Update, access.Node),
