@@ -54,6 +54,7 @@ type program struct {
 	dialer     *Dialer
 	wake       chan struct{}
 	conditions atomic.Pointer[[]api.NodeCondition]
+	changed    chan struct{} // has room for one: the conditions have changed
 
 	stop  context.CancelFunc // of the agent that runs, or nil
 	ended chan error
@@ -61,7 +62,7 @@ type program struct {
 
 // Main works on the commands of the page, for ever.
 func Main(ctx context.Context) {
-	p := &program{dialer: &Dialer{}, wake: make(chan struct{}, 1)}
+	p := &program{dialer: &Dialer{}, wake: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
 	p.log = slog.New(console{})
 	p.exec = &Executor{Changed: p.coalesce(ctx)}
 	signal := make(chan struct{}, 1)
@@ -127,6 +128,7 @@ func (p *program) do(ctx context.Context, c command) {
 		poke(p.wake)
 	case commandConditions:
 		p.conditions.Store(&c.Conditions)
+		poke(p.changed)
 	case commandForget:
 		p.forget(ctx)
 	}
@@ -157,7 +159,7 @@ func (p *program) join(ctx context.Context, c command) {
 		URL: c.URL, Name: c.Name, Token: c.Token, RuntimeType: api.RuntimeBrowser, Labels: c.Labels, Version: c.Version,
 		Allocatable: &api.Capacity{CPU: c.CPU, Memory: c.Memory, Pods: c.Pods},
 		Leave:       true, Executor: p.exec, State: State{}, Dialer: p.dialer, Logger: p.log,
-		Linked: p.linked, Wake: p.wake, Conditions: p.current, StopTimeout: stopTimeout, LogBytesPerPod: 256 << 10,
+		Linked: p.linked, Wake: p.wake, Conditions: p.current, ConditionsChanged: p.changed, StopTimeout: stopTimeout, LogBytesPerPod: 256 << 10,
 	})
 	if err != nil {
 		tell(map[string]any{"t": "state", "state": "broken", "message": err.Error()})

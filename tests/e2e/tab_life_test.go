@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,6 +18,18 @@ import (
 func (c *cluster) nodeOf(tb *tab) api.Node {
 	c.t.Helper()
 	return c.waitNode(eval[string](tb, `document.getElementById('node-name').textContent`), api.NodeOnline)
+}
+
+func (c *cluster) waitCondition(name, condition string, want bool) {
+	c.t.Helper()
+	ctx, stop := context.WithTimeout(c.t.Context(), patience)
+	defer stop()
+	_, err := c.watch.WaitNode(ctx, name, "to say whether it is "+condition, func(n api.Node) bool {
+		return slices.ContainsFunc(n.Conditions, func(c api.NodeCondition) bool { return c.Type == condition && c.Status == want })
+	})
+	if err != nil {
+		c.t.Error(err)
+	}
 }
 
 // window hides the window of the tab for real, as a desktop would.
@@ -83,6 +96,7 @@ func TestATabInTheBackgroundGoesOn(t *testing.T) {
 	if !eval[bool](tb, `document.hidden`) {
 		t.Fatal("the browser does not hide a minimized window")
 	}
+	c.waitCondition(node.Name, api.ConditionHidden, true)
 	c.universal("greeter", greeter)
 	pod := c.pod("greeter")
 	c.waitStatus(pod.ID, api.PodRunning)
@@ -95,6 +109,7 @@ func TestATabInTheBackgroundGoesOn(t *testing.T) {
 	tb.do(freeze("frozen"))
 	tb.do(freeze("active"))
 	tb.window(browser.WindowStateNormal)
+	c.waitCondition(node.Name, api.ConditionHidden, false)
 	tb.state("online")
 	if p := c.waitStatus(pod.ID, api.PodRunning); p.NodeID == nil || *p.NodeID != node.ID {
 		t.Errorf("the pod has left the tab: %+v", p)
