@@ -19,7 +19,7 @@ func (a *app) packCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		a.packInitCommand(), a.packBundleCommand(), a.packRegisterCommand(), a.packListCommand(),
-		a.completes(a.packVersionsCommand(), false, packNames), a.completes(a.packInfoCommand(), false, packNames),
+		a.completes(a.packVersionsCommand(), false, packNames), a.completes(a.packDiffCommand(), true, packNames), a.completes(a.packInfoCommand(), false, packNames),
 		a.completes(a.packDeleteCommand(), false, packNames),
 	)
 	return cmd
