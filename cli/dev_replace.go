@@ -38,7 +38,13 @@ func (r *rollout) next(ctx context.Context, source devSource) error {
 
 // replace takes the pod to a version, and waits until it is there.
 func (r *rollout) replace(ctx context.Context, pack api.Pack, begin time.Time) error {
-	out, err := r.dev.client.RollbackPod(ctx, r.current.ID, api.RollbackRequest{TargetVersion: pack.Version, Reason: "saved"})
+	ask := api.RollbackRequest{TargetVersion: pack.Version, Reason: "saved"}
+	out, err := r.dev.client.RollbackPod(ctx, r.current.ID, ask)
+	if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.InvalidState && e.Details["resource"] != nil {
+		r.dev.out.say("  [..] %-10s %s", "pod", clean("no room beside the present version, which stops first"))
+		ask.Now = true
+		out, err = r.dev.client.RollbackPod(ctx, r.current.ID, ask)
+	}
 	switch fault.CodeOf(err) {
 	case "":
 	case fault.SameVersion:

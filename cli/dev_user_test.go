@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/stark-orchestrator/stark/shared/api"
 )
 
 func TestDevGivesBackTheServerThatTheUserHasChosen(t *testing.T) {
@@ -133,8 +131,7 @@ func TestDevDoesNotWaitForWhatANewerSaveReplaces(t *testing.T) {
 	writeFiles(t, folder, map[string]string{"index.js": packText("never", "for (;;);")})
 	d.expect("[ok] pack", "0.1.0-dev.1")
 	writeFiles(t, folder, map[string]string{"index.js": packText("third", "")})
-	d.expect("[!!] pod", "hasty 0.1.0-dev.1", "a newer save replaces it")
-	d.expect("[ok] pod", "0.1.0-dev.2", string(api.PodRunning))
-	d.expect("hasty | INFO third")
+	d.expect("[..] pod", "hasty 0.1.0-dev.1", "a newer save replaces it")
+	d.expectAll("[ok] pod        hasty 0.1.0-dev.2  running", "hasty | INFO third")
 	d.stop()
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/client"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 func (a *app) podRollbackCommand() *cobra.Command {
@@ -21,6 +23,9 @@ func (a *app) podRollbackCommand() *cobra.Command {
 		Long: `Take a pod to another version of its pack, an earlier or a later one. The other
 version starts beside the present one, on the same node; the present one stops when
 the other is ready. If the other fails, the present one runs on, and the pod says why.
+
+The node needs room for both at once; where it has none, the command says so, and
+--now stops the present version first.
 
 Without --to the pod goes back to the newest other version of it that has run well.
 Asked again with the present version, it gives up a change under way.
@@ -41,6 +46,9 @@ Exit codes with --wait: 0 the other version runs, 1 it has failed, 3 the time is
 				return err
 			}
 			out, err := c.RollbackPod(cmd.Context(), id, r)
+			if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.InvalidState && e.Details["resource"] != nil {
+				return withHint(err, "`stark pod rollback %s --now` stops the present version first, and may use another node", args[0])
+			}
 			if err != nil {
 				return named(err, "pod", args[0])
 			}
