@@ -211,6 +211,11 @@ func describeVerdict(w io.Writer, v *api.Verdict) {
 	}
 	line(w, "waits", v.Reason+": "+v.Message)
 	for _, n := range v.Nodes {
-		fmt.Fprintf(w, "  %s\t%s: %s\n", n.NodeName, n.Filter, clean(n.Message))
+		fmt.Fprintf(w, "  %s\t%s: %s", n.NodeName, n.Filter, clean(n.Message))
+		if n.Asked > 0 {
+			fmt.Fprintf(w, " (asked %d, free %d)", n.Asked, n.Free)
+		}
+		fmt.Fprintln(w)
 	}
+	line(w, "would help", v.Change)
 }

@@ -25,7 +25,7 @@ type podFlags struct {
 	node                              string
 	grace, deadline                   int
 	replicas                          int
-	wait                              bool
+	wait, dryRun                      bool
 	timeout                           time.Duration
 }
 
@@ -75,6 +75,7 @@ func (p *podFlags) flags(cmd *cobra.Command) {
 	f.IntVar(&p.deadline, "deadline", 0, "seconds after which it is ended")
 	f.IntVarP(&p.replicas, "replicas", "r", 1, "how many pods, 1 to 100")
 	f.BoolVar(&p.wait, "wait", false, "wait until it runs")
+	f.BoolVar(&p.dryRun, "dry-run", false, "show where it would run, or who would have to leave, and make nothing")
 	f.DurationVar(&p.timeout, "timeout", time.Minute, "how long to wait")
 }
 
@@ -131,6 +132,9 @@ func (a *app) createPods(cmd *cobra.Command, p *podFlags) error {
 		return err
 	}
 	ctx := cmd.Context()
+	if p.dryRun {
+		return a.dryRun(ctx, c, r)
+	}
 	pods := make([]api.Pod, 0, p.replicas)
 	for range p.replicas {
 		pod, err := c.CreatePod(ctx, r)
@@ -223,7 +227,7 @@ func (a *app) waitPlaced(ctx context.Context, c *client.Client, id string, begin
 		if since.IsZero() {
 			since = time.Now()
 		}
-		if v.Reason == api.ReasonNeverFits || (v.Reason == api.ReasonUnschedulable && time.Since(since) >= unplacedGrace) {
+		if v.Reason == api.ReasonNeverFits || ((v.Reason == api.ReasonUnschedulable || v.Reason == api.ReasonWaitingForRoom) && time.Since(since) >= unplacedGrace) {
 			refused = placement(v)
 		}
 		return refused != nil

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -64,33 +63,6 @@ func (a *app) podHistoryCommand() *cobra.Command {
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many entries (default 50)")
 	cmd.Flags().IntVar(&offset, "offset", 0, "leave out so many")
 	return cmd
-}
-
-func (a *app) podExplainCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "explain <id>", Short: "Say why a pod has no node, node by node", Example: "  stark pod explain <id>",
-		Args: usageArgs(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			p, err := findPod(cmd.Context(), c, args[0])
-			if err != nil {
-				return err
-			}
-			v, err := c.ExplainPod(cmd.Context(), p.ID)
-			if err != nil {
-				return err
-			}
-			if v == nil && a.format() == formatTable {
-				_, err := fmt.Fprintln(a.stdout, nothingToExplain(p))
-				return err
-			}
-			verdicts := view[*api.Verdict]{kind: "pod", id: func(*api.Verdict) string { return p.ID }}
-			return printOne(a, verdicts, v, func(w io.Writer) { describeVerdict(w, v) })
-		},
-	}
 }
 
 func nothingToExplain(p api.Pod) string {

@@ -71,6 +71,7 @@ Try it: "stark dev" starts everything on this machine.`,
 	f.StringVarP(&a.flagOutput, "output", "o", "", "output format: table, json, yaml or name")
 	f.BoolVar(&a.flagNoColor, "no-color", false, "no colours (env NO_COLOR)")
 	root.AddCommand(
+		a.explainCommand(),
 		a.devCommand(), a.serverCommand(), a.authCommand(), a.userCommand(), a.packCommand(), a.nodeCommand(), a.podCommand(),
 		a.namespaceCommand(), a.priorityClassCommand(), a.clusterCommand(),
 		a.waitCommand(), a.statusCommand(), a.doctorCommand(), a.configCommand(), a.versionCommand(),

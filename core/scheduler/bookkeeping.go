@@ -12,15 +12,9 @@ import (
 
 // rebuild makes the index anew from the read model and what was bound since.
 func (l *loop) rebuild() {
-	s := Snapshot{Config: l.st.Config()}
-	for _, m := range l.st.Members.Snapshot().All() {
-		s.Members = append(s.Members, m)
-	}
-	for _, ns := range l.st.Namespaces.Snapshot().All() {
-		s.Namespaces = append(s.Namespaces, ns)
-	}
-	for _, c := range l.st.PriorityClasses.Snapshot().All() {
-		s.PriorityClasses = append(s.PriorityClasses, c)
+	s := Snapshot{
+		Config: l.st.Config(), Members: all(l.st.Members.Snapshot()),
+		Namespaces: all(l.st.Namespaces.Snapshot()), PriorityClasses: all(l.st.PriorityClasses.Snapshot()),
 	}
 	old := l.x
 	l.x = newIndex(s)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
@@ -43,6 +44,22 @@ func Explain(s Snapshot, p api.Pod, now time.Time) api.Explanation {
 		e.Victims = append(e.Victims, api.Victim{PodID: v.PodID, Namespace: v.Namespace, Priority: v.Priority})
 	}
 	return e
+}
+
+// FromStore takes the snapshot that Plan and Explain ask for from the read model.
+func FromStore(st *store.Store) Snapshot {
+	return Snapshot{
+		Nodes: all(st.Nodes.Snapshot()), Pods: all(st.Pods.Snapshot()), Config: st.Config(), Members: all(st.Members.Snapshot()),
+		Namespaces: all(st.Namespaces.Snapshot()), PriorityClasses: all(st.PriorityClasses.Snapshot()), Packs: all(st.Packs.Snapshot()),
+	}
+}
+
+func all[T any](v store.View[T]) []T {
+	out := make([]T, 0, v.Len())
+	for _, one := range v.All() {
+		out = append(out, one)
+	}
+	return out
 }
 
 // candidates compares the nodes that fit, the best first, as choose orders them.

@@ -226,3 +226,29 @@ func (db *DB) insertPods(ctx context.Context, d door, group []*create) (map[stri
 	}
 	return made, nil
 }
+
+// errDry ends a transaction that must leave nothing behind.
+var errDry = errors.New("dry run")
+
+// DryRunPod gives the pod that CreatePod would store, with all its defaults, and
+// refuses what CreatePod would refuse; nothing is stored.
+func (db *DB) DryRunPod(ctx context.Context, id access.Identity, r api.CreatePodRequest) (api.Pod, error) {
+	row, err := json.Marshal([]newPod{rowFor(r)})
+	if err != nil {
+		return api.Pod{}, fault.Wrap(err, fault.Validation, "the pod cannot be stored")
+	}
+	if r.PackID != "" && !api.ValidID(r.PackID) {
+		return api.Pod{}, fault.New(fault.NotFound, "pack not found")
+	}
+	var pods []api.Pod
+	err = db.AsUser(ctx, id, func(tx Tx) error {
+		if err := tx.Query(ctx, all(&pods, scanPod), createSQL, string(row)); err != nil {
+			return err
+		}
+		return errDry
+	})
+	if len(pods) == 1 {
+		return pods[0], nil
+	}
+	return api.Pod{}, err
+}

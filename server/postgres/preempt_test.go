@@ -7,6 +7,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/core/scheduler"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 func TestVictimsLeaveTogetherOrNotAtAll(t *testing.T) {
@@ -85,4 +86,25 @@ func TestSchedulingGuards(t *testing.T) {
 			t.Errorf("%s(%s) is %v, want %v", tt.check, tt.doc, got, tt.want)
 		}
 	}
+}
+
+func TestDryRunLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ann := w.user(t, api.RoleDeveloper)
+	k := w.pack(t, ann, "dry", "1.0.0")
+	p, err := w.DryRunPod(t.Context(), ann, api.CreatePodRequest{PackID: k.ID})
+	if err != nil || p.Status != api.PodPending || p.PackVersion != "1.0.0" || p.ResourceRequests.CPU == 0 {
+		t.Errorf("got %+v, %v; want the pod with its defaults", p, err)
+	}
+	if n := value[int](t, w, "select count(*)::int from public.pods"); n != 0 {
+		t.Errorf("got %d pods, want none", n)
+	}
+	if n := value[int](t, w, "select (resource_usage ->> 'pods')::int from public.namespaces where name = 'default'"); n != 0 {
+		t.Errorf("got a usage of %d pods, want none", n)
+	}
+	_, err = w.DryRunPod(t.Context(), ann, api.CreatePodRequest{PackID: k.ID, Namespace: api.NamespaceSystem})
+	wantCode(t, err, fault.Forbidden)
+	_, err = w.DryRunPod(t.Context(), ann, api.CreatePodRequest{PackName: "nothing"})
+	wantCode(t, err, fault.NotFound)
 }

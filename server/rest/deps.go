@@ -89,6 +89,7 @@ type PodDatabase interface {
 	PodHistory(ctx context.Context, id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error)
 	PodRuns(ctx context.Context, id access.Identity, podID string) ([]api.Run, error)
 	RollbackPod(ctx context.Context, id access.Identity, podID string, r api.RollbackRequest) (api.Rollback, error)
+	DryRunPod(ctx context.Context, id access.Identity, r api.CreatePodRequest) (api.Pod, error)
 	Verdict(ctx context.Context, id access.Identity, podID string) (*api.Verdict, error)
 }
 

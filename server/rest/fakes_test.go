@@ -63,6 +63,7 @@ type fakeDB struct {
 	rollbackPod func(id access.Identity, podID string, r api.RollbackRequest) (api.Rollback, error)
 	podHistory  func(id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error)
 	podRuns     func(access.Identity, string) ([]api.Run, error)
+	dryRunPod   func(access.Identity, api.CreatePodRequest) (api.Pod, error)
 	verdict     func(access.Identity, string) (*api.Verdict, error)
 
 	createJoinToken func(access.Identity, api.CreateJoinTokenRequest) (api.JoinToken, error)
@@ -325,6 +326,13 @@ func (f *fakeDB) RollbackPod(_ context.Context, id access.Identity, podID string
 		return api.Rollback{}, unexpected()
 	}
 	return f.rollbackPod(id, podID, r)
+}
+
+func (f *fakeDB) DryRunPod(_ context.Context, id access.Identity, r api.CreatePodRequest) (api.Pod, error) {
+	if f.dryRunPod == nil {
+		return api.Pod{}, unexpected()
+	}
+	return f.dryRunPod(id, r)
 }
 
 func (f *fakeDB) Verdict(_ context.Context, id access.Identity, podID string) (*api.Verdict, error) {

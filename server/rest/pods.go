@@ -10,7 +10,8 @@ import (
 )
 
 type createPodInput struct {
-	Body Body[api.CreatePodRequest, *api.CreatePodRequest]
+	DryRun bool `query:"dryRun" doc:"check the pod and tell where it would be placed, or who would have to leave, and store nothing"`
+	Body   Body[api.CreatePodRequest, *api.CreatePodRequest]
 }
 
 type rollbackInput struct {
@@ -77,9 +78,11 @@ type podRuns struct {
 	PodID string    `json:"podId"`
 }
 
-type podVerdict struct {
-	Verdict *api.Verdict `json:"verdict,omitempty" doc:"absent when the scheduler has nothing to say"`
-	PodID   string       `json:"podId"`
+// createdPod is a new pod, or with dryRun one that would be.
+type createdPod struct {
+	Pod         *api.Pod         `json:"pod,omitempty" doc:"absent from a dry run that a quota refuses"`
+	DryRun      bool             `json:"dryRun,omitempty"`
+	Explanation *api.Explanation `json:"explanation,omitempty" doc:"with dryRun: where the pod would be placed, or why not"`
 }
 
 type stoppedPod struct {
@@ -99,7 +102,7 @@ func (s *server) podRoutes() {
 	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}/status", id: "getPodStatus", tag: "pods", rule: read, summary: "Where a pod stands"}, s.getPodStatus)
 	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}/history", id: "getPodHistory", tag: "pods", rule: read, summary: "What happened to a pod, newest first"}, s.getPodHistory)
 	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}/runs", id: "getPodRuns", tag: "pods", rule: read, summary: "The attempts to fulfil a pod, newest first"}, s.getPodRuns)
-	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}/explain", id: "explainPod", tag: "pods", rule: read, summary: "Why a pod has no node"}, s.explainPod)
+	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}/explain", id: "explainPod", tag: "pods", rule: read, summary: "Why a pod has no node, or how the nodes compare that could take it"}, s.explainPod)
 	register(s, operation{
 		method: http.MethodDelete, path: "/api/pods/{id}", id: "deletePod", tag: "pods", rule: may(access.Delete, access.Pod),
 		summary: "Stop a pod, or purge one that has ended", errors: []int{http.StatusConflict},
@@ -112,13 +115,17 @@ func (s *server) podRoutes() {
 	s.engine.GET("/api/pods/:id/logs", s.podLogs)
 }
 
-func (s *server) createPod(ctx context.Context, who caller, in *createPodInput) (onePod, error) {
+func (s *server) createPod(ctx context.Context, who caller, in *createPodInput) (createdPod, error) {
 	req, err := in.Body.get()
 	if err != nil {
-		return onePod{}, err
+		return createdPod{}, err
+	}
+	if in.DryRun {
+		return s.dryRun(ctx, who, req)
 	}
 	req.ID = who.objectID
-	return podAnswer(s.DB.CreatePod(ctx, who.Identity, req))
+	one, err := podAnswer(s.DB.CreatePod(ctx, who.Identity, req))
+	return createdPod{Pod: &one.Pod}, err
 }
 
 func (s *server) listPods(ctx context.Context, who caller, in *listPodsInput) (podList, error) {
@@ -182,15 +189,6 @@ func (s *server) getPodRuns(ctx context.Context, who caller, in *IDInput) (podRu
 	}
 	runs, err := s.DB.PodRuns(ctx, who.Identity, id)
 	return podRuns{Runs: emptyIfNil(runs), PodID: id}, err
-}
-
-func (s *server) explainPod(ctx context.Context, who caller, in *IDInput) (podVerdict, error) {
-	id, err := in.uuid()
-	if err != nil {
-		return podVerdict{}, err
-	}
-	verdict, err := s.DB.Verdict(ctx, who.Identity, id)
-	return podVerdict{Verdict: verdict, PodID: id}, err
 }
 
 func (s *server) rollbackPod(ctx context.Context, who caller, in *rollbackInput) (api.Rollback, error) {

@@ -91,11 +91,27 @@ func (c *Client) PodRuns(ctx context.Context, id string) ([]api.Run, error) {
 
 // ExplainPod says why a pod has no node; nil when the scheduler has nothing to say.
 func (c *Client) ExplainPod(ctx context.Context, id string) (*api.Verdict, error) {
-	var out struct {
-		Verdict *api.Verdict `json:"verdict"`
-	}
+	e, err := c.PodExplanation(ctx, id)
+	return e.Verdict, err
+}
+
+// PodExplanation says why a pod has no node, or how the nodes compare that could take it.
+func (c *Client) PodExplanation(ctx context.Context, id string) (api.Explanation, error) {
+	var out api.Explanation
 	err := c.do(ctx, call{method: http.MethodGet, path: []string{"api", "pods", id, "explain"}}, &out)
-	return out.Verdict, err
+	return out, err
+}
+
+// DryRunPod gives the pod that CreatePod would make and where it would be placed, or
+// who would have to leave, and makes nothing.
+func (c *Client) DryRunPod(ctx context.Context, r api.CreatePodRequest) (api.Pod, api.Explanation, error) {
+	var out struct {
+		Pod         api.Pod         `json:"pod"`
+		Explanation api.Explanation `json:"explanation"`
+	}
+	k := call{method: http.MethodPost, path: []string{"api", "pods"}, query: url.Values{"dryRun": {"true"}}}
+	err := c.do(ctx, k.jsonBody(r), &out)
+	return out.Pod, out.Explanation, err
 }
 
 func (c *Client) pod(ctx context.Context, k call) (api.Pod, error) {
