@@ -2,7 +2,7 @@ package e2e
 
 import (
 	"context"
-	"fmt"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"strings"
@@ -83,8 +83,8 @@ type tab struct {
 	t   *testing.T
 	ctx context.Context
 
-	mu      sync.Mutex
-	console []string
+	mu    sync.Mutex
+	texts []string // of the console
 }
 
 // profile makes an empty profile; the first tab in it comes with it.
@@ -112,20 +112,40 @@ func newTab(parent context.Context, t *testing.T, o ...chromedp.ContextOption) *
 		if t.Failed() {
 			tb.mu.Lock()
 			defer tb.mu.Unlock()
-			t.Logf("the tab's console:\n%s", strings.Join(tb.console, "\n"))
+			t.Logf("the tab's console:\n%s", strings.Join(tb.texts, "\n"))
 		}
 	})
 	return tb
 }
 
+// hear keeps what the page and its workers write to the console.
 func (tb *tab) hear(ev any) {
-	name := fmt.Sprintf("%T", ev)
-	if !strings.Contains(name, "ConsoleAPICalled") && !strings.Contains(name, "ExceptionThrown") && !strings.Contains(name, "EntryAdded") {
+	raw, err := json.Marshal(ev)
+	if err != nil {
+		return // it is no event of the console
+	}
+	var said struct {
+		Args []struct {
+			Value any `json:"value"`
+		} `json:"args"`
+		Entry struct {
+			Text string `json:"text"`
+		} `json:"entry"`
+		ExceptionDetails json.RawMessage `json:"exceptionDetails"`
+	}
+	if json.Unmarshal(raw, &said) != nil {
 		return
 	}
 	tb.mu.Lock()
 	defer tb.mu.Unlock()
-	tb.console = append(tb.console, describeEvent(ev))
+	for _, a := range said.Args {
+		if text, ok := a.Value.(string); ok {
+			tb.texts = append(tb.texts, text)
+		}
+	}
+	if text := said.Entry.Text + string(said.ExceptionDetails); text != "" {
+		tb.texts = append(tb.texts, text)
+	}
 }
 
 // do runs steps within the patience of the tests.

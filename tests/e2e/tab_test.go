@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
@@ -9,15 +8,6 @@ import (
 
 	"github.com/stark-orchestrator/stark/shared/api"
 )
-
-// describeEvent shows what the browser says of its console.
-func describeEvent(ev any) string {
-	raw, err := json.Marshal(ev)
-	if err != nil {
-		return err.Error()
-	}
-	return string(raw)
-}
 
 func (c *cluster) invite() string {
 	c.t.Helper()
