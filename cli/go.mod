@@ -21,6 +21,7 @@ require (
 	github.com/stark-orchestrator/stark/agent v0.0.0
 	golang.org/x/crypto v0.58.0
 	golang.org/x/term v0.47.0
+	rsc.io/qr v0.2.0
 )
 
 require (

@@ -15,10 +15,10 @@ import (
 func (a *app) nodeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "node", Aliases: []string{"nodes"}, Short: "Look at nodes, add and remove them",
-		Example: "  stark node list\n  stark node token create --uses 3\n  stark node agent start --name worker-1",
+		Example: "  stark node list\n  stark node invite\n  stark node token create --uses 3\n  stark node agent start --name worker-1",
 	}
 	cmd.AddCommand(a.nodeListCommand(), a.completes(a.nodeStatusCommand(), false, nodeNames),
-		a.completes(a.nodeDeleteCommand(), false, nodeNames), a.nodeTokenCommand(), a.nodeCredentialCommand(), a.nodeAgentCommand(),
+		a.completes(a.nodeDeleteCommand(), false, nodeNames), a.nodeTokenCommand(), a.nodeInviteCommand(), a.nodeCredentialCommand(), a.nodeAgentCommand(),
 		a.completes(a.nodeTakeCommand(), false, nodeNames), a.completes(a.nodeDescribeCommand(), false, nodeNames),
 		a.completes(a.nodeCordonCommand(true), true, nodeNames), a.completes(a.nodeCordonCommand(false), true, nodeNames),
 		a.completes(a.nodeDrainCommand(), false, nodeNames), a.completes(a.nodeMaintenanceCommand(), true, nodeNames),
