@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -76,4 +78,9 @@ func (tb *tab) told(text string) string {
 			tb.t.Fatalf("the agent never told %q:\n%s", text, log)
 		}
 	}
+}
+
+func digestOf(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:8])
 }
