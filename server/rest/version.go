@@ -80,7 +80,14 @@ func etagOf(data any) string {
 	return ""
 }
 
-func (o onePod) resourceVersion() string     { return o.Pod.ResourceVersion }
+func (o onePod) resourceVersion() string { return o.Pod.ResourceVersion }
+func (c createdPod) resourceVersion() string {
+	if c.Pod == nil {
+		return ""
+	}
+	return c.Pod.ResourceVersion
+}
+
 func (o onePack) resourceVersion() string    { return o.Pack.ResourceVersion }
 func (o oneNode) resourceVersion() string    { return o.Node.ResourceVersion }
 func (o oneToken) resourceVersion() string   { return o.Token.ResourceVersion }
