@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stark-orchestrator/stark/cli/manifest"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
@@ -112,7 +113,7 @@ func settingNames() []string {
 }
 
 func unknownSetting(name string) error {
-	if near := nearest(name, settingNames()); near != "" {
+	if near := manifest.Nearest(name, settingNames()); near != "" {
 		return usagef("there is no setting %q: did you mean %s?", name, near)
 	}
 	return usagef("there is no setting %q: want one of %s", name, strings.Join(settingNames(), ", "))
@@ -234,36 +235,4 @@ func settingValue(name, text string) any {
 		return b
 	}
 	return text
-}
-
-// nearest gives the word that somebody may have meant, or "".
-func nearest(word string, words []string) string {
-	best, least := "", 1+len(word)/3
-	for _, w := range words {
-		if d := distance(strings.ToLower(word), strings.ToLower(w)); d <= least && (best == "" || d < least) {
-			best, least = w, d
-		}
-	}
-	return best
-}
-
-// distance counts the letters that must be added, dropped or changed.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := before
-			if a[i] != b[j] {
-				cost++
-			}
-			before = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

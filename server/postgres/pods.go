@@ -81,6 +81,27 @@ func (db *DB) StopPod(ctx context.Context, id access.Identity, podID string) (po
 	}
 }
 
+// UpdatePod changes labels and annotations of a pod.
+func (db *DB) UpdatePod(ctx context.Context, id access.Identity, podID string, r api.UpdatePodRequest) (api.Pod, error) {
+	var p api.Pod
+	if err := checkID(podID, "pod"); err != nil {
+		return p, err
+	}
+	labels, err := jsonText(r.Labels)
+	if err != nil {
+		return p, err
+	}
+	annotations, err := jsonText(r.Annotations)
+	if err != nil {
+		return p, err
+	}
+	err = db.changeOwn(ctx, "update pod", id, "pod", podID, "select exists (select from public.pods where id = $1)", func(b *pgx.Batch) {
+		b.Queue(`update public.pods p set labels = coalesce($2::text::jsonb, p.labels), annotations = coalesce($3::text::jsonb, p.annotations)
+			where p.id = $1 returning `+podColumns, podID, labels, annotations).Query(one(&p, scanPod))
+	})
+	return p, err
+}
+
 // PodHistory gives what happened to a pod, newest first; it outlives the pod.
 // Limit is clamped to 1 to 1000, default 100.
 func (db *DB) PodHistory(ctx context.Context, id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error) {

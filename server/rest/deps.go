@@ -85,6 +85,7 @@ type PodDatabase interface {
 	CreatePod(ctx context.Context, id access.Identity, r api.CreatePodRequest) (api.Pod, error)
 	GetPod(ctx context.Context, id access.Identity, podID string) (api.Pod, error)
 	ListPods(ctx context.Context, id access.Identity, q api.PodQuery) (api.Page[api.Pod], error)
+	UpdatePod(ctx context.Context, id access.Identity, podID string, r api.UpdatePodRequest) (api.Pod, error)
 	StopPod(ctx context.Context, id access.Identity, podID string) (pod api.Pod, purged bool, err error)
 	PodHistory(ctx context.Context, id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error)
 	PodRuns(ctx context.Context, id access.Identity, podID string) ([]api.Run, error)

@@ -300,6 +300,10 @@ func (f *fakeDB) ListPods(_ context.Context, id access.Identity, q api.PodQuery)
 	return f.listPods(id, q)
 }
 
+func (f *fakeDB) UpdatePod(context.Context, access.Identity, string, api.UpdatePodRequest) (api.Pod, error) {
+	return api.Pod{}, unexpected() // tried on the real database
+}
+
 func (f *fakeDB) StopPod(_ context.Context, id access.Identity, podID string) (api.Pod, bool, error) {
 	if f.stopPod == nil {
 		return api.Pod{}, false, unexpected()

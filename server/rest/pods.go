@@ -112,6 +112,10 @@ func (s *server) podRoutes() {
 		summary: "Take a pod to another version: it starts beside the present one, which stops when the other is ready",
 		errors:  []int{http.StatusConflict},
 	}, s.rollbackPod)
+	register(s, operation{
+		method: http.MethodPatch, path: "/api/pods/{id}", id: "updatePod", tag: "pods", rule: may(access.Update, access.Pod),
+		summary: "Change labels and annotations of a pod", errors: []int{http.StatusConflict},
+	}, s.updatePod)
 	s.engine.GET("/api/pods/:id/logs", s.podLogs)
 }
 
@@ -223,6 +227,27 @@ func (s *server) deletePod(ctx context.Context, who caller, in *changeInput) (st
 		text = "the pod is gone"
 	}
 	return stoppedPod{Message: text, Pod: pod, Purged: purged}, nil
+}
+
+type updatePodInput struct {
+	IDInput
+	IfMatchInput
+	Body Body[api.UpdatePodRequest, *api.UpdatePodRequest]
+}
+
+func (s *server) updatePod(ctx context.Context, who caller, in *updatePodInput) (onePod, error) {
+	id, err := in.uuid()
+	if err != nil {
+		return onePod{}, err
+	}
+	req, err := in.Body.get()
+	if err != nil {
+		return onePod{}, err
+	}
+	if ctx, err = expecting(ctx, req.ResourceVersion); err != nil {
+		return onePod{}, err
+	}
+	return podAnswer(s.DB.UpdatePod(ctx, who.Identity, id, req))
 }
 
 func podAnswer(p api.Pod, err error) (onePod, error) {

@@ -147,8 +147,8 @@ type RegisterNodeRequest struct {
 
 // UpdateNodeRequest is the body of PATCH /api/nodes/:id; absent fields stay.
 type UpdateNodeRequest struct {
-	Labels        map[string]string `json:"labels,omitempty"`
-	Annotations   map[string]string `json:"annotations,omitempty"`
+	Labels        map[string]string `json:"labels,omitzero"`
+	Annotations   map[string]string `json:"annotations,omitzero"`
 	Taints        *[]Taint          `json:"taints,omitempty"`
 	Unschedulable *bool             `json:"unschedulable,omitempty"` // false also cancels a drain
 	Maintenance   *bool             `json:"maintenance,omitempty"`

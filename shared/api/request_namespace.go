@@ -16,8 +16,8 @@ type CreateNamespaceRequest struct {
 // UpdateNamespaceRequest is the body of PUT and PATCH /api/namespaces/:id; absent fields
 // stay, and an empty object takes a quota, limit range or budget away.
 type UpdateNamespaceRequest struct {
-	Labels           map[string]string `json:"labels,omitempty"`
-	Annotations      map[string]string `json:"annotations,omitempty"`
+	Labels           map[string]string `json:"labels,omitzero"`
+	Annotations      map[string]string `json:"annotations,omitzero"`
 	ResourceQuota    *QuotaInput       `json:"resourceQuota,omitempty"`
 	LimitRange       *LimitRange       `json:"limitRange,omitempty"`
 	DisruptionBudget *BudgetInput      `json:"disruptionBudget,omitempty"`

@@ -188,3 +188,21 @@ type Rollback struct {
 	PackName        string `json:"packName"`
 	Pod             Pod    `json:"pod"`
 }
+
+// UpdatePodRequest is the body of PATCH /api/pods/:id; absent fields stay. All else of a
+// pod is as it was made.
+type UpdatePodRequest struct {
+	Labels      map[string]string `json:"labels,omitzero"`      // replaces all
+	Annotations map[string]string `json:"annotations,omitzero"` // replaces all
+	// ResourceVersion makes the change one of this version of the pod alone.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
+}
+
+// Validate reports every fault.
+func (r *UpdatePodRequest) Validate() error {
+	var c checker
+	c.labels("labels", r.Labels)
+	c.annotations(r.Annotations)
+	c.resourceVersion(r.ResourceVersion)
+	return c.err()
+}

@@ -56,6 +56,15 @@ func (c *Client) StopPod(ctx context.Context, id string) (pod api.Pod, purged bo
 	return out.Pod, out.Purged, err
 }
 
+// UpdatePod changes labels and annotations of a pod.
+func (c *Client) UpdatePod(ctx context.Context, id string, r api.UpdatePodRequest) (api.Pod, error) {
+	var out struct {
+		Pod api.Pod `json:"pod"`
+	}
+	err := c.do(ctx, call{method: http.MethodPatch, path: []string{"api", "pods", id}}.jsonBody(r), &out)
+	return out.Pod, err
+}
+
 // RollbackPod takes a pod to another version.
 func (c *Client) RollbackPod(ctx context.Context, id string, r api.RollbackRequest) (api.Rollback, error) {
 	var out api.Rollback
