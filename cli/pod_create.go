@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/stark-orchestrator/stark/cli/manifest"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/client"
 	"github.com/stark-orchestrator/stark/shared/fault"
@@ -19,7 +22,9 @@ import (
 type podFlags struct {
 	pack, version, namespace          string
 	labels, env, nodeSelector         []string
-	tolerations                       []string
+	tolerations, annotations          []string
+	files                             []string
+	affinity, storage, storageMax     string
 	cpu, memory, cpuLimit, memoryMax  string
 	restart, isolation, priorityClass string
 	node                              string
@@ -38,7 +43,7 @@ command ends as soon as the wish is stored.
 
 Exit codes with --wait: 0 it runs or has succeeded, 1 it has failed, 2 the
 scheduler says that no node can take it, 3 the time is up.`,
-		Example: "  stark pod create hello --wait\n  stark pod create greeter@0.1.0 -l app=web --env NAME=World --memory 128Mi --memory-limit 256Mi",
+		Example: "  stark pod create hello --wait\n  stark pod create -f pod.yaml\n  stark pod create greeter@0.1.0 -l app=web --env NAME=World --memory 128Mi --memory-limit 256Mi",
 		Args:    usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -60,6 +65,11 @@ func (p *podFlags) flags(cmd *cobra.Command) {
 	f.StringVarP(&p.version, "ver", "V", "", "version of the pack (default: the latest)")
 	f.StringVar(&p.namespace, "namespace", "", "namespace (default: that of \"stark config\", else default)")
 	f.StringArrayVarP(&p.labels, "label", "l", nil, "label key=value (repeatable)")
+	f.StringArrayVar(&p.annotations, "annotation", nil, "annotation key=value (repeatable)")
+	f.StringArrayVarP(&p.files, "file", "f", nil, "make the pods of a file instead, or of stdin for - (repeatable)")
+	f.StringVar(&p.affinity, "affinity", "", "file with nodeAffinity, podAffinity and podAntiAffinity, as below spec.affinity of a pod's file")
+	f.StringVar(&p.storage, "storage", "", "storage to reserve, such as 1Gi")
+	f.StringVar(&p.storageMax, "storage-limit", "", "storage that it may use")
 	f.StringArrayVar(&p.env, "env", nil, "variable NAME=value for the pack (repeatable)")
 	f.StringVar(&p.cpu, "cpu", "", "CPU to reserve, such as 500m or 2")
 	f.StringVar(&p.memory, "memory", "", "memory to reserve, such as 128Mi")
@@ -96,12 +106,15 @@ func (p *podFlags) request(cmd *cobra.Command, namespace string) (api.CreatePodR
 	default:
 		r.PackName, r.PackVersion = name, orDefault(p.version, version)
 	}
-	var errs [6]error
+	var errs [9]error
 	r.Labels, errs[0] = parsePairs("--label", p.labels)
 	r.Env, errs[1] = parsePairs("--env", p.env)
 	r.Tolerations, errs[2] = parseTolerations(p.tolerations)
 	r.ResourceRequests, errs[3] = parseResources("--cpu", p.cpu, "--memory", p.memory)
 	r.ResourceLimits, errs[4] = parseResources("--cpu-limit", p.cpuLimit, "--memory-limit", p.memoryMax)
+	r.Annotations, errs[6] = parsePairs("--annotation", p.annotations)
+	errs[7] = addStorage(&r.ResourceRequests, "--storage", p.storage)
+	errs[8] = addStorage(&r.ResourceLimits, "--storage-limit", p.storageMax)
 	selector, err := parsePairs("--node-selector", p.nodeSelector)
 	errs[5] = err
 	if err := errors.Join(errs[:]...); err != nil {
@@ -109,6 +122,11 @@ func (p *podFlags) request(cmd *cobra.Command, namespace string) (api.CreatePodR
 	}
 	if len(selector) > 0 || p.node != "" {
 		r.Scheduling = &api.Scheduling{NodeSelector: selector, NodeName: p.node}
+	}
+	if p.affinity != "" {
+		if err := readAffinity(p.affinity, &r); err != nil {
+			return r, err
+		}
 	}
 	if cmd.Flags().Changed("grace") {
 		r.TerminationGracePeriodSeconds = &p.grace
@@ -123,7 +141,7 @@ func (p *podFlags) request(cmd *cobra.Command, namespace string) (api.CreatePodR
 }
 
 func (a *app) createPods(cmd *cobra.Command, p *podFlags) error {
-	r, err := p.request(cmd, a.namespace(p.namespace))
+	requests, err := a.podRequests(cmd, p)
 	if err != nil {
 		return err
 	}
@@ -133,17 +151,20 @@ func (a *app) createPods(cmd *cobra.Command, p *podFlags) error {
 	}
 	ctx := cmd.Context()
 	if p.dryRun {
-		return a.dryRun(ctx, c, r)
+		if len(requests) != 1 {
+			return usagef("--dry-run is for one pod: %d are given", len(requests))
+		}
+		return a.dryRun(ctx, c, requests[0])
 	}
-	pods := make([]api.Pod, 0, p.replicas)
-	for range p.replicas {
+	pods := make([]api.Pod, 0, len(requests))
+	for _, r := range requests {
 		pod, err := c.CreatePod(ctx, r)
 		if err != nil {
 			if fault.CodeOf(err) == fault.NotFound && strings.Contains(message(err), "pack") {
 				err = withHint(fault.New(fault.NotFound, "pack %q not found", wantedPack(r)), "`stark pack list` and `stark pack versions <name>` show what there is")
 			}
 			if len(pods) > 0 {
-				err = fmt.Errorf("%d of %d pods are made: %w", len(pods), p.replicas, err)
+				err = fmt.Errorf("%d of %d pods are made: %w", len(pods), len(requests), err)
 			}
 			return errors.Join(a.created(pods), err)
 		}
@@ -167,6 +188,67 @@ func (a *app) createPods(cmd *cobra.Command, p *podFlags) error {
 		return err
 	}
 	return waited
+}
+
+// podRequests gives what is to be made: by the flags, or by files.
+func (a *app) podRequests(cmd *cobra.Command, p *podFlags) ([]api.CreatePodRequest, error) {
+	if len(p.files) == 0 {
+		r, err := p.request(cmd, a.namespace(p.namespace))
+		return slices.Repeat([]api.CreatePodRequest{r}, max(p.replicas, 0)), err
+	}
+	for _, flag := range []string{"pack", "ver", "label", "annotation", "env", "cpu", "memory", "node-selector", "toleration", "affinity", "replicas"} {
+		if cmd.Flags().Changed(flag) || p.pack != "" {
+			return nil, usagef("-f says all of a pod: give no pack and no --%s beside it", flag)
+		}
+	}
+	objects, err := a.readManifests(cmd.Context(), p.files)
+	if err != nil {
+		return nil, err
+	}
+	var requests []api.CreatePodRequest
+	for _, o := range objects {
+		if o.Pod == nil {
+			return nil, withHint(fault.New(fault.Validation, "%s: this makes pods alone, and not a %s", o.Where, o.Kind), "`stark apply -f` takes every kind")
+		}
+		if o.Pod.Namespace == "" {
+			o.Pod.Namespace = a.namespace(p.namespace)
+		}
+		requests = append(requests, *o.Pod)
+	}
+	return requests, nil
+}
+
+// addStorage sets the storage of requests or limits.
+func addStorage(r **api.ResourceInput, flag, text string) error {
+	if text == "" {
+		return nil
+	}
+	v, err := api.ParseMebibytes(text)
+	if err != nil {
+		return usagef("%s %q: %w", flag, text, err)
+	}
+	if *r == nil {
+		*r = &api.ResourceInput{}
+	}
+	(*r).Storage = &v
+	return nil
+}
+
+// readAffinity reads a file with what stands below spec.affinity.
+func readAffinity(name string, r *api.CreatePodRequest) error {
+	data, err := os.ReadFile(name) //nolint:gosec // the user names the file
+	if err != nil {
+		return err
+	}
+	node, pods, anti, err := manifest.ParseAffinity(name, data)
+	if err != nil {
+		return err
+	}
+	if r.Scheduling == nil {
+		r.Scheduling = &api.Scheduling{}
+	}
+	r.Scheduling.NodeAffinity, r.Scheduling.PodAffinity, r.Scheduling.PodAntiAffinity = node, pods, anti
+	return nil
 }
 
 func wantedPack(r api.CreatePodRequest) string {

@@ -234,10 +234,15 @@ func inFile(kind, field string) string {
 	}
 	if kind == KindPod {
 		moved = append(moved, [][2]string{
-			{"packName", "spec.pack"}, {"packId", "spec.pack"}, {"packVersion", "spec.version"},
-			{"resourceRequests", "spec.resources.requests"}, {"resourceLimits", "spec.resources.limits"},
-			{"scheduling.nodeAffinity", "spec.affinity.nodeAffinity"}, {"scheduling.podAffinity", "spec.affinity.podAffinity"},
-			{"scheduling.podAntiAffinity", "spec.affinity.podAntiAffinity"}, {"scheduling", "spec"},
+			{"packName", "spec.pack"},
+			{"packId", "spec.pack"},
+			{"packVersion", "spec.version"},
+			{"resourceRequests", "spec.resources.requests"},
+			{"resourceLimits", "spec.resources.limits"},
+			{"scheduling.nodeAffinity", "spec.affinity.nodeAffinity"},
+			{"scheduling.podAffinity", "spec.affinity.podAffinity"},
+			{"scheduling.podAntiAffinity", "spec.affinity.podAntiAffinity"},
+			{"scheduling", "spec"},
 		}...)
 	}
 	for _, m := range moved {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -20,8 +21,8 @@ import (
 // MaxSize bounds a file, in bytes.
 const MaxSize = 1 << 20
 
-// Fault is one thing that is wrong in a file.
-type Fault struct {
+// FileError is one thing that is wrong in a file.
+type FileError struct {
 	File         string
 	Line, Column int
 	Field        string // "" for the file as such
@@ -29,7 +30,7 @@ type Fault struct {
 }
 
 // Error is file:line:column: field message.
-func (f Fault) Error() string {
+func (f FileError) Error() string {
 	text := f.File
 	if f.Line > 0 {
 		text += fmt.Sprintf(":%d:%d", f.Line, f.Column)
@@ -44,7 +45,7 @@ func (f Fault) Error() string {
 // them, joined.
 func Parse(file string, data []byte) ([]Object, error) {
 	if len(data) > MaxSize {
-		return nil, Fault{File: file, Message: fmt.Sprintf("is larger than %d bytes", MaxSize)}
+		return nil, FileError{File: file, Message: fmt.Sprintf("is larger than %d bytes", MaxSize)}
 	}
 	tree, err := parser.ParseBytes(data, 0)
 	if err != nil {
@@ -66,14 +67,39 @@ func Parse(file string, data []byte) ([]Object, error) {
 		return nil, errors.Join(faults...)
 	}
 	if len(out) == 0 {
-		return nil, Fault{File: file, Message: "holds no object"}
+		return nil, FileError{File: file, Message: "holds no object"}
 	}
 	return out, nil
 }
 
+// ParseAffinity reads a file with what stands below spec.affinity of a pod.
+func ParseAffinity(file string, data []byte) (node *api.NodeAffinity, pods, anti *api.PodAffinity, err error) {
+	tree, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return nil, nil, nil, syntaxFault(file, err)
+	}
+	if len(data) > MaxSize || len(tree.Docs) != 1 || tree.Docs[0].Body == nil {
+		return nil, nil, nil, FileError{File: file, Message: "must be one object with nodeAffinity, podAffinity or podAntiAffinity"}
+	}
+	r := reading{file: file, body: tree.Docs[0].Body}
+	var raw any
+	var a affinity
+	if err := yaml.NodeToValue(r.body, &raw); err != nil {
+		return nil, nil, nil, syntaxFault(file, err)
+	}
+	r.unknownFields(r.body, "", reflect.TypeOf(a))
+	text, err := json.Marshal(raw)
+	if err == nil && len(r.faults) == 0 {
+		if err := api.Decode(text, &a); err != nil {
+			r.take(KindPriorityClass, err, false) // whose fields stay where they are
+		}
+	}
+	return a.NodeAffinity, a.PodAffinity, a.PodAntiAffinity, errors.Join(append(r.faults, err)...)
+}
+
 // syntaxFault takes the place and the reason from the parser's report.
 func syntaxFault(file string, err error) error {
-	f := Fault{File: file, Message: err.Error()}
+	f := FileError{File: file, Message: err.Error()}
 	if e, ok := errors.AsType[yaml.Error](err); ok {
 		f.Message = e.GetMessage()
 		if t := e.GetToken(); t != nil && t.Position != nil {
@@ -91,7 +117,7 @@ type reading struct {
 }
 
 func (r *reading) add(path, message string, args ...any) {
-	f := Fault{File: r.file, Field: path, Message: fmt.Sprintf(message, args...)}
+	f := FileError{File: r.file, Field: path, Message: fmt.Sprintf(message, args...)}
 	if t := locate(r.body, path).GetToken(); t != nil && t.Position != nil {
 		f.Line, f.Column = t.Position.Line, t.Position.Column
 	}
@@ -219,7 +245,7 @@ func (r *reading) unknownFields(n ast.Node, path string, t reflect.Type) {
 
 func (r *reading) addAt(n ast.Node, path, message string) {
 	p := n.GetToken().Position
-	r.faults = append(r.faults, Fault{File: r.file, Line: p.Line, Column: p.Column, Field: path, Message: message})
+	r.faults = append(r.faults, FileError{File: r.file, Line: p.Line, Column: p.Column, Field: path, Message: message})
 }
 
 // fieldsOf lists the fields of a struct by their JSON names.
@@ -227,9 +253,7 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	out := map[string]reflect.Type{}
 	for f := range t.Fields() {
 		if f.Anonymous {
-			for name, inner := range fieldsOf(f.Type) {
-				out[name] = inner
-			}
+			maps.Copy(out, fieldsOf(f.Type))
 			continue
 		}
 		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
