@@ -134,7 +134,11 @@ func (a *app) applyAll(ctx context.Context, files []string, t *applier) ([]appli
 	t.namespace = orDefault(a.namespace(t.namespace), api.NamespaceDefault)
 	var results []applied
 	for _, o := range objects {
-		r, err := t.apply(ctx, o)
+		var r applied
+		err := again(func() (err error) {
+			r, err = t.apply(ctx, o)
+			return err
+		})
 		if err != nil {
 			return results, fmt.Errorf("%s (%s): %w", o, o.Where, err)
 		}

@@ -164,7 +164,7 @@ func (a *app) namespaceQuotaCommand() *cobra.Command {
 				return err
 			}
 			if q.given(cmd) {
-				if err := changeQuota(cmd, c, args[0], q); err != nil {
+				if err := again(func() error { return changeQuota(cmd, c, args[0], q) }); err != nil {
 					return err
 				}
 			}

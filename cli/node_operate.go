@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/client"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 // changeNodes finds each node and changes it; done says what became of it.
@@ -20,11 +22,14 @@ func (a *app) changeNodes(cmd *cobra.Command, names []string, change func(ctx co
 		return err
 	}
 	for _, name := range names {
-		before, err := findNode(cmd.Context(), c, name)
-		if err != nil {
+		var before, after api.Node
+		err := again(func() (err error) {
+			if before, err = findNode(cmd.Context(), c, name); err != nil {
+				return err
+			}
+			after, err = change(cmd.Context(), c, before)
 			return err
-		}
-		after, err := change(cmd.Context(), c, before)
+		})
 		if err != nil {
 			return err
 		}
@@ -33,6 +38,21 @@ func (a *app) changeNodes(cmd *cobra.Command, names []string, change func(ctx co
 		}
 	}
 	return nil
+}
+
+// again repeats a change that is decided on what was read, when that has changed
+// meanwhile: a node is also written by the cluster itself.
+func again(change func() error) error {
+	const most = 5
+	var err error
+	for range most {
+		err = change()
+		f, ok := errors.AsType[*fault.Error](err)
+		if !ok || f.Code != fault.Conflict || f.Details["resourceVersion"] == nil {
+			return err
+		}
+	}
+	return err
 }
 
 func (a *app) nodeCordonCommand(on bool) *cobra.Command {
