@@ -61,6 +61,10 @@ var rows = []row{
 	{"dev.ready.first", "<= 8000 ms"},
 	{"dev.ready", "<= 3000 ms"},
 	{"server.ready", "<= 1000 ms"},
+	{"plan.pod.100", "none"},
+	{"plan.pod.1000", "<= 25 us"},
+	{"plan.pod.10000", "<= 250 us"},
+	{"explain", "<= 20 ms"},
 }
 
 type bench struct {
@@ -91,7 +95,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if b.stark, err = harness.Build(ctx, b.dir); err != nil {
 		return err
 	}
-	for _, measure := range []func(context.Context) error{b.deploys, b.noPool, b.dev, b.serverReady} {
+	for _, measure := range []func(context.Context) error{b.plans, b.deploys, b.noPool, b.dev, b.serverReady} {
 		if err := measure(ctx); err != nil {
 			return err
 		}
