@@ -113,7 +113,7 @@ func (a *app) podListCommand() *cobra.Command {
 
 func (a *app) podStatusCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "status <id>", Aliases: []string{"info"}, SuggestFor: []string{"describe", "show"}, Short: "Show everything about a pod, with its last lines of output",
+		Use: "status <id>", Aliases: []string{"info", "describe"}, SuggestFor: []string{"show"}, Short: "Show everything about a pod, with its last lines of output; as describe, with what happened to it",
 		Example: "  stark pod status 0199f3a2-7c1e-7d3a-9a52-3f1d2f7f0a11", Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
@@ -130,13 +130,52 @@ func (a *app) podStatusCommand() *cobra.Command {
 					return err
 				}
 			}
+			var history []api.PodHistoryEntry
+			if cmd.CalledAs() == "describe" && a.format() == formatTable {
+				if history, err = c.PodHistory(cmd.Context(), p.ID, describedEvents, 0); err != nil {
+					return err
+				}
+			}
 			return printOne(a, podView(), p, func(w io.Writer) {
 				describePod(w, p)
 				describeTermination(w, p)
 				describeVerdict(w, verdict)
+				describeHistory(w, history)
 			})
 		},
 	}
+}
+
+// describedEvents is how much of what happened to a pod is described.
+const describedEvents = 10
+
+// describeHistory writes what happened to a pod, newest first.
+func describeHistory(w io.Writer, history []api.PodHistoryEntry) {
+	if len(history) == 0 {
+		return
+	}
+	cells := [][]string{{"AGE", "ACTION", "CHANGE", "REASON", "MESSAGE"}}
+	for _, e := range history {
+		cells = append(cells, []string{
+			age(e.Timestamp), string(e.Action), change(e), orDefault(clean(e.Reason), "-"), orDefault(clean(e.Message), "-"),
+		})
+	}
+	block(w, "history", cells)
+}
+
+// tolerationText writes a toleration as --toleration takes it.
+func tolerationText(t api.Toleration) string {
+	text := orDefault(t.Key, "*")
+	if t.Operator != api.TolerationExists {
+		text += "=" + t.Value
+	}
+	if t.Effect != "" {
+		text += ":" + string(t.Effect)
+	}
+	if t.TolerationSeconds != nil {
+		text += fmt.Sprintf(" for %ds", *t.TolerationSeconds)
+	}
+	return text
 }
 
 func describePod(w io.Writer, p api.Pod) {
@@ -158,6 +197,12 @@ func describePod(w io.Writer, p api.Pod) {
 	}
 	line(w, "node selector", pairs(p.Scheduling.NodeSelector))
 	line(w, "wanted node", p.Scheduling.NodeName)
+	for _, t := range p.Tolerations {
+		line(w, "toleration", tolerationText(t))
+	}
+	if e := p.Eviction; e != nil {
+		line(w, "leaves", fmt.Sprintf("%s since %s: %s", e.Reason, at(&e.Since), e.Message))
+	}
 	line(w, "priority", strings.TrimSpace(fmt.Sprintf("%d %s", p.Priority, p.PriorityClassName)))
 	if r := p.Rollout; r != nil {
 		line(w, "rollout", fmt.Sprintf("version %s on its way, since %s", r.PackVersion, at(&r.Since)))
