@@ -13,6 +13,15 @@ func (b bitset) set(i int32)      { b[i/wordBits] |= 1 << (i % wordBits) }
 func (b bitset) unset(i int32)    { b[i/wordBits] &^= 1 << (i % wordBits) }
 func (b bitset) has(i int32) bool { return b[i/wordBits]&(1<<(i%wordBits)) != 0 }
 
+// put sets the bit or clears it.
+func (b bitset) put(i int32, on bool) {
+	if on {
+		b.set(i)
+	} else {
+		b.unset(i)
+	}
+}
+
 func (b bitset) or(other bitset) {
 	for i, w := range other {
 		b[i] |= w

@@ -1,9 +1,9 @@
 package scheduler
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stark-orchestrator/stark/core/node"
@@ -76,20 +76,22 @@ func (x *index) classKey(n *api.Node) string {
 	if n.Shared {
 		owner = ""
 	}
-	key, _ := json.Marshal([]any{ // never fails: text, numbers and lists of them
-		n.RuntimeType, n.Capabilities.Version, n.Capabilities.Features, n.Status, n.Unschedulable,
-		n.Shared, owner, x.served(n), stripped(n.Taints),
-	})
-	return string(key)
-}
-
-// stripped gives taints without their times, which tell none apart.
-func stripped(taints []api.Taint) []api.Taint {
-	out := slices.Clone(taints)
-	for i := range out {
-		out[i].TimeAdded = nil
+	key := make([]byte, 0, 128)
+	text := func(s string) { key = strconv.AppendQuote(key, s) } // quoted, so that no two lists read the same
+	list := func(l []string) {
+		for _, s := range l {
+			text(s)
+		}
+		key = append(key, ';')
 	}
-	return out
+	list([]string{string(n.RuntimeType), n.Capabilities.Version, string(n.Status), owner})
+	key = strconv.AppendBool(strconv.AppendBool(key, n.Unschedulable), n.Shared)
+	list(n.Capabilities.Features)
+	list(x.served(n))
+	for _, t := range n.Taints {
+		list([]string{t.Key, t.Value, string(t.Effect)})
+	}
+	return string(key)
 }
 
 // judge compares the pod with every class.

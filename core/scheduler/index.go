@@ -170,6 +170,12 @@ func (x *index) newSlot() int32 {
 		for _, b := range x.bundles {
 			b.nodes = append(b.nodes, 0)
 		}
+		for _, t := range x.terms {
+			t.where = append(t.where, 0)
+		}
+		for _, o := range x.owned {
+			o.where = append(o.where, 0)
+		}
 	}
 	for _, c := range x.columns {
 		c.values = append(c.values, absent)

@@ -16,13 +16,13 @@ func (x *index) byPods(q *query, mask bitset) {
 		for _, t := range a.Required {
 			counted := x.term(podSet{Parts: []podPart{partOf(t, q.pod.Namespace)}})
 			if counted.total > 0 {
-				x.shun(q, x.column(t.TopologyKey), counted.counts, mask, filterAntiAffinity)
+				x.shun(q, x.column(t.TopologyKey), counted.counts, counted.where, mask, filterAntiAffinity)
 			}
 		}
 	}
 	for _, o := range x.owned {
 		if o.antiTotal > 0 && o.part.selects(x, q.pod) {
-			x.shun(q, x.column(o.topology), o.anti, mask, filterSymmetry)
+			x.shun(q, x.column(o.topology), o.anti, o.where, mask, filterSymmetry)
 		}
 	}
 	if len(s.TopologySpreadConstraints) > 0 {
@@ -47,7 +47,7 @@ func (x *index) byAffinity(q *query, terms []api.PodAffinityTerm, mask bitset) {
 			c.present(mask)
 			continue
 		}
-		sums := c.sum(counted.counts, x.alive)
+		sums := c.sum(counted.counts, counted.where)
 		keep(mask, func(slot int) bool { return sums[c.values[slot]] > 0 })
 	}
 	q.noteLost(before, mask, filterPodAffinity)
@@ -59,7 +59,7 @@ func (x *index) anyNear(terms []api.PodAffinityTerm, counted *term) bool {
 		return false
 	}
 	for _, t := range terms {
-		for _, n := range x.column(t.TopologyKey).sum(counted.counts, x.alive) {
+		for _, n := range x.column(t.TopologyKey).sum(counted.counts, counted.where) {
 			if n > 0 {
 				return true
 			}
@@ -83,10 +83,10 @@ func keep(mask bitset, ok func(slot int) bool) {
 
 // shun leaves the nodes that share no value of the label with a node that counts.
 // A node without the label shares nothing.
-func (x *index) shun(q *query, c *column, counts []int32, mask bitset, f filterID) {
+func (x *index) shun(q *query, c *column, counts []int32, where, mask bitset, f filterID) {
 	before := x.scratch.before
 	copy(before, mask)
-	sums := c.sum(counts, x.alive)
+	sums := c.sum(counts, where)
 	keep(mask, func(slot int) bool { return sums[c.values[slot]] == 0 })
 	q.noteLost(before, mask, f)
 }

@@ -212,7 +212,7 @@ func (x *index) ratePodAffinity(q *query, fits, scores []int32) bool {
 			counted := x.term(podSet{Parts: []podPart{partOf(t.PodAffinityTerm, q.pod.Namespace)}})
 			if counted.total > 0 {
 				said = true
-				x.addNear(t.PodAffinityTerm.TopologyKey, counted.counts, sign*int32(t.Weight), fits, scores)
+				x.addNear(t.PodAffinityTerm.TopologyKey, counted.counts, counted.where, sign*int32(t.Weight), fits, scores)
 			}
 		}
 	}
@@ -225,15 +225,15 @@ func (x *index) ratePodAffinity(q *query, fits, scores []int32) bool {
 	for _, o := range x.owned {
 		if o.part.selects(x, q.pod) {
 			said = true
-			x.addNear(o.topology, o.weight, 1, fits, scores)
+			x.addNear(o.topology, o.weight, o.where, 1, fits, scores)
 		}
 	}
 	return said && more(scores[:len(fits)])
 }
 
-func (x *index) addNear(topology string, counts []int32, weight int32, fits, scores []int32) {
+func (x *index) addNear(topology string, counts []int32, where bitset, weight int32, fits, scores []int32) {
 	c := x.column(topology)
-	sums := c.sum(counts, x.alive)
+	sums := c.sum(counts, where)
 	for i, slot := range fits {
 		scores[i] += weight * sums[c.values[slot]]
 	}

@@ -28,6 +28,7 @@ type podPart struct {
 type term struct {
 	set    podSet
 	counts []int32 // by slot
+	where  bitset  // the slots that count more than nothing: few, as a rule
 	total  int
 }
 
@@ -70,7 +71,7 @@ func (x *index) term(set podSet) *term {
 	if len(x.terms) >= maxTerms {
 		clear(x.terms)
 	}
-	t := &term{set: set, counts: make([]int32, len(x.nodes))}
+	t := &term{set: set, counts: make([]int32, len(x.nodes)), where: make(bitset, len(x.alive))}
 	for slot := range x.nodes {
 		for _, e := range x.nodes[slot].pods {
 			t.count(x, e, 1)
@@ -84,6 +85,7 @@ func (t *term) count(x *index, e *entry, sign int) {
 	if t.set.selects(x, e.pod) {
 		t.counts[e.slot] += int32(sign)
 		t.total += sign
+		t.where.put(e.slot, t.counts[e.slot] != 0)
 	}
 }
 
@@ -103,6 +105,7 @@ type ownedTerm struct {
 	topology  string
 	anti      []int32 // by slot
 	weight    []int32
+	where     bitset // the slots with anti or weight
 	antiTotal int
 	owners    int
 }
@@ -123,6 +126,7 @@ func (x *index) eachOwned(e *entry, sign int32) {
 			o := x.ownedTerm(t, e.pod.Namespace)
 			o.anti[e.slot] += sign
 			o.antiTotal += int(sign)
+			o.mark(e.slot)
 			x.ownedBy(o, int(sign))
 		}
 		for _, t := range a.Preferred {
@@ -142,8 +146,11 @@ func (x *index) eachOwned(e *entry, sign int32) {
 func (x *index) draw(t api.PodAffinityTerm, e *entry, weight int32, owners int) {
 	o := x.ownedTerm(t, e.pod.Namespace)
 	o.weight[e.slot] += weight
+	o.mark(e.slot)
 	x.ownedBy(o, owners)
 }
+
+func (o *ownedTerm) mark(slot int32) { o.where.put(slot, o.anti[slot] != 0 || o.weight[slot] != 0) }
 
 func (x *index) ownedBy(o *ownedTerm, owners int) {
 	if o.owners += owners; o.owners == 0 {
@@ -157,7 +164,10 @@ func (x *index) ownedTerm(t api.PodAffinityTerm, namespace string) *ownedTerm {
 	key := string(text)
 	o := x.owned[key]
 	if o == nil {
-		o = &ownedTerm{key: key, part: part, topology: t.TopologyKey, anti: make([]int32, len(x.nodes)), weight: make([]int32, len(x.nodes))}
+		o = &ownedTerm{
+			key: key, part: part, topology: t.TopologyKey,
+			anti: make([]int32, len(x.nodes)), weight: make([]int32, len(x.nodes)), where: make(bitset, len(x.alive)),
+		}
 		x.owned[key] = o
 	}
 	return o
