@@ -33,7 +33,7 @@ type call struct {
 }
 
 // calls has the cells that REST has endpoints for; the others are closed there:
-// namespaces, their members, priority classes and settings are changed in SQL.
+// members of namespaces and priority classes are tried in server/rest, by other names.
 var calls = map[cell]call{
 	{access.Pack, access.Create}: {method: "POST", path: "/api/packs", body: `{"name":"%s","version":"1.0.0","runtimeTag":"node","bundleContent":"exports.default = () => {}"}`, relations: []relation{own}},
 	{access.Pack, access.Read}:   {method: "GET", path: "/api/packs/%s", relations: shared},
@@ -44,7 +44,16 @@ var calls = map[cell]call{
 
 	{access.Pod, access.Create}: {method: "POST", path: "/api/pods", body: `{"packName":"open"}`, relations: []relation{own}},
 	{access.Pod, access.Read}:   {method: "GET", path: "/api/pods/%s", relations: teams},
+	{access.Pod, access.Update}: {method: "PATCH", path: "/api/pods/%s", body: `{"labels":{"a":"b"}}`, relations: teams},
 	{access.Pod, access.Delete}: {method: "DELETE", path: "/api/pods/%s", relations: teams},
+
+	{access.Namespace, access.Create}: {method: "POST", path: "/api/namespaces", body: `{"name":"%s"}`, relations: []relation{own}},
+	{access.Namespace, access.Read}:   {method: "GET", path: "/api/namespaces/%s", relations: others},
+	{access.Namespace, access.Update}: {method: "PATCH", path: "/api/namespaces/%s", body: `{"labels":{"a":"b"}}`, relations: others},
+	{access.Namespace, access.Delete}: {method: "DELETE", path: "/api/namespaces/%s", relations: others},
+
+	{access.ClusterConfig, access.Read}:   {method: "GET", path: "/api/cluster/config", relations: others},
+	{access.ClusterConfig, access.Update}: {method: "PATCH", path: "/api/cluster/config", body: `{"maxTotalPods":9999}`, relations: others},
 
 	{access.Node, access.Create}: {method: "POST", path: "/api/nodes", body: `{"name":"%s","runtimeType":"node"}`, relations: []relation{own}},
 	{access.Node, access.Read}:   {method: "GET", path: "/api/nodes/%s", relations: owned},
