@@ -15,7 +15,7 @@ import (
 func benchWorld(b *testing.B) (*world, func(context.Context) (api.Pod, error)) {
 	b.Helper()
 	w := newWorld(b)
-	w.exec(b, "update public.cluster_config set max_total_pods = 100000000")
+	w.exec(b, "update public.cluster_config set max_total_pods = 1000000")
 	ann := w.user(b, api.RoleOperator, api.RoleDeveloper)
 	k := w.pack(b, ann, "hello", "1.0.0")
 	return w, func(ctx context.Context) (api.Pod, error) {
