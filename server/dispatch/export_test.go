@@ -1,0 +1,9 @@
+package dispatch
+
+import (
+	"maps"
+	"slices"
+)
+
+// MessageTypes lists what a peer may say.
+func MessageTypes() []string { return slices.Sorted(maps.Keys(handlers)) }
