@@ -20,8 +20,8 @@ var hostilePayloads = map[string]string{
 	"bidi": `{"name":"a\u202eb","runtimeType":"node"}`, "bad UTF-8": "{\"name\":\"\xff\",\"token\":\"\xff\"}",
 	"huge numbers": `{"incarnation":99999999999999999999,"attempt":-1,"seq":1e400}`, "negative": `{"podId":"0190b2f5-7c1a-7d3e-9f00-000000000001","incarnation":-1,"attempt":-5,"status":"running"}`,
 	"unknown words": `{"podId":"0190b2f5-7c1a-7d3e-9f00-000000000001","incarnation":1,"attempt":1,"status":"exploded","kind":"planets","watchId":"w","reason":"x"}`,
-	"long": `{"name":"` + strings.Repeat("x", 100000) + `","watchId":"` + strings.Repeat("w", 100000) + `","token":"` + strings.Repeat("t", 100000) + `"}`,
-	"deep": `{"runs":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, "many": `{"runs":[` + strings.Repeat(`{},`, 5000) + `{}],"conditions":[` + strings.Repeat("null,", 500) + `null]}`,
+	"long":          `{"name":"` + strings.Repeat("x", 100000) + `","watchId":"` + strings.Repeat("w", 100000) + `","token":"` + strings.Repeat("t", 100000) + `"}`,
+	"deep":          `{"runs":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, "many": `{"runs":[` + strings.Repeat(`{},`, 5000) + `{}],"conditions":[` + strings.Repeat("null,", 500) + `null]}`,
 	"a date of no calendar": `{"at":"2026-13-45T99:00:00Z","since":"yesterday"}`, "a wrong cursor": `{"watchId":"w","kind":"pods","since":"'; drop table pods; --"}`,
 	"a selector of nothing": `{"watchId":"w","kind":"pods","labelSelector":"a in (","namespace":"../x"}`,
 }
