@@ -87,8 +87,8 @@ func (s *Server) URL() string {
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Run serves until ctx ends, whose end is no error, or until a part fails. It
-// stops in order: no new traffic, sockets closed as going away, requests drained,
-// the leader's lease given back, the database let go.
+// stops in order: the leader's lease given back, no new traffic, sockets handed over
+// and closed as going away, requests drained, the database let go.
 func (s *Server) Run(ctx context.Context) error {
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
@@ -226,8 +226,8 @@ func (s *Server) serve(ctx, base context.Context, cancelBase context.CancelCause
 	case <-failed.Done():
 	}
 	s.notReady("the server is stopping")
+	abdicate() // first of all: whoever leads next need not wait for our connections
 	s.stopTraffic(base)
-	abdicate()
 	loops.Wait()
 	cancelBase(errStopped)
 	err := parts.Wait()

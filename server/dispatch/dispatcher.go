@@ -3,7 +3,9 @@ package dispatch
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -156,6 +158,7 @@ const (
 	flushEvery   = time.Second // heartbeats to leases
 	callTimeout  = 15 * time.Second
 	writeTimeout = 10 * time.Second
+	handOverPace = 2 * time.Millisecond // per session, when the server stops
 
 	maxBundleURLTTL = 5 * time.Minute
 )
@@ -338,19 +341,17 @@ func (d *Dispatcher) join(s *session, nodeID string) {
 	}
 }
 
-// Shutdown tells every session that the server goes away, closes it, and waits
-// for the last one until ctx ends. New connections are refused from now on.
+// Shutdown hands every session over to the other servers: one by one, so that they
+// come there spread out, each is told that the server goes away and closed. A node
+// works on here until its turn comes, so none is without a server for longer than its
+// own way to the next one. Shutdown waits for the last one until ctx ends, and takes
+// at most half of that time for the spreading. New connections are refused from now on.
 func (d *Dispatcher) Shutdown(ctx context.Context) error {
 	d.mu.Lock()
 	d.closing = true
-	list := make([]*session, 0, len(d.sessions))
-	for s := range d.sessions {
-		list = append(list, s)
-	}
+	list := slices.Collect(maps.Keys(d.sessions)) // in no order: a map's
 	d.mu.Unlock()
-	for _, s := range list {
-		s.end(closeGoingAway, "the server is stopping")
-	}
+	d.handOver(ctx, list)
 	done := make(chan struct{})
 	go func() {
 		d.wg.Wait()
@@ -361,6 +362,28 @@ func (d *Dispatcher) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// handOver ends sessions at a pace that the other servers and the database bear.
+func (d *Dispatcher) handOver(ctx context.Context, list []*session) {
+	spread := time.Duration(len(list)) * handOverPace
+	if deadline, ok := ctx.Deadline(); ok {
+		spread = min(spread, time.Until(deadline)/2)
+	}
+	const step = 10 * time.Millisecond
+	ticker := time.NewTicker(step)
+	defer ticker.Stop()
+	share := max(1, len(list)*int(step)/max(int(step), int(spread))) // per tick
+	for i, s := range list {
+		s.end(closeGoingAway, "the server is stopping")
+		if (i+1)%share != 0 || i+1 == len(list) || ctx.Err() != nil {
+			continue
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done(): // the rest at once
+		}
 	}
 }
 

@@ -16,9 +16,10 @@ const (
 	leaderName  = "leader"
 	leaseTTL    = 15 * time.Second
 	leaseRenew  = 5 * time.Second
-	leaseMargin = 2 * time.Second // given up this long before others may take it
-	leaseRetry  = time.Second     // between tries to renew, and to take over
-	leaseCall   = 3 * time.Second // limit of one call
+	leaseMargin = 2 * time.Second      // given up this long before others may take it
+	leaseRetry  = time.Second          // between tries to renew, and to take over
+	leaseCall   = 3 * time.Second      // limit of one call
+	leaseSlack  = 5 * time.Millisecond // after its end, so that it has ended by the database's clock
 )
 
 // errLeaseLost is the cause of the end of a leader's context.
@@ -52,16 +53,19 @@ func termOf(ctx context.Context) term {
 func (db *DB) Lead(ctx context.Context, fn func(ctx context.Context) error) error {
 	for ctx.Err() == nil {
 		asked := time.Now()
-		t, won, err := db.campaign(ctx)
+		wait := leaseRetry
+		t, left, err := db.campaign(ctx)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			db.log.Warn("the leader's lease could not be asked for", slog.Any("error", err))
-		case won:
+		case t.epoch != 0:
 			if err := db.serve(ctx, t, asked, fn); err != nil && ctx.Err() == nil {
 				db.log.Error("the leader's work ended", slog.Int64("epoch", t.epoch), slog.Any("error", err))
 			}
+		case err == nil:
+			wait = min(wait, left+leaseSlack) // a leader that was killed is followed when its lease ends, and not a try later
 		}
-		timer := time.NewTimer(leaseRetry)
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-db.resigned:
@@ -72,38 +76,40 @@ func (db *DB) Lead(ctx context.Context, fn func(ctx context.Context) error) erro
 	return ctx.Err()
 }
 
-// campaignSQL takes a lease that has run out. It locks the row for update, so it
-// waits for the statements of the old leader that hold it for key share; they
-// have committed before the new epoch exists. The migrations make the row; if
-// somebody removed it, it is made here and won at the next try.
+// campaignSQL takes a lease that has run out, and tells how long one that has not
+// goes on, in seconds. It locks the row for update, so it waits for the statements of
+// the old leader that hold it for key share; they have committed before the new epoch
+// exists. The migrations make the row; if somebody removed it, it is made here and won
+// at the next try.
 const campaignSQL = `
 	with made as (
 		insert into stark.leader_lease (name, holder, epoch, expires_at)
 		values (@name, '', 0, '-infinity') on conflict (name) do nothing),
 	old as (
-		select name from stark.leader_lease where name = @name and expires_at <= clock_timestamp() for update)
-	update stark.leader_lease l
-	set holder = @holder, epoch = nextval('stark.leader_epoch'), expires_at = clock_timestamp() + @ttl::text::interval
-	from old where l.name = old.name and l.expires_at <= clock_timestamp()
-	returning l.epoch, clock_timestamp()`
+		select name from stark.leader_lease where name = @name and expires_at <= clock_timestamp() for update),
+	won as (
+		update stark.leader_lease l
+		set holder = @holder, epoch = nextval('stark.leader_epoch'), expires_at = clock_timestamp() + @ttl::text::interval
+		from old where l.name = old.name and l.expires_at <= clock_timestamp()
+		returning l.epoch)
+	select coalesce((select epoch from won), 0), clock_timestamp(),
+		coalesce((select greatest(extract(epoch from expires_at - clock_timestamp()), 0)::float8
+			from stark.leader_lease where name = @name and isfinite(expires_at)), 0)`
 
-// campaign tries to take the lease.
-func (db *DB) campaign(ctx context.Context) (term, bool, error) {
+// campaign tries to take the lease. The term has no epoch where somebody else holds
+// it; left is for how long yet, unless they renew it.
+func (db *DB) campaign(ctx context.Context) (won term, left time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, leaseCall)
 	defer cancel()
-	var won []term
-	err := db.read(ctx, "ask for the lease", service, func(b *pgx.Batch) { // repeating it is harmless
+	var seconds float64
+	err = db.read(ctx, "ask for the lease", service, func(b *pgx.Batch) { // repeating it is harmless
 		b.Queue(campaignSQL, pgx.StrictNamedArgs{"name": leaderName, "holder": db.serverID, "ttl": leaseTTL.String()}).
-			Query(all(&won, func(row pgx.CollectableRow) (term, error) {
-				var t term
-				err := row.Scan(&t.epoch, &t.since)
-				return t, err
-			}))
+			QueryRow(func(row pgx.Row) error { return row.Scan(&won.epoch, &won.since, &seconds) })
 	})
-	if err != nil || len(won) == 0 {
-		return term{}, false, err
+	if err != nil {
+		return term{}, 0, err
 	}
-	return won[0], true, nil
+	return won, time.Duration(seconds * float64(time.Second)), nil
 }
 
 // serve runs fn for one term. asked is when the lease was asked for: it counts

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -51,17 +52,27 @@ type Options struct {
 	Durable   bool     // commits reach the disk, as in production
 	ServerEnv []string // further settings of the server
 	LogLevel  string   // of servers and agents; info when ""
+	Servers   int      // more than one stand behind a balancer, and so does one that is asked for by 1
 }
 
-// Cluster is the stack and a server; agents are added as needed.
+// Server is one server of a cluster, which may be started again after its end.
+type Server struct {
+	*Process
+	URL string // past the balancer
+	env []string
+}
+
+// Cluster is the stack and its servers; agents are added as needed.
 type Cluster struct {
-	Stark   string
-	Dir     string
-	URL     string // of the server
-	Stack   *devstack.Stack
-	Server  *Process
-	Client  *client.Client // signed in as the admin
-	Session api.Session
+	Stark    string
+	Dir      string
+	URL      string // of the server, or of the balancer
+	Stack    *devstack.Stack
+	Server   *Process  // the only one, or the first
+	Servers  []*Server // behind the balancer
+	Balancer *Balancer
+	Client   *client.Client // signed in as the admin
+	Session  api.Session
 
 	serverEnv []string
 	agents    []*Process
@@ -100,19 +111,14 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		return nil, fmt.Errorf("start the stack: %w", err)
 	}
 	c.secrets["the service key"], c.secrets["the JWT secret"] = c.Stack.ServiceRoleKey, c.Stack.JWTSecret
-	port, err := freePort(ctx)
-	if err != nil {
-		return nil, errors.Join(err, c.Close(ctx))
-	}
-	c.URL = "http://127.0.0.1:" + strconv.Itoa(port)
 	c.serverEnv = append([]string{
-		"STARK_HOST=127.0.0.1", "STARK_PORT=" + strconv.Itoa(port),
+		"STARK_HOST=127.0.0.1",
 		"STARK_RATE_LIMIT_API=off", "STARK_RATE_LIMIT_AUTH=off",
 		"SUPABASE_URL=" + c.Stack.URL, "SUPABASE_ANON_KEY=" + c.Stack.AnonKey,
 		"SUPABASE_SERVICE_ROLE_KEY=" + c.Stack.ServiceRoleKey, "SUPABASE_JWT_SECRET=" + c.Stack.JWTSecret,
 		"STARK_DATABASE_URL=" + c.Stack.DBURL,
 	}, o.ServerEnv...)
-	if err := c.StartServer(ctx); err != nil {
+	if err := c.begin(ctx, o.Servers); err != nil {
 		return nil, errors.Join(err, c.Close(ctx))
 	}
 	if err := c.setup(ctx); err != nil {
@@ -127,43 +133,103 @@ func prepare(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// StartServer starts the server and waits until it is ready.
-func (c *Cluster) StartServer(ctx context.Context) error {
+// begin starts the servers: one by itself, or several behind a balancer.
+func (c *Cluster) begin(ctx context.Context, servers int) error {
+	if servers == 0 {
+		port, err := freePort(ctx)
+		if err != nil {
+			return err
+		}
+		c.URL = "http://127.0.0.1:" + strconv.Itoa(port)
+		c.serverEnv = append(c.serverEnv, "STARK_PORT="+strconv.Itoa(port))
+		return c.StartServer(ctx)
+	}
 	var err error
-	c.Server, err = Launch(Spec{Name: "server", Path: c.Stark, Args: []string{"server", "start"}, Env: c.env(c.serverEnv...), Dir: c.Dir})
-	if err != nil {
+	if c.Balancer, err = newBalancer(ctx); err != nil {
 		return err
 	}
-	c.servers = append(c.servers, c.Server)
+	c.URL = c.Balancer.URL()
+	for range servers {
+		if _, err := c.AddServer(ctx); err != nil {
+			return err
+		}
+	}
+	c.Server = c.Servers[0].Process
+	return nil
+}
+
+// AddServer starts one more server behind the balancer and waits until it is ready;
+// env is added to the settings that all have.
+func (c *Cluster) AddServer(ctx context.Context, env ...string) (*Server, error) {
+	port, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{URL: "http://127.0.0.1:" + strconv.Itoa(port)}
+	s.env = append(append(append(s.env, c.serverEnv...), "STARK_PORT="+strconv.Itoa(port)), env...)
+	c.Servers = append(c.Servers, s)
+	if err := c.Restart(ctx, s); err != nil {
+		return s, err
+	}
+	c.Balancer.add(s.URL)
+	return s, nil
+}
+
+// Restart starts a server that has ended, with the port and the settings that it had.
+func (c *Cluster) Restart(ctx context.Context, s *Server) error {
+	var err error
+	if s.Process, err = c.launch(s.URL, s.env); err != nil {
+		return err
+	}
+	return c.waitReady(ctx, s.Process, s.URL)
+}
+
+func (c *Cluster) launch(name string, env []string) (*Process, error) {
+	p, err := Launch(Spec{Name: "server " + name, Path: c.Stark, Args: []string{"server", "start"}, Env: c.env(env...), Dir: c.Dir})
+	if err == nil {
+		c.servers = append(c.servers, p)
+	}
+	return p, err
+}
+
+// StartServer starts the only server and waits until it is ready.
+func (c *Cluster) StartServer(ctx context.Context) error {
+	var err error
+	if c.Server, err = c.launch(c.URL, c.serverEnv); err != nil {
+		return err
+	}
 	return c.WaitReady(ctx)
 }
 
 // WaitReady waits until the server answers /ready.
-func (c *Cluster) WaitReady(ctx context.Context) error {
+func (c *Cluster) WaitReady(ctx context.Context) error { return c.waitReady(ctx, c.Server, c.URL) }
+
+func (c *Cluster) waitReady(ctx context.Context, p *Process, url string) error {
 	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
 	defer stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if ready(ctx, c.URL) {
+		if answers(ctx, http.DefaultClient, url+"/ready") {
 			return nil
 		}
 		select {
 		case <-tick.C:
-		case <-c.Server.Done():
-			return fmt.Errorf("the server ended: %w", c.Server.exit())
+		case <-p.Done():
+			return fmt.Errorf("the server ended: %w", p.exit())
 		case <-ctx.Done():
-			return fmt.Errorf("the server is not ready\n%s", c.Server.Output())
+			return fmt.Errorf("the server is not ready\n%s", p.Output())
 		}
 	}
 }
 
-func ready(ctx context.Context, url string) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/ready", nil)
+// answers reports whether a GET is answered by 200.
+func answers(ctx context.Context, client *http.Client, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return false
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return false
 	}
@@ -216,13 +282,19 @@ func (c *Cluster) env(more ...string) []string {
 // below the cluster's folder under its name, so that a second start of the same
 // name is the same node.
 func (c *Cluster) Agent(ctx context.Context, name string, args ...string) (*Process, error) {
+	return c.AgentAt(ctx, c.URL, name, args...)
+}
+
+// AgentAt is Agent for one that reaches the servers at another address, past the
+// balancer or through a relay.
+func (c *Cluster) AgentAt(ctx context.Context, url, name string, args ...string) (*Process, error) {
 	token, err := c.Client.CreateJoinToken(ctx, api.CreateJoinTokenRequest{})
 	if err != nil {
 		return nil, err
 	}
 	c.secrets["the join token of "+name] = token.Token
 	args = append([]string{
-		"node", "agent", "start", "--url", c.URL, "--name", name,
+		"node", "agent", "start", "--url", url, "--name", name,
 		"--state-dir", filepath.Join(c.Dir, "agent-"+name),
 	}, args...)
 	p, err := Launch(Spec{Name: "agent " + name, Path: c.Stark, Args: args, Env: c.env("STARK_JOIN_TOKEN=" + token.Token), Dir: c.Dir})
@@ -243,11 +315,18 @@ func (c *Cluster) CLI(ctx context.Context, stdin string, args ...string) (Result
 // Close ends everything that the cluster started.
 func (c *Cluster) Close(ctx context.Context) error {
 	var errs []error
-	for _, a := range c.agents {
-		errs = append(errs, stopped(a, 20*time.Second))
+	var wg sync.WaitGroup
+	ended := make([]error, len(c.agents))
+	for i, a := range c.agents {
+		wg.Go(func() { ended[i] = stopped(a, 20*time.Second) })
 	}
-	if c.Server != nil {
-		errs = append(errs, stopped(c.Server, 20*time.Second))
+	wg.Wait()
+	errs = append(errs, ended...)
+	for _, s := range c.servers {
+		errs = append(errs, stopped(s, 20*time.Second))
+	}
+	if c.Balancer != nil {
+		errs = append(errs, c.Balancer.close())
 	}
 	if c.Stack != nil {
 		errs = append(errs, c.Stack.Close(ctx))
