@@ -184,6 +184,23 @@ func (c *Cluster) Restart(ctx context.Context, s *Server) error {
 	return c.waitReady(ctx, s.Process, s.URL)
 }
 
+// Leaders are the servers that say that they lead: one, or none for a moment.
+func (c *Cluster) Leaders(ctx context.Context) []*Server {
+	ctx, stop := context.WithTimeout(ctx, time.Second)
+	defer stop()
+	var all []*Server
+	for _, s := range c.Servers {
+		cl, err := client.New(client.Config{URL: s.URL, Token: client.StaticToken(c.Session.AccessToken)})
+		if err != nil {
+			continue
+		}
+		if status, err := cl.ClusterStatus(ctx); err == nil && status.Leader {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
 func (c *Cluster) launch(name string, env []string) (*Process, error) {
 	p, err := Launch(Spec{Name: "server " + name, Path: c.Stark, Args: []string{"server", "start"}, Env: c.env(env...), Dir: c.Dir})
 	if err == nil {
