@@ -2,74 +2,30 @@ package postgres_test
 
 import (
 	"context"
-	"io"
-	"net"
 	"net/url"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stark-orchestrator/stark/server/postgres"
+	"github.com/stark-orchestrator/stark/server/relaytest"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
-// relay stands between a DB and its Postgres; while its gate is held it passes
-// nothing on and closes nothing, as a machine that has stopped does.
-type relay struct {
-	gate sync.RWMutex
-	wg   sync.WaitGroup
-}
-
 // relayTo gives the address of a relay to the database.
-func relayTo(t *testing.T, address string) (*relay, string) {
+func relayTo(t *testing.T, address string) (*relaytest.Relay, string) {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	to := u.Host
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	r, err := relaytest.New(t.Context(), relaytest.To(u.Host))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{}
-	r.wg.Go(func() {
-		for {
-			from, err := l.Accept()
-			if err != nil {
-				return
-			}
-			back, err := new(net.Dialer).DialContext(t.Context(), "tcp", to)
-			if err != nil {
-				_ = from.Close()
-				continue
-			}
-			r.wg.Go(func() { r.copy(back, from) })
-			r.wg.Go(func() { r.copy(from, back) })
-		}
-	})
-	t.Cleanup(func() { _ = l.Close(); r.wg.Wait() })
-	u.Host = l.Addr().String()
+	t.Cleanup(func() { _ = r.Close() })
+	u.Host = r.Addr()
 	return r, u.String()
-}
-
-func (r *relay) copy(to io.WriteCloser, from io.Reader) {
-	defer func() { _ = to.Close() }()
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		r.gate.RLock()
-		r.gate.RUnlock() //nolint:staticcheck // it only waits for the gate
-		if n > 0 {
-			if _, werr := to.Write(buf[:n]); werr != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
 }
 
 // A Postgres that stops without a word is found out in seconds, refuses with a
@@ -86,7 +42,7 @@ func TestFrozenPostgres(t *testing.T) {
 	ctx := t.Context()
 	must(db.GetPack(ctx, ann, k.ID))(t)
 
-	r.gate.Lock()
+	r.Freeze()
 	unavailable := func(what string, most time.Duration, call func(context.Context) error) {
 		t.Helper()
 		started := time.Now()
@@ -114,7 +70,7 @@ func TestFrozenPostgres(t *testing.T) {
 	}
 	unavailable("a read while it is away", 3*time.Second, get)
 	unavailable("a write while it is away", 3*time.Second, create)
-	r.gate.Unlock()
+	r.Thaw()
 	for s := range stale {
 		if !s {
 			break

@@ -147,7 +147,13 @@ func (c *cluster) nodeAt(url, name string, args ...string) *harness.Process {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.eventually("node "+name+" to be online", func() error { return c.nodeIs(name, api.NodeOnline) })
+	c.eventually("node "+name+" to be online", func() error {
+		// What was killed before it had kept its credential is a stranger afterwards.
+		if !strings.Contains(p.Output(), `"msg":"registered"`) {
+			return fmt.Errorf("the agent of %s has not registered", name)
+		}
+		return c.nodeIs(name, api.NodeOnline)
+	})
 	return p
 }
 
