@@ -61,8 +61,11 @@ func (p *pair) reset() {
 }
 
 // New listens on a free port of loopback until Close.
-func New(ctx context.Context, dial Dial) (*Relay, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+func New(ctx context.Context, dial Dial) (*Relay, error) { return NewAt(ctx, "127.0.0.1", dial) }
+
+// NewAt is New on another address of this machine.
+func NewAt(ctx context.Context, host string, dial Dial) (*Relay, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return nil, err
 	}

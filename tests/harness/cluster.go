@@ -305,6 +305,12 @@ func (c *Cluster) Agent(ctx context.Context, name string, args ...string) (*Proc
 // AgentAt is Agent for one that reaches the servers at another address, past the
 // balancer or through a relay.
 func (c *Cluster) AgentAt(ctx context.Context, url, name string, args ...string) (*Process, error) {
+	return c.AgentUnder(ctx, nil, url, name, args...)
+}
+
+// AgentUnder is AgentAt for one that another program starts, such as "ip netns exec"
+// with its name.
+func (c *Cluster) AgentUnder(ctx context.Context, under []string, url, name string, args ...string) (*Process, error) {
 	token, err := c.Client.CreateJoinToken(ctx, api.CreateJoinTokenRequest{})
 	if err != nil {
 		return nil, err
@@ -314,7 +320,8 @@ func (c *Cluster) AgentAt(ctx context.Context, url, name string, args ...string)
 		"node", "agent", "start", "--url", url, "--name", name,
 		"--state-dir", filepath.Join(c.Dir, "agent-"+name),
 	}, args...)
-	p, err := Launch(Spec{Name: "agent " + name, Path: c.Stark, Args: args, Env: c.env("STARK_JOIN_TOKEN=" + token.Token), Dir: c.Dir})
+	line := append(append([]string{}, under...), append([]string{c.Stark}, args...)...)
+	p, err := Launch(Spec{Name: "agent " + name, Path: line[0], Args: line[1:], Env: c.env("STARK_JOIN_TOKEN=" + token.Token), Dir: c.Dir})
 	if err == nil {
 		c.agents = append(c.agents, p)
 	}
