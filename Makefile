@@ -110,6 +110,22 @@ rights: ## print docs/rights.md anew from the table of rights
 types: ## generate supabase/database.types.ts anew from the migrations
 	@go test ./tests/contract/supabase-cli -count=1 -run TestTheTypesAreFresh -update
 
+# How long, which faults, and on how much: make chaos DURATION=30m SEED=7 AGENTS=20 PODS=300
+DURATION ?= 10m
+SEED     ?= 1
+SERVERS  ?= 2
+AGENTS   ?= 8
+PODS     ?= 60
+
+.PHONY: chaos
+chaos: ## throw faults of all kinds at a cluster and count what was started; DURATION, SEED, SERVERS, AGENTS, PODS
+	@go test ./tests/fault -count=1 -run 'TestChaos|TestACable' -v -timeout 0 -long -chaos.duration=$(DURATION) \
+		-chaos.seed=$(SEED) -chaos.servers=$(SERVERS) -chaos.agents=$(AGENTS) -chaos.pods=$(PODS)
+
+.PHONY: cluster
+cluster: build ## run two servers behind a balancer and five nodes; SERVERS, NODES; Ctrl-C ends all
+	@exec go run ./tests/cmd/cluster -stark $(OUT)/stark -servers $(SERVERS) -nodes $(or $(NODES),5)
+
 .PHONY: bench
 bench: build ## measure the rows of docs/bench.md; writes tests/bench/out/latest.json
 	@go run ./tests/bench $(ARGS)

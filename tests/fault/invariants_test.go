@@ -104,7 +104,11 @@ func (c *cluster) rows() ([]row, error) {
 // incarnation that they say, and nothing else does; quotas add up.
 func (c *cluster) settled() {
 	c.t.Helper()
-	if err := within(c.t.Context(), 2*patience, c.rest); err != nil {
+	limit := 2 * patience
+	if *chaosDuration > time.Minute {
+		limit = 7 * time.Minute // what was killed over and over is in its back-off
+	}
+	if err := within(c.t.Context(), limit, c.rest); err != nil {
 		c.t.Fatalf("the cluster does not come to rest: %v", err)
 	}
 }

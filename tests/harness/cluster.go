@@ -53,6 +53,10 @@ type Options struct {
 	ServerEnv []string // further settings of the server
 	LogLevel  string   // of servers and agents; info when ""
 	Servers   int      // more than one stand behind a balancer, and so does one that is asked for by 1
+
+	// Database gives the address by which servers reach the database that is at url: a
+	// relay, for instance. They reach it there if nil.
+	Database func(url string) (string, error)
 }
 
 // Server is one server of a cluster, which may be started again after its end.
@@ -111,12 +115,18 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		return nil, fmt.Errorf("start the stack: %w", err)
 	}
 	c.secrets["the service key"], c.secrets["the JWT secret"] = c.Stack.ServiceRoleKey, c.Stack.JWTSecret
+	database := c.Stack.DBURL
+	if o.Database != nil {
+		if database, err = o.Database(database); err != nil {
+			return nil, errors.Join(err, c.Close(ctx))
+		}
+	}
 	c.serverEnv = append([]string{
 		"STARK_HOST=127.0.0.1",
 		"STARK_RATE_LIMIT_API=off", "STARK_RATE_LIMIT_AUTH=off",
 		"SUPABASE_URL=" + c.Stack.URL, "SUPABASE_ANON_KEY=" + c.Stack.AnonKey,
 		"SUPABASE_SERVICE_ROLE_KEY=" + c.Stack.ServiceRoleKey, "SUPABASE_JWT_SECRET=" + c.Stack.JWTSecret,
-		"STARK_DATABASE_URL=" + c.Stack.DBURL,
+		"STARK_DATABASE_URL=" + database,
 	}, o.ServerEnv...)
 	if err := c.begin(ctx, o.Servers); err != nil {
 		return nil, errors.Join(err, c.Close(ctx))
