@@ -47,7 +47,8 @@ type Credential struct {
 
 // Nodes changes what is known of nodes. SetNodeStatus does nothing when a newer
 // session has registered the node; RenewLeases names the nodes whose given session
-// has lost them, to a newer session anywhere or because they were removed.
+// has lost them, to a newer session anywhere, because they were removed, or because
+// they were thought to be lost and must say anew what is alive on them.
 type Nodes interface {
 	RegisterNode(ctx context.Context, r Registrar, req api.RegisterNodeRequest, m Meta) (Registration, error)
 	RenewLeases(ctx context.Context, nodeIDs, sessions []string) (lost []string, err error)
@@ -256,7 +257,7 @@ func (d *Dispatcher) flush(ctx context.Context) {
 	}
 	for _, id := range lost {
 		if s := d.nodeSession(id); s != nil && s.id == beats[id] {
-			s.end(closeDisplaced, "the node is not this connection's any more")
+			s.end(closeDisplaced, "the node must register again: it was given up, or is not this connection's any more")
 		}
 	}
 }

@@ -16,7 +16,8 @@ import (
 // RenewLeases stores that these sessions' nodes are alive, in one round trip for
 // all. A session that a newer one has replaced renews nothing, and neither does one
 // whose node was removed: lost names their nodes. Nodes that were thought to be lost
-// are online again.
+// are online again; lost names them too, for their pods were told of as unknown or given
+// up meanwhile, and only a registration says what is alive on them.
 func (db *DB) RenewLeases(ctx context.Context, nodeIDs, sessions []string) (lost []string, err error) {
 	if len(nodeIDs) != len(sessions) {
 		return nil, fault.New(fault.Internal, "renew leases: %d nodes and %d sessions", len(nodeIDs), len(sessions))
@@ -32,12 +33,15 @@ func (db *DB) RenewLeases(ctx context.Context, nodeIDs, sessions []string) (lost
 			renewed as (
 				update stark.node_leases l set renewed_at = now(), server_id = $3 from own where l.node_id = own.node_id
 				returning l.node_id),
+			silent as (
+				select n.id from public.nodes n join renewed on n.id = renewed.node_id where n.status in ('unhealthy', 'offline')),
 			back as (
 				update public.nodes n set status = 'online', last_heartbeat = now() from renewed
 				where n.id = renewed.node_id and n.status in ('suspect', 'unhealthy', 'offline')
 				returning 1)
 			select (select count(*) from back),
-				array(select u.node_id::text from u where u.node_id not in (select own.node_id from own))`,
+				array(select u.node_id::text from u where u.node_id not in (select own.node_id from own)
+					union all select silent.id::text from silent)`,
 			nodeIDs, sessions, db.serverID).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
 				if err := rows.Scan(&back, &lost); err != nil {
