@@ -65,6 +65,9 @@ var rows = []row{
 	{"plan.pod.1000", "<= 25 us"},
 	{"plan.pod.10000", "<= 250 us"},
 	{"explain", "<= 20 ms"},
+	{"tab.size", "<= 0.80 MB"},
+	{"tab.registered", "p50 <= 500 ms"},
+	{"tab.running", "p50 <= 80 ms"},
 }
 
 type bench struct {
@@ -95,7 +98,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if b.stark, err = harness.Build(ctx, b.dir); err != nil {
 		return err
 	}
-	for _, measure := range []func(context.Context) error{b.plans, b.deploys, b.noPool, b.dev, b.serverReady} {
+	for _, measure := range []func(context.Context) error{b.plans, b.deploys, b.noPool, b.dev, b.serverReady, b.tabs} {
 		if err := measure(ctx); err != nil {
 			return err
 		}

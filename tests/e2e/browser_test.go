@@ -3,8 +3,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +10,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/stark-orchestrator/stark/tests/harness"
 )
 
 // chrome is the one Chromium that all tests share; each profile in it is empty.
@@ -26,47 +26,23 @@ var sharedChrome = sync.OnceValue(launch)
 // chromeRuns says whether there is something to close.
 var chromeRuns atomic.Bool
 
-func chromium() string {
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	return ""
-}
-
 // openBrowser starts Chromium, or skips the test where there is none.
 func openBrowser(t *testing.T) context.Context {
 	t.Helper()
-	if chromium() == "" {
-		t.Skip("no Chromium on PATH: install the package chromium to try browser tabs")
+	if _, err := harness.Chromium(); err != nil {
+		t.Skip(err)
 	}
 	b := sharedChrome()
 	if b.err != nil {
-		t.Fatalf("start Chromium: %v", b.err)
+		t.Fatal(b.err)
 	}
 	return b.ctx
 }
 
 func launch() chrome {
 	chromeRuns.Store(true)
-	dir, err := os.MkdirTemp("", "stark-chromium-")
-	if err != nil {
-		return chrome{err: err}
-	}
-	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(chromium()), chromedp.UserDataDir(dir), chromedp.Headless, chromedp.NoFirstRun}
-	for _, flag := range []string{"no-sandbox", "disable-gpu", "disable-quic", "disable-background-networking", "disable-component-update", "disable-sync"} {
-		options = append(options, chromedp.Flag(flag, true))
-	}
-	alloc, stopAlloc := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, stop := chromedp.NewContext(alloc)
-	b := chrome{ctx: ctx, stop: func() {
-		stop()
-		stopAlloc()
-		_ = os.RemoveAll(dir)
-	}}
-	b.err = chromedp.Do(ctx)
-	return b
+	ctx, stop, err := harness.Browse(context.Background())
+	return chrome{ctx: ctx, stop: stop, err: err}
 }
 
 func closeBrowser() {

@@ -69,6 +69,14 @@ func TestTabsKeepTheirIdentities(t *testing.T) {
 			t.Errorf("the node %s has become %s by a reload", was.ID, now.ID)
 		}
 	}
+	// Who follows a link away has left, though the browser may keep the page.
+	first.do(chromedp.Navigate("about:blank"))
+	c.waitNode(a.Name, api.NodeOffline)
+	first.do(chromedp.NavigateBack())
+	first.state("online")
+	if now := c.nodeOf(first); now.ID != a.ID {
+		t.Errorf("the node %s has become %s by going away and back", a.ID, now.ID)
+	}
 	if err := c.Server.Stop(20 * time.Second); err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,8 @@ async function boot(m) {
   settings = m;
   try {
     db = await openDatabase(m.database);
+    const identity = await request('state', 'readonly', (s) => s.get('identity'));
+    if (identity) postMessage({ t: 'identity', ...JSON.parse(identity) });
     await request('files', 'readwrite', (store) => store.clear());
     const go = new Go();
     const { instance } = await WebAssembly.instantiateStreaming(fetch('{{agent.wasm}}'), go.importObject);

@@ -7,7 +7,7 @@ const { agent: agentURL, frame: frameURL, version } = document.body.dataset;
 const session = slotMemory();
 const frames = new Map();
 const conditions = new Map();
-let worker, slot, settings, identity = {}, connection = '', state = 'starting', runs = [], wanted = false, after = null, given = '';
+let worker, slot, settings, identity = {}, connection = '', state = 'starting', runs = [], wanted = false, after = null, given = '', release = () => {};
 
 main().catch((err) => show('broken', err.message));
 
@@ -46,7 +46,7 @@ function hold(n, options) {
   return new Promise((resolve) => {
     navigator.locks.request(`stark-node-${n}`, options, (lock) => {
       resolve(lock !== null);
-      return lock && new Promise(() => {}); // until the tab is gone
+      return lock && new Promise((free) => { release = free; }); // until the page is left
     }).catch(() => resolve(false));
   });
 }
@@ -312,13 +312,22 @@ function live() {
   document.addEventListener('resume', () => worker.postMessage({ t: 'resumed' }));
   addEventListener('online', () => worker.postMessage({ t: 'online' }));
   addEventListener('pageshow', (e) => { if (e.persisted) location.reload(); });
-  addEventListener('pagehide', leave);
+  addEventListener('pagehide', () => { leave(); end(); });
   visible();
   navigator.getBattery?.().then((b) => {
     const look = () => condition('OnBattery', !b.charging, 'OnBattery', 'the device runs on its battery');
     b.addEventListener('chargingchange', look);
     look();
   }, () => {});
+}
+
+// end gives up everything at once. A page that was left may go on in the browser's
+// back-forward cache, with a worker that would connect anew and an identity that the
+// next page in this tab waits for; whoever comes back to it loads it anew.
+function end() {
+  worker.terminate();
+  for (const f of frames.values()) f.remove();
+  release();
 }
 
 // leave tells the server that the tab goes, so that its pods move at once. A tab that

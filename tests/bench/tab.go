@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/tests/harness"
+)
+
+// tabs measures a browser tab as a node; without a browser it measures nothing.
+func (b *bench) tabs(ctx context.Context) error {
+	if !b.wants("tab.size", "tab.registered", "tab.running") {
+		return nil
+	}
+	browser, stop, err := harness.Browse(ctx)
+	if errors.Is(err, harness.ErrNoChromium) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer stop()
+	c, err := harness.Start(ctx, harness.Options{Stark: b.stark, Dir: filepath.Join(b.dir, "tabs"), Durable: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close(ctx) }()
+	d := &bed{Cluster: c}
+	if d.watch, err = harness.Watch(ctx, c.Client.WebSocketURL(), c.Session.AccessToken); err != nil {
+		return err
+	}
+	defer d.watch.Close()
+	if err := b.tabSize(ctx, c.URL); err != nil {
+		return err
+	}
+	if err := d.joinTab(ctx, browser); err != nil {
+		return err
+	}
+	return b.tabLatencies(ctx, browser, d)
+}
+
+var programName = regexp.MustCompile(`/node/assets/agent\.[0-9a-f]+\.`)
+
+// tabSize asks for the program as a browser does.
+func (b *bench) tabSize(ctx context.Context, server string) error {
+	page, _, err := fetch(ctx, server+"/node", "identity")
+	if err != nil {
+		return err
+	}
+	script, _, err := fetch(ctx, server+programName.FindString(page)+"js", "identity")
+	if err != nil {
+		return err
+	}
+	_, size, err := fetch(ctx, server+programName.FindString(script)+"wasm", "br")
+	b.figures["tab.size"] = figure{Value: float64(size) / 1e6, Unit: "MB", Setup: "the agent of a tab as it is sent, with brotli"}
+	return err
+}
+
+func fetch(ctx context.Context, url, coding string) (string, int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", 0, err
+	}
+	req.Header.Set("Accept-Encoding", coding)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", 0, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: status %d: run `make tab` first", url, resp.StatusCode)
+	}
+	return string(body), len(body), err
+}
+
+// joinTab makes the tab the node "bench".
+func (d *bed) joinTab(ctx, browser context.Context) error {
+	token, err := d.Client.CreateJoinToken(ctx, api.CreateJoinTokenRequest{})
+	if err != nil {
+		return err
+	}
+	if err := chromedp.Do(
+		browser, chromedp.Navigate(d.URL+"/node#"+token.Token), chromedp.WaitVisible("#name"),
+		chromedp.SetJavascriptAttribute("#name", "value", "bench"), chromedp.Click("#join-form button.main"),
+	); err != nil {
+		return err
+	}
+	if err := d.nodeIs(ctx, api.NodeOnline); err != nil {
+		text, _ := chromedp.Run(browser, chromedp.Evaluate[string](`document.body.innerText`))
+		return fmt.Errorf("%w\nthe page:\n%s", err, text)
+	}
+	return nil
+}
+
+func (b *bench) tabLatencies(ctx, browser context.Context, d *bed) error {
+	var registered, running []time.Duration
+	for range min(b.samples, 20) {
+		if err := chromedp.Do(browser, chromedp.Navigate("about:blank")); err != nil {
+			return err
+		}
+		if err := d.nodeIs(ctx, api.NodeOffline); err != nil {
+			return err
+		}
+		begin := time.Now()
+		opened := make(chan error, 1)
+		go func() { opened <- chromedp.Do(browser, chromedp.Navigate(d.URL+"/node")) }()
+		err := d.nodeIs(ctx, api.NodeOnline)
+		registered = append(registered, time.Since(begin))
+		if err = errors.Join(err, <-opened); err != nil {
+			return err
+		}
+	}
+	b.latencies("tab.registered", "navigation -> a watcher sees the node online; the tab has been a node before", registered)
+	if err := d.register(ctx, "1.0.0", program); err != nil {
+		return err
+	}
+	for i := range b.samples + 1 {
+		id, took, err := d.deploy(ctx, "1.0.0")
+		if err != nil {
+			return err
+		}
+		if i > 0 { // the first one fetched the bundle
+			running = append(running, took)
+		}
+		if _, err := d.stop(ctx, id); err != nil {
+			return err
+		}
+	}
+	b.latencies("tab.running", "POST /api/pods -> a watcher sees it running in the tab; bundle cached, one pod at a time", running)
+	return nil
+}
