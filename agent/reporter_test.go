@@ -3,13 +3,13 @@ package agent
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
@@ -72,7 +72,7 @@ func reported(t *testing.T, start, stop time.Duration) []taken {
 	l := newLink()
 	s := newSession(conn)
 	l.set(s)
-	r := newReporter(slog.New(slog.DiscardHandler), l, func(context.Context, api.RunKey) {})
+	r := newReporter(loggingtest.New(t).Logger, l, func(context.Context, api.RunKey) {})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { r.run(ctx) })

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 )
 
 // The code is told when the database can first say whether it is needed, and then once.
@@ -23,7 +23,7 @@ func TestTheSetupCodeIsToldWhenTheDatabaseAnswers(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var out bytes.Buffer
-				s := &Server{config: Config{SetupCode: "the-code"}, log: slog.New(slog.NewTextHandler(&out, nil))}
+				s := &Server{config: Config{SetupCode: "the-code"}, log: loggingtest.NewTo(t, &out).Logger}
 				asked := 0
 				s.tellSetupCode(t.Context(), func(context.Context) (api.SetupStatus, error) {
 					if asked++; asked < 4 {
@@ -43,7 +43,7 @@ func TestTheSetupCodeIsGivenUpWithTheServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		s := &Server{log: slog.New(slog.DiscardHandler)}
+		s := &Server{log: loggingtest.New(t).Logger}
 		s.tellSetupCode(ctx, func(context.Context) (api.SetupStatus, error) {
 			cancel()
 			return api.SetupStatus{}, errors.New("the database is not there")

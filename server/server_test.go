@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -20,6 +19,7 @@ import (
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/client"
 	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/shared/wire"
 	"github.com/stark-orchestrator/stark/supabase/devstack"
 	"github.com/stark-orchestrator/stark/supabase/migrate"
@@ -62,7 +62,7 @@ func startServer(t *testing.T, stack *devstack.Stack) (srv *server.Server, stop 
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err = server.New(cfg, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})))
+	srv, err = server.New(cfg, loggingtest.New(t, stack.JWTSecret).Logger)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,7 +332,7 @@ func TestAPodThatFitsNowhereGetsAVerdict(t *testing.T) {
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
-	if _, err := server.New(server.Config{}, slog.New(slog.DiscardHandler)); err == nil {
+	if _, err := server.New(server.Config{}, loggingtest.New(t).Logger); err == nil {
 		t.Error("a server without a database was made")
 	}
 	if _, err := server.New(server.Config{SupabaseURL: "http://x", DatabaseURL: "postgres://x"}, nil); err == nil {
@@ -352,7 +352,7 @@ func TestTakenPortIsAnError(t *testing.T) {
 	if cfg.Port, err = net.LookupPort("tcp", u.Port()); err != nil {
 		t.Fatal(err)
 	}
-	second, err := server.New(cfg, slog.New(slog.DiscardHandler))
+	second, err := server.New(cfg, loggingtest.New(t).Logger)
 	if err != nil {
 		t.Fatal(err)
 	}

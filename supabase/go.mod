@@ -2,6 +2,8 @@ module github.com/stark-orchestrator/stark/supabase
 
 go 1.26.0
 
+require github.com/stark-orchestrator/stark/shared v0.0.0
+
 require (
 	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/google/uuid v1.6.0

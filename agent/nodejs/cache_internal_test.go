@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,12 +17,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
 func TestTheCacheLetsGoOfWhatWasNotUsedForLongest(t *testing.T) {
 	t.Parallel()
-	b := newBundles(nil, t.TempDir(), Options{CacheBytes: 250, Logger: slog.New(slog.DiscardHandler)})
+	b := newBundles(nil, t.TempDir(), Options{CacheBytes: 250, Logger: loggingtest.New(t).Logger})
 	now := time.Now()
 	for name, age := range map[string]time.Duration{
 		"fresh": time.Minute, "recent": 2 * time.Hour, "old": 24 * time.Hour, "older": 48 * time.Hour,
@@ -68,7 +68,7 @@ func TestADownloadOutlivesThePodThatAskedFirst(t *testing.T) {
 	}))
 	t.Cleanup(shelf.Close)
 	b := newBundles(t.Context().Done(), t.TempDir(), Options{
-		CacheBytes: 1 << 20, Client: shelf.Client(), Logger: slog.New(slog.DiscardHandler),
+		CacheBytes: 1 << 20, Client: shelf.Client(), Logger: loggingtest.New(t).Logger,
 	})
 	first, stop := context.WithCancel(t.Context())
 	asked, stopped := make(chan struct{}, fetchAttempts), make(chan struct{})

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"github.com/stark-orchestrator/stark/agent/executor/executortest"
 	"github.com/stark-orchestrator/stark/agent/nodejs"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
@@ -74,9 +74,7 @@ type rig struct {
 func newRig(tb testing.TB, o nodejs.Options) *rig {
 	tb.Helper()
 	o.StateDir = tb.TempDir()
-	if testing.Verbose() {
-		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
-	}
+	o.Logger = loggingtest.New(tb).Logger
 	e, err := nodejs.New(tb.Context(), o)
 	if err != nil {
 		tb.Fatalf("new executor: %v", err)

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/client"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 )
 
 const patience = 60 * time.Second
@@ -18,14 +18,11 @@ const patience = 60 * time.Second
 func begin(t *testing.T, dir string) (c *Cluster, stop func()) {
 	t.Helper()
 	var steps []string
-	log := slog.New(slog.DiscardHandler)
-	if testing.Verbose() {
-		log = slog.New(slog.NewTextHandler(t.Output(), nil))
-	}
+	log := loggingtest.New(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c, err := Start(ctx, Options{
-		Dir: dir, NodeName: "node-1", Logger: log,
+		Dir: dir, NodeName: "node-1", Logger: log.Logger,
 		Report: func(s Step) { steps = append(steps, s.Name); t.Logf("%s: %s (%s)", s.Name, s.Message, s.Took) },
 	})
 	if err != nil {

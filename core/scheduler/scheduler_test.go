@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/stark-orchestrator/stark/core/scheduler"
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 )
 
 // binder is a Binder with a function field; it remembers every call.
@@ -52,7 +52,7 @@ func start(t *testing.T, b *binder, batch store.Batch) *store.Store {
 	st.Apply(batch)
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { done <- scheduler.Run(ctx, st, b, slog.New(slog.DiscardHandler)) }()
+	go func() { done <- scheduler.Run(ctx, st, b, loggingtest.New(t).Logger) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -237,7 +237,7 @@ func TestRunEndsBeforeTheStoreIsSynced(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := scheduler.Run(ctx, store.New(), &binder{}, slog.New(slog.DiscardHandler))
+	err := scheduler.Run(ctx, store.New(), &binder{}, loggingtest.New(t).Logger)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}

@@ -3,7 +3,6 @@ package control_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,6 +12,7 @@ import (
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/control"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 )
 
 type fake struct {
@@ -57,7 +57,7 @@ func run(t *testing.T, f *fake) *store.Store {
 	done := make(chan error, 1)
 	go func() {
 		done <- control.Run(ctx, control.Deps{
-			Leader: f, Binder: f, Upkeep: f, Store: st, Logger: slog.New(slog.DiscardHandler),
+			Leader: f, Binder: f, Upkeep: f, Store: st, Logger: loggingtest.New(t).Logger,
 		})
 	}()
 	t.Cleanup(func() {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -20,6 +19,7 @@ import (
 	"github.com/stark-orchestrator/stark/server/dispatch"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
@@ -221,7 +221,7 @@ func newRig(t *testing.T, db *fakeDB, c dispatch.Config) *rig {
 	st.Apply(store.Batch{Reset: true, Cursor: "1"})
 	tokens := &fakeVerifier{}
 	d := dispatch.New(dispatch.Deps{
-		DB: db, Store: st, Verifier: tokens, Signer: fakeSigner{}, Config: c, Logger: slog.New(slog.DiscardHandler),
+		DB: db, Store: st, Verifier: tokens, Signer: fakeSigner{}, Config: c, Logger: loggingtest.New(t).Logger,
 	})
 	srv := httptest.NewServer(d)
 	ctx, cancel := context.WithCancel(t.Context())

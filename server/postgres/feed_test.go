@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"context"
-	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"github.com/stark-orchestrator/stark/server/postgres/postgrestest"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/supabase/devstack/pg"
 )
 
@@ -72,7 +72,7 @@ func TestTheFeedGoesOnBehindABadRow(t *testing.T) {
 	bad, good := w.pod(t, ann, k.ID), w.pod(t, ann, k.ID)
 	told := make(chan string, 8)
 	metrics := prometheus.NewRegistry()
-	s := feed(t, open(t, postgres.Config{URL: w.at.URL, Metrics: metrics, Logger: slog.New(slog.NewTextHandler(teller(told), nil))}))
+	s := feed(t, open(t, postgres.Config{URL: w.at.URL, Metrics: metrics, Logger: loggingtest.NewTo(t, teller(told)).Logger}))
 	spoil := "update public.pods set last_termination = $2, status_message = 'changed' where id = any ($1)"
 	w.exec(t, spoil, []string{bad.ID}, `{"attempt":"none"}`)
 	w.exec(t, spoil, []string{good.ID}, `{"attempt":1}`)

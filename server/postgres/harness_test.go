@@ -18,6 +18,7 @@ import (
 	"github.com/stark-orchestrator/stark/server/postgres/postgrestest"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/supabase/migrate"
 )
 
@@ -62,6 +63,9 @@ func serverLogin(tb testing.TB, conn *pgx.Conn, address string) string {
 
 func open(tb testing.TB, c postgres.Config) *postgres.DB {
 	tb.Helper()
+	if c.Logger == nil {
+		c.Logger = loggingtest.New(tb).Logger
+	}
 	db, err := postgres.Open(tb.Context(), c)
 	if err != nil {
 		tb.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/postgres"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 )
 
 // poolerSize is how many connections the pooler has to Postgres: fewer than its
@@ -157,7 +157,7 @@ func TestThroughATransactionPooler(t *testing.T) {
 	w := newWorld(t)
 	address := transactionPooler(t, w.at.URL)
 	log := &lockedLog{}
-	logger := slog.New(slog.NewTextHandler(log, nil))
+	logger := loggingtest.NewTo(t, log).Logger
 	here := open(t, postgres.Config{URL: address, PoolSize: 8, Logger: logger, ServerID: "here"})
 	there := open(t, postgres.Config{URL: address + "&default_query_exec_mode=exec", PoolSize: 8, ServerID: "there"})
 	ann := w.user(t, api.RoleDeveloper)
@@ -215,7 +215,7 @@ func TestListenBesideATransactionPooler(t *testing.T) {
 	w := newWorld(t)
 	log := &lockedLog{}
 	db := open(t, postgres.Config{
-		URL: transactionPooler(t, w.at.URL), ListenURL: w.at.URL, Logger: slog.New(slog.NewTextHandler(log, nil)),
+		URL: transactionPooler(t, w.at.URL), ListenURL: w.at.URL, Logger: loggingtest.NewTo(t, log).Logger,
 	})
 	model := store.New()
 	follow(t, db, model)

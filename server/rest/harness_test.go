@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -23,7 +22,7 @@ import (
 	"github.com/stark-orchestrator/stark/server/rest"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
-	"github.com/stark-orchestrator/stark/shared/logging"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 )
 
 const (
@@ -114,7 +113,7 @@ func newHarness(t *testing.T, opts ...option) *harness {
 	d := rest.Deps{
 		DB: h.db, Auth: h.auth, Bundles: h.bundles, Verifier: fakeVerifier{}, Store: h.model,
 		WS:     http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }),
-		Logger: logging.New(h.logs, slog.LevelDebug, "rest"),
+		Logger: loggingtest.NewTo(t, h.logs, goodPassword).Logger,
 		Config: rest.Config{
 			CORSOrigins: []string{"http://localhost:*", "https://stark.example.com"}, SetupCode: "printed-code",
 			SpoolDir: t.TempDir(), Version: "1.2.3",

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -26,7 +25,7 @@ import (
 	"github.com/stark-orchestrator/stark/server/supabase"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
-	"github.com/stark-orchestrator/stark/shared/logging"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/supabase/devstack"
 	"github.com/stark-orchestrator/stark/supabase/migrate"
 )
@@ -68,8 +67,10 @@ func (c closer) Close() error {
 
 func newStack(t *testing.T) *stack {
 	t.Helper()
+	logs := &lockedBuffer{}
+	log := loggingtest.NewTo(t, logs, goodPassword)
 	ds, err := devstack.Start(t.Context(), devstack.Options{
-		Dir: t.TempDir(), TemplateKey: migrate.Digest(),
+		Dir: t.TempDir(), TemplateKey: migrate.Digest(), Logger: log.Logger,
 		Prepare: func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := migrate.Up(ctx, conn)
 			return err
@@ -85,9 +86,8 @@ func newStack(t *testing.T) *stack {
 			t.Errorf("close devstack: %v", err)
 		}
 	})
-	logs := &lockedBuffer{}
-	log := logging.New(logs, slog.LevelDebug, "rest")
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: ds.DBURL, PoolSize: 4, Logger: log, ServerID: "rest-test"})
+	log.Secret(ds.JWTSecret, ds.SecretKey)
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: ds.DBURL, PoolSize: 4, Logger: log.Logger, ServerID: "rest-test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,18 +97,18 @@ func newStack(t *testing.T) *stack {
 		t.Fatal(err)
 	}
 	s := &stack{db: db, identity: gotrue.NewWithFactory(factory), bundles: &watchedBundles{Client: storage.NewWithFactory(factory)}}
-	s.verifier, err = auth.New(t.Context(), auth.Config{JWKSURL: ds.URL + "/auth/v1/.well-known/jwks.json", Issuer: ds.URL + "/auth/v1", Logger: log})
+	s.verifier, err = auth.New(t.Context(), auth.Config{JWKSURL: ds.URL + "/auth/v1/.well-known/jwks.json", Issuer: ds.URL + "/auth/v1", Logger: log.Logger})
 	if err != nil {
 		t.Fatal(err)
 	}
 	model := store.New()
 	s.follow(t, db, model)
-	gate, err := auth.NewGate(s.verifier, db, model.Stale, log)
+	gate, err := auth.NewGate(s.verifier, db, model.Stale, log.Logger)
 	if err != nil {
 		t.Fatal(err)
 	}
 	srv := httptest.NewServer(rest.New(rest.Deps{
-		DB: db, Auth: s.identity, Bundles: s.bundles, Verifier: gate, Store: model, Logger: log, Ended: gate.End,
+		DB: db, Auth: s.identity, Bundles: s.bundles, Verifier: gate, Store: model, Logger: log.Logger, Ended: gate.End,
 		WS: http.NotFoundHandler(), Config: rest.Config{SpoolDir: t.TempDir()},
 	}))
 	t.Cleanup(srv.Close)

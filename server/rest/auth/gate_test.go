@@ -3,7 +3,6 @@ package auth_test
 import (
 	"bytes"
 	"context"
-	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/server/rest/auth"
 	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 )
 
 const sessionID = "0190b2f5-7c1a-7d3e-9f00-00000000bbbb"
@@ -54,7 +54,7 @@ func (s *sessions) EndedSessions(_ context.Context, ids []string) ([]string, boo
 func newGate(t *testing.T, s *sessions) (g *auth.Gate, stale *atomic.Bool) {
 	t.Helper()
 	stale = &atomic.Bool{}
-	g, err := auth.NewGate(nil, s, stale.Load, slog.New(slog.DiscardHandler))
+	g, err := auth.NewGate(nil, s, stale.Load, loggingtest.New(t).Logger)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestGateBelievesATokenWhileItsSessionLasts(t *testing.T) {
 	p := newProject(t)
 	key := p.ecKey(t, "k1")
 	s := &sessions{}
-	g, err := auth.NewGate(p.verifier(t, nil), s, func() bool { return false }, slog.New(slog.DiscardHandler))
+	g, err := auth.NewGate(p.verifier(t, nil), s, func() bool { return false }, loggingtest.New(t).Logger)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestGateWithoutADatabase(t *testing.T) {
 func TestGateSaysOnceThatItCannotSee(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	g, err := auth.NewGate(nil, &sessions{blind: true}, func() bool { return false }, slog.New(slog.NewTextHandler(&log, nil)))
+	g, err := auth.NewGate(nil, &sessions{blind: true}, func() bool { return false }, loggingtest.NewTo(t, &log).Logger)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/supabase/devstack/keys"
 	"github.com/stark-orchestrator/stark/supabase/devstack/pg"
 	"github.com/stark-orchestrator/stark/supabase/devstack/pg/pgtest"
@@ -64,7 +64,7 @@ func newWorld(t *testing.T, adjust func(*Config)) *world {
 	}
 	c := Defaults()
 	c.Pool, c.Keys, c.Issuer, c.MinPassword, c.Anonymous = pool, set, "http://issuer.test/auth/v1", 8, true
-	c.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	c.Logger = loggingtest.New(t, goodPassword, set.JWTSecret, set.SecretKey).Logger
 	if adjust != nil {
 		adjust(&c)
 	}

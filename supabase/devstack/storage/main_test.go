@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/supabase/devstack/pg"
 	"github.com/stark-orchestrator/stark/supabase/devstack/storage"
 )
@@ -143,7 +143,7 @@ func (r *rig) serve(t *testing.T, p *pgxpool.Pool) {
 	t.Helper()
 	h, err := storage.New(storage.Config{
 		Pool: p, Dir: r.dir, Verify: verify, Sign: sign, MaxBytes: maxBytes, Durable: true,
-		Logger: slog.New(slog.DiscardHandler),
+		Logger: loggingtest.New(t).Logger,
 	})
 	if err != nil {
 		t.Fatalf("New: %v", err)

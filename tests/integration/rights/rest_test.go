@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"github.com/stark-orchestrator/stark/server"
 	"github.com/stark-orchestrator/stark/server/postgres"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/tests/project"
 )
 
@@ -111,7 +111,7 @@ func serve(t *testing.T, env map[string]string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := server.New(cfg, slog.New(slog.DiscardHandler))
+	srv, err := server.New(cfg, loggingtest.New(t, env["SUPABASE_JWT_SECRET"]).Logger)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -23,6 +22,7 @@ import (
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/client"
 	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/shared/wire"
 	"github.com/stark-orchestrator/stark/supabase/devstack"
 	"github.com/stark-orchestrator/stark/supabase/devstack/keys"
@@ -41,13 +41,14 @@ type project struct {
 	keys  *keys.Set // that the project signs with
 	a, b  string    // addresses of the servers
 	admin *client.Client
+	log   *loggingtest.Log
 }
 
 func newProject(t *testing.T) *project {
 	t.Helper()
-	dir := t.TempDir()
+	dir, log := t.TempDir(), loggingtest.New(t, password)
 	stack, err := devstack.Start(t.Context(), devstack.Options{
-		Dir: dir, TemplateKey: migrate.Digest(),
+		Dir: dir, TemplateKey: migrate.Digest(), Logger: log.Logger,
 		Prepare: func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := migrate.Up(ctx, conn)
 			return err
@@ -63,7 +64,8 @@ func newProject(t *testing.T) *project {
 			t.Error(err)
 		}
 	})
-	p := &project{t: t, stack: stack}
+	p := &project{t: t, stack: stack, log: log}
+	log.Secret(stack.JWTSecret, stack.AnonKey, stack.ServiceRoleKey, stack.PublishableKey, stack.SecretKey)
 	if p.keys, err = keys.Load(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +93,7 @@ func (p *project) server() string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	srv, err := server.New(cfg, slog.New(slog.NewTextHandler(p.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+	srv, err := server.New(cfg, p.log.Logger)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -136,6 +138,7 @@ func (p *project) signIn(email string) api.Session {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	p.log.Secret(s.AccessToken, s.RefreshToken)
 	return s
 }
 
