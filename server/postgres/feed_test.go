@@ -110,7 +110,7 @@ func TestTheFeedGoesOnBehindABadRow(t *testing.T) {
 type teller chan string
 
 func (c teller) Write(line []byte) (int, error) {
-	if strings.Contains(string(line), "level=ERROR") {
+	if strings.Contains(string(line), `"level":"ERROR"`) {
 		c <- string(line)
 	}
 	return len(line), nil

@@ -131,6 +131,9 @@ func list(from fs.FS) ([]file, error) {
 		if !ok || len(version) != 14 {
 			return nil, fmt.Errorf("migration %s: the name must be <14 digits>_<name>.sql", name)
 		}
+		if n := len(files); n > 0 && files[n-1].version == version {
+			return nil, fmt.Errorf("migrations %s and %s have one version: the second would never be applied", files[n-1].path, "supabase/"+name)
+		}
 		files = append(files, file{version: version, name: title, path: "supabase/" + name, text: string(text)})
 	}
 	return files, nil

@@ -67,7 +67,7 @@ var decided = map[string]grant{
 var callable = []string{
 	"public.rollback_pod(uuid,text,boolean,text)",
 	"stark.default_grace_seconds()", "stark.default_namespace()", "stark.own_taints(jsonb)", "stark.system_taint(text)",
-	"stark.bundle_stored(text,bigint)", "stark.can_see_namespace(text)", "stark.closed_namespaces()", "stark.has_admin()",
+	"stark.bundle_object(text)", "stark.bundle_stored(text,bigint)", "stark.can_see_namespace(text)", "stark.closed_namespaces()", "stark.has_admin()",
 	"stark.has_role(public.stark_role[])", "stark.is_anonymous()", "stark.is_reader()", "stark.is_staff()",
 	"stark.led_namespaces()", "stark.member_namespaces()", "stark.member_packs()", "stark.namespace_has_admin(text)",
 	"stark.operated_namespaces()", "stark.pod_can_move(public.pod_status,public.pod_status,boolean)", "stark.within_bounds(jsonb,jsonb)",
