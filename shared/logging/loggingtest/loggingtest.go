@@ -45,23 +45,23 @@ type Log struct {
 
 // New makes a Log with secrets that are known already. What is logged after the test
 // has ended is let go.
-func New(t testing.TB, secrets ...string) *Log {
-	t.Helper()
-	return NewTo(t, io.Discard, secrets...)
+func New(tb testing.TB, secrets ...string) *Log {
+	tb.Helper()
+	return NewTo(tb, io.Discard, secrets...)
 }
 
 // NewTo makes a Log whose lines w gets as well, for tests that read them.
-func NewTo(t testing.TB, w io.Writer, secrets ...string) *Log {
-	t.Helper()
+func NewTo(tb testing.TB, w io.Writer, secrets ...string) *Log {
+	tb.Helper()
 	l := &Log{}
 	l.Secret(secrets...)
 	l.Logger = logging.New(writer{l, w}, slog.LevelDebug, "")
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		for _, fault := range l.end() {
-			t.Error(fault)
+			tb.Error(fault)
 		}
-		if t.Failed() {
-			t.Log(l.text())
+		if tb.Failed() {
+			tb.Log(l.text())
 		}
 	})
 	return l

@@ -30,17 +30,16 @@ func files(t *testing.T) []string {
 }
 
 func TestWithPgProve(t *testing.T) {
-	t.Parallel()
 	prove, err := exec.LookPath("pg_prove")
 	if err != nil {
 		t.Skip("no pg_prove here (Debian: libtap-parser-sourcehandler-pgtap-perl); the tests run without it")
 	}
-	d := migratetest.New(t)
-	if !available(t, d) {
+	d := newTarget(t)
+	if !d.pgTAP(t) {
 		t.Skip("this Postgres has no pgtap (Debian: postgresql-15-pgtap); the tests run without it")
 	}
-	d.Exec(t, `create extension pgtap with schema extensions`)
-	to, err := pgx.ParseConfig(d.URL())
+	migratetest.Exec(t, d.conn, `create extension if not exists pgtap with schema extensions`)
+	to, err := pgx.ParseConfig(d.url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,24 +54,21 @@ func TestWithPgProve(t *testing.T) {
 	t.Logf("pg_prove ran:\n%s", out)
 }
 
-func available(t *testing.T, d *migratetest.DB) bool {
-	t.Helper()
-	return migratetest.Value[bool](t, d.Conn, `select exists (select from pg_available_extensions where name = 'pgtap')`)
-}
-
 // The same files where nothing is installed. It runs everywhere, so that files
 // which need more of pgTAP than this are found by those who have it.
 func TestWithoutPgTAP(t *testing.T) {
-	t.Parallel()
-	d := migratetest.New(t)
-	d.Exec(t, shim)
+	d := newTarget(t) // not in parallel: a named project is one for all
+	if _, err := exec.LookPath("pg_prove"); d.named && err == nil && d.pgTAP(t) {
+		t.Skip("pg_prove runs on this project")
+	}
+	d.shim(t)
 	for _, file := range files(t) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		planned, passed := 0, 0
-		for _, line := range results(t, d.Conn, string(text)) {
+		for _, line := range results(t, d.conn, string(text)) {
 			switch {
 			case strings.HasPrefix(line, "1.."):
 				planned++
