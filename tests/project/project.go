@@ -42,10 +42,7 @@ func Start(ctx context.Context) (*Project, error) {
 		return nil, err
 	}
 	if found {
-		if err := p.clean(ctx); err != nil {
-			return nil, err
-		}
-		return &p, p.migrate(ctx)
+		return &p, p.take(ctx)
 	}
 	return fallback(ctx)
 }
@@ -77,6 +74,27 @@ func New(t *testing.T) *Project {
 		}
 	})
 	return p
+}
+
+// take waits until no other test has a project that was there before, in this process
+// or another, and prepares it. It is for one at a time: to have it is to empty it.
+func (p *Project) take(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, p.DBURL)
+	if err != nil {
+		return fmt.Errorf("connect to the project's database: %w", err)
+	}
+	p.close = func(ctx context.Context) error { return conn.Close(ctx) } // which gives the lock back
+	_, err = conn.Exec(ctx, "select pg_advisory_lock(hashtextextended('stark tests', 0))")
+	if err == nil {
+		err = p.clean(ctx)
+	}
+	if err == nil {
+		err = p.migrate(ctx)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("take the project: %w", err), conn.Close(context.WithoutCancel(ctx)))
+	}
+	return nil
 }
 
 func (p *Project) migrate(ctx context.Context) error {
