@@ -74,7 +74,7 @@ Try it: "stark dev" starts everything on this machine.`,
 		a.explainCommand(),
 		a.devCommand(), a.serverCommand(), a.authCommand(), a.userCommand(), a.packCommand(), a.nodeCommand(), a.podCommand(),
 		a.namespaceCommand(), a.priorityClassCommand(), a.clusterCommand(),
-		a.applyCommand(), a.diffCommand(), a.deleteCommand(), a.waitCommand(), a.statusCommand(), a.doctorCommand(), a.configCommand(), a.versionCommand(),
+		a.applyCommand(), a.diffCommand(), a.deleteCommand(), a.waitCommand(), a.eventsCommand(), a.statusCommand(), a.doctorCommand(), a.configCommand(), a.versionCommand(),
 	)
 	cobra.CheckErr(root.RegisterFlagCompletionFunc("output", completeOutput))
 	root.InitDefaultHelpCmd()

@@ -21,6 +21,15 @@ func (d dispatchDB) RegisterNode(ctx context.Context, r dispatch.Registrar, req 
 	return dispatch.Registration(reg), err
 }
 
+// StoreHealth implements dispatch.Nodes.
+func (d dispatchDB) StoreHealth(ctx context.Context, all []dispatch.NodeHealth) error {
+	rows := make([]postgres.NodeHealth, len(all))
+	for i, h := range all {
+		rows[i] = postgres.NodeHealth(h)
+	}
+	return d.DB.StoreHealth(ctx, rows)
+}
+
 // NodeByCredential implements dispatch.Credentials.
 func (d dispatchDB) NodeByCredential(ctx context.Context, secret string) (dispatch.Credential, error) {
 	c, err := d.DB.NodeByCredential(ctx, secret)

@@ -6,16 +6,23 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/stark-orchestrator/stark/server/dispatch"
+	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
+
+// NodeHealth is what a session told of its node: nil parts are not news.
+type NodeHealth struct {
+	NodeID, Session string
+	Conditions      []api.NodeCondition
+	Usage           *api.NodeUsage
+}
 
 // StoreHealth keeps the conditions and figures of nodes, in one round trip for all.
 // Conditions touch the node's row, and so its watchers, only where they differ from
 // what it has; the time of a transition is the database's. Figures go into a table
 // of their own, which tells nobody. What a session tells of a node that it has lost
 // counts for nothing.
-func (db *DB) StoreHealth(ctx context.Context, all []dispatch.NodeHealth) error {
+func (db *DB) StoreHealth(ctx context.Context, all []NodeHealth) error {
 	if len(all) == 0 {
 		return nil
 	}

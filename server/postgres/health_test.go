@@ -3,7 +3,7 @@ package postgres_test
 import (
 	"testing"
 
-	"github.com/stark-orchestrator/stark/server/dispatch"
+	"github.com/stark-orchestrator/stark/server/postgres"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
@@ -13,7 +13,7 @@ func TestStoreHealth(t *testing.T) {
 	ctx := t.Context()
 	ann := w.user(t, api.RoleOperator)
 	a, b := w.node(t, ann, "a").Node, w.node(t, ann, "b").Node
-	store := func(all ...dispatch.NodeHealth) {
+	store := func(all ...postgres.NodeHealth) {
 		t.Helper()
 		if err := w.StoreHealth(ctx, all); err != nil {
 			t.Fatal(err)
@@ -21,30 +21,30 @@ func TestStoreHealth(t *testing.T) {
 	}
 	conditions := func(id string) []api.NodeCondition { return must(w.GetNode(ctx, ann, id))(t).Conditions }
 	disk := api.NodeCondition{Type: api.ConditionDiskPressure, Status: true, Reason: "DiskNearlyFull"}
-	store(dispatch.NodeHealth{NodeID: a.ID, Session: "a", Conditions: []api.NodeCondition{disk}},
-		dispatch.NodeHealth{NodeID: b.ID, Session: "old", Conditions: []api.NodeCondition{disk}}) // b has another session now
+	store(postgres.NodeHealth{NodeID: a.ID, Session: "a", Conditions: []api.NodeCondition{disk}},
+		postgres.NodeHealth{NodeID: b.ID, Session: "old", Conditions: []api.NodeCondition{disk}}) // b has another session now
 	first := conditions(a.ID)
 	if len(first) != 1 || !first[0].Status || first[0].LastTransitionTime.IsZero() || len(conditions(b.ID)) != 0 {
 		t.Fatalf("got %+v and %+v", first, conditions(b.ID))
 	}
 	version := must(w.GetNode(ctx, ann, a.ID))(t).ResourceVersion
 	usage := &api.NodeUsage{CPU: 10, Memory: 20, Pods: []api.PodUsage{{PodID: api.NewID(), Incarnation: 1, CPU: 5}}}
-	store(dispatch.NodeHealth{NodeID: a.ID, Session: "a", Conditions: []api.NodeCondition{disk}, Usage: usage})
+	store(postgres.NodeHealth{NodeID: a.ID, Session: "a", Conditions: []api.NodeCondition{disk}, Usage: usage})
 	if now := must(w.GetNode(ctx, ann, a.ID))(t).ResourceVersion; now != version {
 		t.Error("what is no news has changed the row")
 	}
 	disk.Message = "4 % free"
-	store(dispatch.NodeHealth{NodeID: a.ID, Session: "a", Conditions: []api.NodeCondition{{Type: "Hidden"}, disk}})
+	store(postgres.NodeHealth{NodeID: a.ID, Session: "a", Conditions: []api.NodeCondition{{Type: "Hidden"}, disk}})
 	now := conditions(a.ID)
 	if len(now) != 2 || now[0].Message != "4 % free" || !now[0].LastTransitionTime.Equal(first[0].LastTransitionTime) {
 		t.Errorf("got %+v, want the time of the first transition", now)
 	}
 	disk.Status = false
-	store(dispatch.NodeHealth{NodeID: a.ID, Session: "a", Conditions: []api.NodeCondition{disk}})
+	store(postgres.NodeHealth{NodeID: a.ID, Session: "a", Conditions: []api.NodeCondition{disk}})
 	if now = conditions(a.ID); len(now) != 1 || now[0].Status || !now[0].LastTransitionTime.After(first[0].LastTransitionTime) {
 		t.Errorf("got %+v, want a new transition", now)
 	}
-	store(dispatch.NodeHealth{NodeID: a.ID, Session: "a", Conditions: []api.NodeCondition{}})
+	store(postgres.NodeHealth{NodeID: a.ID, Session: "a", Conditions: []api.NodeCondition{}})
 	if now = conditions(a.ID); len(now) != 0 {
 		t.Errorf("got %+v, want none", now)
 	}

@@ -132,14 +132,14 @@ func scanPriorityClass(row pgx.CollectableRow) (api.PriorityClass, error) {
 const configColumns = `g.name, g.max_pods_per_node, g.default_namespace, g.scheduling_policy::text,
 	g.default_resource_requests, g.default_resource_limits, g.max_total_pods, g.max_total_nodes,
 	g.heartbeat_interval_ms, g.heartbeat_timeout_ms, g.eviction_timeout_ms, g.pod_termination_grace_period_ms,
-	g.terminal_pod_retention_ms, g.enable_preemption, g.score_weights, g.open_registration, ` + configVersion
+	g.terminal_pod_retention_ms, g.pod_history_retention_ms, g.enable_preemption, g.score_weights, g.open_registration, ` + configVersion
 
 func scanConfig(row pgx.CollectableRow) (api.ClusterConfig, error) {
 	var g api.ClusterConfig
 	err := row.Scan(&g.Name, &g.MaxPodsPerNode, &g.DefaultNamespace, &g.SchedulingPolicy,
 		&g.DefaultResourceRequests, &g.DefaultResourceLimits, &g.MaxTotalPods, &g.MaxTotalNodes,
 		&g.HeartbeatIntervalMS, &g.HeartbeatTimeoutMS, &g.EvictionTimeoutMS, &g.PodTerminationGracePeriodMS,
-		&g.TerminalPodRetentionMS, &g.EnablePreemption, &g.ScoreWeights, &g.OpenRegistration, &g.ResourceVersion)
+		&g.TerminalPodRetentionMS, &g.PodHistoryRetentionMS, &g.EnablePreemption, &g.ScoreWeights, &g.OpenRegistration, &g.ResourceVersion)
 	return g, err
 }
 

@@ -119,7 +119,7 @@ func (db *DB) UpdateClusterConfig(ctx context.Context, id access.Identity, chang
 				default_resource_requests = @requests::text::jsonb, default_resource_limits = @limits::text::jsonb,
 				max_total_pods = @maxTotalPods, max_total_nodes = @maxTotalNodes, heartbeat_interval_ms = @interval,
 				heartbeat_timeout_ms = @timeout, eviction_timeout_ms = @eviction, pod_termination_grace_period_ms = @grace,
-				terminal_pod_retention_ms = @retention, enable_preemption = @preemption, score_weights = @weights::text::jsonb
+				terminal_pod_retention_ms = @retention, pod_history_retention_ms = @history, enable_preemption = @preemption, score_weights = @weights::text::jsonb
 			returning `+configColumns, args)
 	})
 	return after, err
@@ -145,7 +145,7 @@ func configArgs(g api.ClusterConfig) (pgx.StrictNamedArgs, error) {
 		"maxPodsPerNode": g.MaxPodsPerNode, "defaultNamespace": g.DefaultNamespace, "policy": string(g.SchedulingPolicy),
 		"maxTotalPods": g.MaxTotalPods, "maxTotalNodes": g.MaxTotalNodes, "interval": g.HeartbeatIntervalMS,
 		"timeout": g.HeartbeatTimeoutMS, "eviction": g.EvictionTimeoutMS, "grace": g.PodTerminationGracePeriodMS,
-		"retention": g.TerminalPodRetentionMS, "preemption": g.EnablePreemption,
+		"retention": g.TerminalPodRetentionMS, "history": g.PodHistoryRetentionMS, "preemption": g.EnablePreemption,
 	}
 	for name, v := range map[string]any{"requests": g.DefaultResourceRequests, "limits": g.DefaultResourceLimits, "weights": g.ScoreWeights} {
 		text, err := jsonText(v)

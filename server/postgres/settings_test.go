@@ -94,6 +94,20 @@ func TestEverySettingHasAnEffect(t *testing.T) {
 			_, err := b.GetPod(t.Context(), b.owner, p.ID)
 			wantCode(t, err, fault.NotFound)
 		},
+		"PodHistoryRetentionMS": func(b trial) {
+			t := b.t
+			b.exec(t, "alter table public.pod_history disable trigger pod_history_append_only")
+			b.exec(t, "update public.pod_history set created_at = now() - interval '2 hours'")
+			b.set(func(g *api.ClusterConfig) { g.PodHistoryRetentionMS = 3_600_000 })
+			b.lead(t, func(ctx context.Context) {
+				if r := must(b.Compact(ctx))(t); r.History == 0 {
+					t.Errorf("got %+v", r)
+				}
+			})
+			if n := value[int](t, b.world, "select count(*)::int from public.pod_history"); n != 0 {
+				t.Errorf("%d entries are left", n)
+			}
+		},
 		"OpenRegistration": func(b trial) {
 			t := b.t
 			b.set(func(g *api.ClusterConfig) { g.OpenRegistration = true })

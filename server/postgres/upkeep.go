@@ -13,12 +13,15 @@ const compactAfter = 10 * time.Minute
 // locks for long.
 const purgeAtOnce = 500
 
+// historyAtOnce is how many entries of history go in one transaction.
+const historyAtOnce = 5000
+
 // CompactResult is what Compact has removed.
 type CompactResult struct {
-	Changes, Pods, Tokens, Credentials int
+	Changes, Pods, History, Tokens, Credentials int
 }
 
-// Compact removes old rows of the change log, ended pods past their retention,
+// Compact removes old rows of the change log, ended pods and history past their retention,
 // join tokens and tickets that can no longer be used, answers kept for repeated requests, and credentials that were replaced long
 // ago. Only a leader may. It goes on until no pod is left to remove or ctx ends:
 // what a busy cluster ends within a minute may be more than one transaction should.
@@ -34,8 +37,9 @@ func (db *DB) Compact(ctx context.Context) (CompactResult, error) {
 			return all, err
 		}
 		all.Changes, all.Pods = all.Changes+r.Changes, all.Pods+r.Pods
+		all.History += r.History
 		all.Tokens, all.Credentials = all.Tokens+r.Tokens, all.Credentials+r.Credentials
-		if r.Pods < purgeAtOnce {
+		if r.Pods < purgeAtOnce && r.History < historyAtOnce {
 			return all, nil
 		}
 	}
@@ -50,6 +54,7 @@ func (db *DB) compactOnce(ctx context.Context, t term) (CompactResult, error) {
 		}
 		tx.Queue("select stark.compact_changes($1::text::interval)", compactAfter.String()).Query(one(&out.Changes, scanInt))
 		tx.Queue("select stark.purge_terminal_pods($1)", purgeAtOnce).Query(one(&out.Pods, scanInt))
+		tx.Queue("select stark.purge_history($1)", historyAtOnce).Query(one(&out.History, scanInt))
 		tx.Queue(`with gone as (
 				delete from stark.join_tokens where expires_at < now() - interval '7 days' returning 1)
 			select count(*) from gone`).Query(one(&out.Tokens, scanInt))

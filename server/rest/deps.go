@@ -33,6 +33,7 @@ type Database interface {
 	DrainDatabase
 	NamespaceDatabase
 	SettingsDatabase
+	Events(ctx context.Context, id access.Identity, q api.EventQuery) ([]api.Event, error)
 	Ping(ctx context.Context) error
 }
 

@@ -121,6 +121,7 @@ func (s *server) routes() {
 	s.tokenRoutes()
 	s.podRoutes()
 	s.clusterRoutes()
+	s.eventRoutes()
 	s.healthRoutes()
 	if s.WS != nil {
 		s.engine.GET("/ws", gin.WrapH(s.WS))

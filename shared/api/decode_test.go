@@ -56,7 +56,7 @@ func TestMessageNamesTheFirstFaults(t *testing.T) {
 	t.Parallel()
 	r := api.ClusterConfig{}
 	got := r.Validate().Error()
-	if !strings.Contains(got, "defaultNamespace: is required") || !strings.Contains(got, "and 5 more") {
+	if !strings.Contains(got, "defaultNamespace: is required") || !strings.Contains(got, "and 6 more") {
 		t.Errorf("got %q, want the first faults and how many more", got)
 	}
 }

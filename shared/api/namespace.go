@@ -123,6 +123,7 @@ type ClusterConfig struct {
 	EvictionTimeoutMS           int              `json:"evictionTimeoutMs"` // from unhealthy to NodeLost
 	PodTerminationGracePeriodMS int              `json:"podTerminationGracePeriodMs"`
 	TerminalPodRetentionMS      int64            `json:"terminalPodRetentionMs"`
+	PodHistoryRetentionMS       int64            `json:"podHistoryRetentionMs"` // also of events
 	EnablePreemption            bool             `json:"enablePreemption"`
 	OpenRegistration            bool             `json:"openRegistration"` // whether people may make accounts for themselves
 	ScoreWeights                ScoreWeights     `json:"scoreWeights"`

@@ -13,6 +13,8 @@ const (
 	maxTotalPods   = 1_000_000
 	maxTotalNodes  = 100_000
 	maxWeight      = 1000
+	minHistoryMS   = 3600 * 1000
+	maxHistoryMS   = 10 * 365 * 24 * minHistoryMS
 )
 
 // Validate reports every fault.
@@ -31,6 +33,7 @@ func (g *ClusterConfig) Validate() error {
 	}
 	c.amount("podTerminationGracePeriodMs", int64(g.PodTerminationGracePeriodMS), 0, maxGraceMS)
 	c.amount("terminalPodRetentionMs", g.TerminalPodRetentionMS, 0, maxRetentionMS)
+	c.amount("podHistoryRetentionMs", g.PodHistoryRetentionMS, minHistoryMS, maxHistoryMS)
 	requests, limits := g.DefaultResourceRequests.input(), g.DefaultResourceLimits.input()
 	c.resources("defaultResourceRequests", requests)
 	c.resources("defaultResourceLimits", limits)
@@ -68,6 +71,7 @@ type UpdateClusterConfigRequest struct {
 	EvictionTimeoutMS           *int              `json:"evictionTimeoutMs,omitempty"`
 	PodTerminationGracePeriodMS *int              `json:"podTerminationGracePeriodMs,omitempty"`
 	TerminalPodRetentionMS      *int64            `json:"terminalPodRetentionMs,omitempty"`
+	PodHistoryRetentionMS       *int64            `json:"podHistoryRetentionMs,omitempty"`
 	EnablePreemption            *bool             `json:"enablePreemption,omitempty"`
 	OpenRegistration            *bool             `json:"openRegistration,omitempty"`
 	ScoreWeights                *ScoreWeights     `json:"scoreWeights,omitempty"` // replaces all weights
@@ -97,6 +101,7 @@ func (r *UpdateClusterConfigRequest) Apply(g ClusterConfig) ClusterConfig {
 	set(&g.EvictionTimeoutMS, r.EvictionTimeoutMS)
 	set(&g.PodTerminationGracePeriodMS, r.PodTerminationGracePeriodMS)
 	set(&g.TerminalPodRetentionMS, r.TerminalPodRetentionMS)
+	set(&g.PodHistoryRetentionMS, r.PodHistoryRetentionMS)
 	set(&g.EnablePreemption, r.EnablePreemption)
 	set(&g.OpenRegistration, r.OpenRegistration)
 	set(&g.ScoreWeights, r.ScoreWeights)

@@ -55,7 +55,7 @@ func TestClusterConfig(t *testing.T) {
 	config := func(change func(*api.ClusterConfig)) *api.ClusterConfig {
 		c := &api.ClusterConfig{
 			DefaultNamespace: "default", SchedulingPolicy: api.PolicySpread, MaxPodsPerNode: 110, MaxTotalPods: 10000, MaxTotalNodes: 1000,
-			HeartbeatIntervalMS: 10000, HeartbeatTimeoutMS: 30000, EvictionTimeoutMS: 60000,
+			HeartbeatIntervalMS: 10000, HeartbeatTimeoutMS: 30000, EvictionTimeoutMS: 60000, PodHistoryRetentionMS: 3600000,
 			DefaultResourceRequests: api.Resources{CPU: 100, Memory: 128}, DefaultResourceLimits: api.Resources{CPU: 500, Memory: 512},
 		}
 		change(c)
@@ -66,6 +66,7 @@ func TestClusterConfig(t *testing.T) {
 		{"empty", &api.ClusterConfig{}, map[string]string{
 			"defaultNamespace": "REQUIRED", "schedulingPolicy": "INVALID_VALUE", "maxPodsPerNode": "INVALID_VALUE", "maxTotalPods": "INVALID_VALUE",
 			"maxTotalNodes": "INVALID_VALUE", "heartbeatIntervalMs": "INVALID_VALUE", "heartbeatTimeoutMs": "INVALID_VALUE", "evictionTimeoutMs": "INVALID_VALUE",
+			"podHistoryRetentionMs": "INVALID_VALUE",
 		}},
 		{"timeout within interval", config(func(c *api.ClusterConfig) { c.HeartbeatTimeoutMS = 10000 }), map[string]string{"heartbeatTimeoutMs": "INVALID_RANGE"}},
 		{"negative times", config(func(c *api.ClusterConfig) { c.PodTerminationGracePeriodMS, c.TerminalPodRetentionMS = -1, -1 }), map[string]string{

@@ -27,7 +27,7 @@ var nothing = grant{}
 
 var decided = map[string]grant{
 	"public.cluster_config": {read: true, update: "max_pods_per_node default_namespace scheduling_policy default_resource_requests default_resource_limits " +
-		"max_total_pods max_total_nodes heartbeat_interval_ms heartbeat_timeout_ms eviction_timeout_ms pod_termination_grace_period_ms terminal_pod_retention_ms enable_preemption annotations score_weights"},
+		"max_total_pods max_total_nodes heartbeat_interval_ms heartbeat_timeout_ms eviction_timeout_ms pod_termination_grace_period_ms terminal_pod_retention_ms enable_preemption annotations score_weights pod_history_retention_ms"},
 	"public.namespace_members": {read: true, remove: true, insert: "namespace user_id role", update: "role"},
 	"public.namespaces": {
 		read: true, remove: true, insert: "id name labels annotations resource_quota limit_range created_by disruption_budget",
@@ -58,7 +58,7 @@ var decided = map[string]grant{
 	"stark.condition_taints": nothing, "stark.drain_blocks": nothing,
 	"stark.changes": nothing, "stark.join_tokens": nothing, "stark.leader_lease": nothing, "stark.node_credentials": nothing,
 	"stark.node_leases": nothing, "stark.setup": nothing, "stark.verdicts": nothing, "stark.ws_tickets": nothing,
-	"stark.idempotent_writes": nothing, "stark.node_usage": nothing,
+	"stark.idempotent_writes": nothing, "stark.node_usage": nothing, "stark.node_history": nothing,
 }
 
 // callable are the functions that users may call. Policies and checks need them;
