@@ -13,7 +13,7 @@ language sql immutable parallel safe set search_path = '' as $$
   end
 $$;
 revoke all on function stark.run_can_move(public.run_status, public.run_status) from public;
-grant execute on function stark.run_can_move(public.run_status, public.run_status) to authenticated, service_role;
+grant execute on function stark.run_can_move(public.run_status, public.run_status) to service_role;
 
 create or replace function stark.pod_runs_guard() returns trigger
 language plpgsql set search_path = '' as $$
