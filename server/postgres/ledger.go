@@ -127,6 +127,10 @@ func (l *ledger) takeOne(r wire.RunReport) error {
 	if p.Rollout != nil && r.Incarnation == p.Rollout.Incarnation {
 		return l.takeNext(p, run, r)
 	}
+	if run != nil && r.Incarnation > p.Incarnation { // of a next version that was given up: no news of the pod
+		l.moveRun(p, run, r)
+		return nil
+	}
 	change, err := pod.NextForReport(p.Pod, l.nodeID, p.lastAttempt, r)
 	if err != nil {
 		return err

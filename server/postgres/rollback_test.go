@@ -263,3 +263,24 @@ func TestRollbackRefuses(t *testing.T) {
 		}
 	}
 }
+
+// The end of a next version that was given up because its pod has ended is still known:
+// else its run would be open for ever.
+func TestARunOfAVersionThatWasGivenUpEnds(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.rollback(api.RollbackRequest{TargetVersion: "1.0.0"})
+	s.report(2, api.RunStarting, nil)
+	if _, _, err := s.StopPod(t.Context(), s.dev, s.pod.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.report(1, api.RunExited, func(r *wire.RunReport) { exited(api.ReasonStopped)(r); r.Final = true })
+	s.report(2, api.RunExited, exited(api.ReasonStopped))
+	p := s.now()
+	if p.Status != api.PodStopped || p.Incarnation != 1 || p.Rollout != nil {
+		t.Errorf("the pod is %+v", p)
+	}
+	if n := value[int](t, s.world, "select count(*)::int from public.pod_runs where status not in ('exited', 'lost')"); n != 0 {
+		t.Errorf("%d runs are open", n)
+	}
+}
