@@ -55,12 +55,11 @@ func FuzzFiles(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
 		dir := t.TempDir()
-		put := func(name string) string {
+		put := func(name string) {
 			path := filepath.Join(dir, name)
 			if err := os.WriteFile(path, content, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			return path
 		}
 		if err := os.WriteFile(filepath.Join(dir, "index.js"), []byte("export default () => {}"), 0o600); err != nil {
 			t.Fatal(err)

@@ -68,7 +68,8 @@ func sayHostile(t *testing.T, r *rig, as, what, frame string) {
 				return
 			}
 			judgeMessage(t, as+": "+what, e)
-		case <-p.end: // a session may be ended for what was said, after it was answered
+		case err := <-p.end: // a session may be ended for what was said, after it was answered
+			t.Logf("%s: %s: the session ended: %v", as, what, err)
 			return
 		}
 	}

@@ -151,7 +151,7 @@ func TestABindOfUnknownOutcomeIsNotDoneTwice(t *testing.T) {
 	t.Parallel()
 	w := newWired(t, 4)
 	node := w.world.node(t, w.ann, "worker").Node
-	p := w.world.pod(t, w.ann, w.pack.ID)
+	p := w.pod(t, w.ann, w.pack.ID)
 	decision := []scheduler.Decision{{PodID: p.ID, Incarnation: p.Incarnation, NodeID: node.ID}}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -248,7 +248,7 @@ func TestAHalfOpenListenConnection(t *testing.T) {
 func TestADeadlockIsRetried(t *testing.T) {
 	t.Parallel()
 	w := newWired(t, 4)
-	a, b := w.world.pod(t, w.ann, w.pack.ID), w.world.pod(t, w.ann, w.pack.ID)
+	a, b := w.pod(t, w.ann, w.pack.ID), w.pod(t, w.ann, w.pack.ID)
 	var meet sync.WaitGroup // both hold their first row before either asks for its second
 	meet.Add(2)
 	var ran sync.Map
@@ -286,8 +286,8 @@ func TestADeadlockIsRetried(t *testing.T) {
 func TestADatabaseThatLostItsLastChanges(t *testing.T) {
 	t.Parallel()
 	w := newWired(t, 4)
-	kept := w.world.pod(t, w.ann, w.pack.ID)
-	lost := w.world.pod(t, w.ann, w.pack.ID)
+	kept := w.pod(t, w.ann, w.pack.ID)
+	lost := w.pod(t, w.ann, w.pack.ID)
 	stale := make(chan bool, 8)
 	address := must(w.relay.URL(w.at.URL))(t)
 	s := feed(t, open(t, postgres.Config{URL: address, OnStale: func(is bool) { stale <- is }}))

@@ -39,8 +39,8 @@ func newNetwork(t *testing.T) *network {
 		t.Skipf("this machine lets nobody make networks: %s", out)
 	}
 	t.Cleanup(func() {
-		_ = exec.Command("ip", "netns", "del", n.name).Run() //nolint:noctx // the context of the test has ended
-		_ = exec.Command("ip", "link", "del", n.cable).Run() //nolint:noctx // it has gone with the network, mostly
+		_ = exec.Command("ip", "netns", "del", n.name).Run() // the context of the test has ended
+		_ = exec.Command("ip", "link", "del", n.cable).Run() // it has gone with the network, mostly
 	})
 	n.ip("link", "add", n.cable, "type", "veth", "peer", "name", "eth0", "netns", n.name)
 	n.ip("addr", "add", n.host+"/30", "dev", n.cable)

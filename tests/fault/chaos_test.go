@@ -125,7 +125,7 @@ func (c *chaos) ownLine(name string) string {
 func (c *chaos) faults() map[string]func() {
 	return map[string]func(){
 		"kill a server":     func() { s := c.server(); s.Kill(); c.pause(2); c.restart(s) },
-		"stop a server":     func() { s := c.server(); c.cluster.stop(s); c.pause(1); c.restart(s) },
+		"stop a server":     func() { s := c.server(); c.stop(s); c.pause(1); c.restart(s) },
 		"freeze a server":   func() { c.freeze(c.server().Process, 20) },
 		"kill an agent":     func() { c.killAgent() },
 		"freeze an agent":   func() { c.freeze(c.agents[c.agent()], 12) },

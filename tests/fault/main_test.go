@@ -75,9 +75,9 @@ type cluster struct {
 
 // start brings up servers behind a balancer, the agents node-1 and so on, and the pack
 // "counted" in two versions; everything ends with the test.
-func start(t testing.TB, servers, agents int, env ...string) *cluster {
-	t.Helper()
-	c := bare(t, servers, env...)
+func start(tb testing.TB, servers, agents int) *cluster {
+	tb.Helper()
+	c := bare(tb, servers)
 	for i := range agents {
 		c.node(fmt.Sprintf("node-%d", i+1))
 	}
@@ -85,39 +85,39 @@ func start(t testing.TB, servers, agents int, env ...string) *cluster {
 }
 
 // bare is start without agents.
-func bare(t testing.TB, servers int, env ...string) *cluster {
-	t.Helper()
-	return begin(t, harness.Options{ServerEnv: env, Servers: servers})
+func bare(tb testing.TB, servers int, env ...string) *cluster {
+	tb.Helper()
+	return begin(tb, harness.Options{ServerEnv: env, Servers: servers})
 }
 
-func begin(t testing.TB, o harness.Options) *cluster {
-	t.Helper()
-	o.Stark, o.Dir = stark, t.TempDir()
-	hc, err := harness.Start(t.Context(), o)
+func begin(tb testing.TB, o harness.Options) *cluster {
+	tb.Helper()
+	o.Stark, o.Dir = stark, tb.TempDir()
+	hc, err := harness.Start(tb.Context(), o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	c := &cluster{Cluster: hc, t: t, starts: t.TempDir()}
-	t.Cleanup(func() {
-		ctx, stop := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+	c := &cluster{Cluster: hc, t: tb, starts: tb.TempDir()}
+	tb.Cleanup(func() {
+		ctx, stop := context.WithTimeout(context.WithoutCancel(tb.Context()), patience)
 		defer stop()
-		if t.Failed() {
+		if tb.Failed() {
 			for _, out := range c.Outputs() {
-				t.Logf("%s", tail(out))
+				tb.Logf("%s", tail(out))
 			}
 		}
 		if err := c.Close(ctx); err != nil {
-			t.Errorf("end the cluster: %v", err)
+			tb.Errorf("end the cluster: %v", err)
 		}
 		c.nothingLives()
 	})
-	if c.db, err = pgxpool.New(t.Context(), c.Stack.DBURL); err != nil {
-		t.Fatal(err)
+	if c.db, err = pgxpool.New(tb.Context(), c.Stack.DBURL); err != nil {
+		tb.Fatal(err)
 	}
-	t.Cleanup(c.db.Close)
+	tb.Cleanup(c.db.Close)
 	dir, err := json.Marshal(c.starts)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, version := range []string{"1.0.0", "2.0.0"} {
 		c.register("counted", version, strings.NewReplacer("DIR", string(dir), "VERSION", version).Replace(counted))
