@@ -117,6 +117,9 @@ func (in *inbox) copyLines(ctx context.Context, r *ring, o wire.LogsOpen) error 
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
+			if ctx.Err() != nil { // both may have come: who has closed gets nothing more
+				return context.Cause(ctx)
+			}
 		}
 	}
 }
