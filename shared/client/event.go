@@ -63,10 +63,13 @@ func (c *Client) WatchEvents(ctx context.Context, q api.EventQuery) iter.Seq2[ap
 				}
 				seen[e.ID] = e.Time
 			}
-			full := !first && len(found) == api.MaxEvents
+			full, asked := !first && len(found) == api.MaxEvents, q.Since
 			q.Since, q.Oldest, q.Limit = now.Add(-eventsOverlap), true, api.MaxEvents
 			if full { // more than one answer holds: go on where it ends
 				q.Since = found[len(found)-1].Time
+				if !q.Since.After(asked) { // more of one time than an answer holds: go past it rather than ask for ever
+					q.Since = asked.Add(time.Microsecond)
+				}
 				continue
 			}
 			for id, at := range seen {
