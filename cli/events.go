@@ -68,13 +68,13 @@ func (a *app) eventsCommand() *cobra.Command {
 		Long: `Show what happened to pods and nodes, oldest first: moves of pods with their reasons,
 why pods wait, and the status and conditions of nodes. Without --since the last hour is
 shown; --watch goes on with every further event until Ctrl-C.`,
-		Example: "  stark events\n  stark events -w -n shop\n  stark events --for pod/0199f3a2-7c1e-7d3a-9a52-3f1d2f7f0a11 --since 24h\n  stark events --for node/worker-1 --warnings -o json",
+		Example: "  stark events\n  stark events -w --namespace shop\n  stark events --for pod/0199f3a2-7c1e-7d3a-9a52-3f1d2f7f0a11 --since 24h\n  stark events --for node/worker-1 --warnings -o json",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.events(cmd.Context(), f) },
 	}
 	p := cmd.Flags()
 	p.StringVar(&f.of, "for", "", "only of this one: pod/<id> or node/<name>")
-	p.StringVarP(&f.query.Namespace, "namespace", "n", "", "only of pods in this namespace")
+	p.StringVar(&f.query.Namespace, "namespace", "", "only of pods in this namespace")
 	p.StringVar(&f.kind, "kind", "", "only of pods, or of nodes: pod or node")
 	p.StringVar(&f.since, "since", "", "from then on: 10m, or 2026-01-31T12:00:00Z (default 1h)")
 	p.IntVar(&f.query.Limit, "limit", 0, fmt.Sprintf("the newest so many (default %d, at most %d)", api.DefaultEvents, api.MaxEvents))
