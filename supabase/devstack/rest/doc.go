@@ -11,8 +11,9 @@
 // # Differences from PostgREST
 //
 //   - The catalog is read with every request, so nothing has to be told when the schema changes.
-//   - UPDATE and DELETE without a filter are refused, as Supabase's pg-safeupdate does, and so is a limit on
-//     them.
-//   - It offers no embedding of views or by functions, no functions of one unnamed argument, and no OpenAPI
-//     description. Aggregates and plans are refused, as on Supabase by default.
+//   - UPDATE and DELETE without a filter are refused, as Supabase's pg-safeupdate does. A limit on them is
+//     ignored, as by PostgREST since version 13: every row that the filters name is changed.
+//   - It does not see what a view's columns stand for, nor functions that make a relationship: embedding by
+//     them is PGRST200, as of tables that have nothing to do with each other. Aggregates and plans are refused,
+//     as on Supabase by default.
 package rest

@@ -40,10 +40,6 @@ func unreadable(part, text string) *fault {
 
 func invalidBody(message string) *fault { return refuse(http.StatusBadRequest, "PGRST102", message) }
 
-func notOffered(format string, args ...any) *fault {
-	return refuse(http.StatusBadRequest, "PGRST127", "Feature not implemented").because(format, args...)
-}
-
 func notSatisfiable() *fault {
 	return refuse(http.StatusRequestedRangeNotSatisfiable, "PGRST103", "Requested range not satisfiable")
 }

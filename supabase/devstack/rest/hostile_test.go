@@ -19,7 +19,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		code                     string
 		headers                  []string
 	}{
-		{"root", "GET", "/", "", 404, "PGRST126", nil},
+		{"root", "POST", "/", "{}", 405, "PGRST117", nil},
+		{"no form of the root", "GET", "/", "", 406, "PGRST107", []string{"Accept: text/csv"}},
 		{"path", "GET", "/a/b", "", 404, "PGRST125", nil},
 		{"table", "GET", "/absent", "", 404, "PGRST205", nil},
 		{"COPY", "COPY", "/books?id=eq.1", "{}", 405, "PGRST117", nil},

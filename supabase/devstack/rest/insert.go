@@ -7,7 +7,7 @@ import (
 )
 
 func insertRows(s *service, c *call) error {
-	q, err := parseQuery(c.r, false)
+	q, err := c.changing()
 	if err != nil {
 		return err
 	}

@@ -85,6 +85,19 @@ create function public.twice(a integer) returns integer language sql as 'select 
 create function public.twice(a text) returns integer language sql as 'select 2';
 create function public.fails(code text) returns void language plpgsql as $$
   begin raise exception 'no %', code using errcode = code, detail = 'why', hint = 'how'; end $$;
+create function public.whole(json) returns json language sql immutable as 'select $1';
+create function public.letters(text) returns integer language sql immutable as 'select length($1)';
+create function public.bytes(bytea) returns integer language sql immutable as 'select length($1)';
+create function public.root(xml) returns text language sql immutable as $$ select (xpath('name(/*)', $1))[1]::text $$;
+create function public.either(a integer) returns text language sql immutable as $$ select 'named' $$;
+create function public.either(jsonb) returns text language sql immutable as $$ select 'unnamed' $$;
+create function public.two(json, json) returns integer language sql immutable as 'select 1';
+create function public.labelled(data json) returns json language sql immutable as 'select data';
+create function public.secretly() returns integer language sql immutable as 'select 1';
+revoke execute on function public.secretly() from public, anon, authenticated;
+comment on table public.books is E'What can be read\n\nBy anybody';
+comment on column public.books.title is 'As on the cover';
+comment on function public.add is 'Adds two numbers';
 create function public.sleeps() returns void language sql as 'select pg_sleep(20)';
 `
 

@@ -25,25 +25,14 @@ type payload struct {
 	objects []map[string]json.RawMessage
 }
 
+// payload reads rows, or the named arguments of a function.
 func (s *service) payload(c *call) (p payload, err error) {
-	kind := "application/json"
-	if text := c.r.Header.Get("Content-Type"); text != "" {
-		if kind, _, err = mime.ParseMediaType(text); err != nil || !slices.Contains(bodies, kind) {
-			return p, invalidBody("Content-Type not acceptable: " + shorten(text))
-		}
-	}
-	control := http.NewResponseController(c.w)
-	// A writer without deadlines (a test recorder) has no network to wait for.
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	p.text, err = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, s.MaxBody))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		f := invalidBody("The request body is too large")
-		f.status = http.StatusRequestEntityTooLarge
-		return p, f.because("At most %d bytes are taken.", s.MaxBody)
-	}
+	kind, err := c.bodyType(bodies)
 	if err != nil {
-		return p, invalidBody("The request body ended early")
+		return p, err
+	}
+	if p.text, err = s.body(c); err != nil {
+		return p, err
 	}
 	switch kind {
 	case csvType:
@@ -56,6 +45,37 @@ func (s *service) payload(c *call) (p payload, err error) {
 	}
 	p.text = bytes.TrimSpace(p.text)
 	return p, p.parse()
+}
+
+// bodyType is the form in which the body comes: JSON when the request does not say.
+func (c *call) bodyType(known []string) (string, error) {
+	text := c.r.Header.Get("Content-Type")
+	if text == "" {
+		return "application/json", nil
+	}
+	kind, _, err := mime.ParseMediaType(text)
+	if err != nil || !slices.Contains(known, kind) {
+		return "", invalidBody("Content-Type not acceptable: " + shorten(text))
+	}
+	return kind, nil
+}
+
+// body reads all of the body, within the limits of size and time.
+func (s *service) body(c *call) ([]byte, error) {
+	control := http.NewResponseController(c.w)
+	// A writer without deadlines (a test recorder) has no network to wait for.
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+	text, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, s.MaxBody))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		f := invalidBody("The request body is too large")
+		f.status = http.StatusRequestEntityTooLarge
+		return nil, f.because("At most %d bytes are taken.", s.MaxBody)
+	}
+	if err != nil {
+		return nil, invalidBody("The request body ended early")
+	}
+	return text, nil
 }
 
 const (

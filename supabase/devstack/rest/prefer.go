@@ -71,6 +71,7 @@ const (
 	jsonType   = "application/json; charset=utf-8"
 	objectType = "application/vnd.pgrst.object+json"
 	arrayType  = "application/vnd.pgrst.array+json"
+	openType   = "application/openapi+json"
 )
 
 // media is the form of an answer.
@@ -81,8 +82,8 @@ type media struct {
 	csv         bool
 }
 
-// parseAccept takes the first form that it knows.
-func parseAccept(h http.Header) (media, error) {
+// parseAccept takes the first form that it knows. The description of a schema has forms of its own.
+func parseAccept(h http.Header, root bool) (media, error) {
 	accept := strings.Join(h.Values("Accept"), ",")
 	if strings.TrimSpace(accept) == "" {
 		accept = "*/*"
@@ -93,6 +94,15 @@ func parseAccept(h http.Header) (media, error) {
 		suffix := "; charset=utf-8"
 		if stripped {
 			suffix = ";nulls=stripped" + suffix
+		}
+		if root {
+			switch kind {
+			case "*/*", "application/*", openType:
+				return media{contentType: openType + "; charset=utf-8"}, nil
+			case "application/json":
+				return media{contentType: jsonType}, nil
+			}
+			continue
 		}
 		switch kind {
 		case "*/*", "application/*", "application/json":

@@ -8,7 +8,7 @@ import (
 
 // putRow inserts or replaces the one row that the filters name by its primary key.
 func putRow(s *service, c *call) error {
-	q, err := parseQuery(c.r, false)
+	q, err := c.changing()
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ type call struct {
 	schema    string
 	byProfile bool // the request named its schema
 	name      string
+	root      bool // the description of a schema is meant, and no name is given
 	prefer    preferences
 	media     media
 }
@@ -49,7 +50,7 @@ func (s *service) serve(c *call) (err error) {
 	if c.prefer, err = parsePrefer(c.r.Header); err != nil {
 		return err
 	}
-	if c.media, err = parseAccept(c.r.Header); err != nil {
+	if c.media, err = parseAccept(c.r.Header, c.root); err != nil {
 		return err
 	}
 	return handler(s, c)
@@ -60,7 +61,11 @@ type handler func(*service, *call) error
 func route(c *call) (handler, error) {
 	path := strings.TrimPrefix(c.r.URL.EscapedPath(), "/")
 	if path == "" {
-		return nil, refuse(http.StatusNotFound, "PGRST126", "Root endpoint metadata is disabled")
+		if !c.reads() {
+			return nil, unsupported(c.r.Method)
+		}
+		c.root = true
+		return describe, nil
 	}
 	rest, isCall := strings.CutPrefix(path, "rpc/")
 	name, err := url.PathUnescape(rest)
@@ -85,7 +90,11 @@ func route(c *call) (handler, error) {
 	if h, ok := handlers[c.r.Method]; ok {
 		return h, nil
 	}
-	return nil, refuse(http.StatusMethodNotAllowed, "PGRST117", "Unsupported HTTP method: "+shorten(c.r.Method))
+	return nil, unsupported(c.r.Method)
+}
+
+func unsupported(method string) error {
+	return refuse(http.StatusMethodNotAllowed, "PGRST117", "Unsupported HTTP method: "+shorten(method))
 }
 
 func (c *call) reads() bool { return c.r.Method == http.MethodGet || c.r.Method == http.MethodHead }

@@ -214,13 +214,22 @@ func updateRows(s *service, c *call) error {
 	return nil
 }
 
-// changing reads the query of an update or a delete.
+// changing reads the query of a request that writes. Pages are for reading: they neither bound which rows are
+// written nor which are shown.
 func (c *call) changing() (query, error) {
 	q, err := parseQuery(c.r, false)
-	if err == nil && q.limited {
-		err = notOffered("limit and offset on updates and deletes")
-	}
+	q.page = page{limit: -1}
+	unpage(q.items)
 	return q, err
+}
+
+func unpage(items []item) {
+	for _, i := range items {
+		if i.embed != nil {
+			i.embed.page = page{limit: -1}
+			unpage(i.embed.items)
+		}
+	}
 }
 
 // whereMissing is what pg-safeupdate says on Supabase.
