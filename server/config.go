@@ -53,6 +53,7 @@ type Config struct {
 	DatabasePoolSize  int
 
 	CORSOrigins    []string
+	EmbedOrigins   []string // of sites that may ask their users for tabs; none at first
 	TrustedProxies []netip.Prefix
 	APIRate        Rate
 	AuthRate       Rate
@@ -120,6 +121,7 @@ func LoadConfig(getenv func(string) string) (Config, error) {
 		ListenDatabaseURL: l.database("listenDatabaseUrl", false, "STARK_LISTEN_DATABASE_URL"),
 		DatabasePoolSize:  l.integer("databasePoolSize", 10, 2, 500, "STARK_DATABASE_POOL_SIZE"),
 		CORSOrigins:       l.list("corsOrigins", "http://localhost:*,http://127.0.0.1:*", "STARK_CORS_ORIGINS", "CORS_ORIGINS"),
+		EmbedOrigins:      l.origins("embedOrigins", "STARK_EMBED_ORIGINS"),
 		TrustedProxies:    l.prefixes("trustedProxies", "STARK_TRUSTED_PROXIES"),
 		APIRate:           l.rate("apiRate", Rate{Requests: 600, Per: time.Minute}, "STARK_RATE_LIMIT_API"),
 		AuthRate:          l.rate("authRate", Rate{Requests: 30, Per: time.Minute}, "STARK_RATE_LIMIT_AUTH"),
@@ -279,6 +281,20 @@ func (l *loader) list(setting, fallback string, names ...string) []string {
 	for item := range strings.SplitSeq(l.text(setting, fallback, names...), ",") {
 		if item = strings.TrimSpace(item); item != "" {
 			out = append(out, strings.TrimRight(item, "/"))
+		}
+	}
+	return out
+}
+
+// origins reads origins that go into a policy: each one whole, at most with any port.
+func (l *loader) origins(setting, name string) []string {
+	out := l.list(setting, "", name)
+	for _, o := range out {
+		base := strings.TrimSuffix(o, ":*")
+		u, err := url.Parse(base)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || base != u.Scheme+"://"+u.Host || strings.ContainsAny(base, " ;'\"*") {
+			l.fault("%s: %q is no origin such as https://app.example.com or http://localhost:*; name each site, with commas between", name, o)
+			return nil
 		}
 	}
 	return out

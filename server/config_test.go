@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,27 @@ func TestLoadConfigDefaults(t *testing.T) {
 	}
 	if c.Sources["anonKey"] != "SUPABASE_ANON_KEY" || c.Sources["databaseUrl"] != "DATABASE_URL" {
 		t.Errorf("sources %v", c.Sources)
+	}
+}
+
+// What stands around the page of tabs goes into a header: each is an origin and nothing else.
+func TestOriginsThatMayAskForTabs(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string][]string{
+		"": nil, "https://app.example.com, http://localhost:*": {"https://app.example.com", "http://localhost:*"}, "http://[::1]:8080/": {"http://[::1]:8080"},
+	} {
+		e := good()
+		e["STARK_EMBED_ORIGINS"] = value
+		if c, err := server.LoadConfig(env(e)); err != nil || !slices.Equal(c.EmbedOrigins, want) {
+			t.Errorf("%q: got %v, %v", value, c.EmbedOrigins, err)
+		}
+	}
+	for _, value := range []string{"*", "app.example.com", "https://*", "https://*.example.com", "https://a.example; script-src *", "https://a.example/path", "https://u@a.example", "https://", "ftp://a.example", "https://a.example 'self'", "https://:80"} {
+		e := good()
+		e["STARK_EMBED_ORIGINS"] = value
+		if c, err := server.LoadConfig(env(e)); err == nil || !strings.Contains(err.Error(), "STARK_EMBED_ORIGINS") {
+			t.Errorf("%q: got %v, %v", value, c.EmbedOrigins, err)
+		}
 	}
 }
 

@@ -160,7 +160,7 @@ func (s *Server) handler(base context.Context, registry *prometheus.Registry) (h
 			BundleURLTTL: c.BundleURLTTL, Origins: c.CORSOrigins,
 		},
 	})
-	page, err := tab.New(tab.Config{StorageOrigin: originOf(c.SupabasePublicURL)})
+	page, err := tab.New(tab.Config{StorageOrigin: originOf(c.SupabasePublicURL), EmbedOrigins: c.EmbedOrigins})
 	if err != nil {
 		return nil, err
 	}

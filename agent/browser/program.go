@@ -33,18 +33,20 @@ const (
 )
 
 type command struct {
-	T          string              `json:"t"`
-	ID         string              `json:"id"`         // of stopPod
-	URL        string              `json:"url"`        // of join, as everything below: address of the server
-	Name       string              `json:"name"`       // of the node
-	Token      string              `json:"token"`      // join token or user's token
-	Version    string              `json:"version"`    // of the program
-	Cores      int                 `json:"cores"`      // that a pod may use at a time
-	CPU        api.Millicores      `json:"cpu"`        // to offer
-	Memory     api.Mebibytes       `json:"memory"`     // to offer
-	Pods       int                 `json:"pods"`       // to offer
-	Labels     map[string]string   `json:"labels"`     // of the node
-	Conditions []api.NodeCondition `json:"conditions"` // of conditions
+	T           string              `json:"t"`
+	ID          string              `json:"id"`          // of stopPod
+	URL         string              `json:"url"`         // of join, as everything below: address of the server
+	Name        string              `json:"name"`        // of the node
+	Token       string              `json:"token"`       // join token or user's token
+	Version     string              `json:"version"`     // of the program
+	Cores       int                 `json:"cores"`       // that a pod may use at a time
+	CPU         api.Millicores      `json:"cpu"`         // to offer
+	Memory      api.Mebibytes       `json:"memory"`      // to offer
+	Pods        int                 `json:"pods"`        // to offer
+	Labels      map[string]string   `json:"labels"`      // of the node
+	Annotations map[string]string   `json:"annotations"` // of the node
+	Namespaces  []string            `json:"namespaces"`  // that the node serves beside its owner's
+	Conditions  []api.NodeCondition `json:"conditions"`  // of conditions
 }
 
 // program is the tab's agent between the page's commands. Its methods run in one goroutine.
@@ -157,6 +159,7 @@ func (p *program) join(ctx context.Context, c command) {
 	p.exec.Cores = c.Cores
 	a, err := agent.New(agent.Config{
 		URL: c.URL, Name: c.Name, Token: c.Token, RuntimeType: api.RuntimeBrowser, Labels: c.Labels, Version: c.Version,
+		Annotations: c.Annotations, Namespaces: c.Namespaces,
 		Allocatable: &api.Capacity{CPU: c.CPU, Memory: c.Memory, Pods: c.Pods},
 		Leave:       true, Executor: p.exec, State: State{}, Dialer: p.dialer, Logger: p.log,
 		Linked: p.linked, Wake: p.wake, Conditions: p.current, ConditionsChanged: p.changed, StopTimeout: stopTimeout, LogBytesPerPod: 256 << 10,

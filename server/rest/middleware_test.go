@@ -84,6 +84,20 @@ func TestCORS(t *testing.T) {
 	}
 }
 
+// The script by which other sites ask for tabs is for the pages of all; what it opens decides.
+func TestTheScriptForOtherSitesIsForAll(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, func(d *rest.Deps) {
+		d.Tab = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	})
+	for path, status := range map[string]int{"/node/embed.js": http.StatusTeapot, "/node/embed": http.StatusForbidden, "/node": http.StatusForbidden, "/node/embed.js/x": http.StatusForbidden} {
+		r := h.do(request{method: "GET", path: path, header: map[string]string{"Origin": "https://app.example"}})
+		if r.status != status || r.header.Get("Access-Control-Allow-Credentials") != "" {
+			t.Errorf("%s: got %d, %v", path, r.status, r.header)
+		}
+	}
+}
+
 // the call after the last one allowed is 429 with retryAfter, and a forged
 // X-Forwarded-For does not reset the count.
 func TestRateLimits(t *testing.T) {

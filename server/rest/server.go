@@ -127,7 +127,7 @@ func (s *server) routes() {
 		s.engine.GET("/ws", gin.WrapH(s.WS))
 	}
 	if s.Tab != nil {
-		for _, path := range []string{"/node", "/node/", "/node/assets/*file"} {
+		for _, path := range []string{"/node", "/node/", "/node/embed", embedScript, "/node/assets/*file"} {
 			s.engine.GET(path, gin.WrapH(s.Tab))
 			s.engine.HEAD(path, gin.WrapH(s.Tab))
 		}

@@ -25,13 +25,16 @@ var dist embed.FS
 
 const (
 	indexName = "index.html"
+	embedName = "embed.js"
 	framePart = "frame."
+	embedPath = "/node/embed"
 	assets    = "/node/assets/"
 )
 
-// Config says where the page may connect to.
+// Config says where the page may connect to, and who may stand around it.
 type Config struct {
-	StorageOrigin string // "https://host": where bundles are fetched from
+	StorageOrigin string   // "https://host": where bundles are fetched from
+	EmbedOrigins  []string // "https://host" or "http://localhost:*": sites that may ask their users for tabs
 }
 
 // file is one file in the encodings that it is kept in.
@@ -85,7 +88,7 @@ func (h *Handler) add(name, coding string, content []byte) error {
 			if err != nil {
 				return err
 			}
-			f.policy = framePolicy(plain)
+			f.policy = framePolicy(plain, h.config.EmbedOrigins)
 		}
 	}
 	h.files[name] = f
@@ -126,13 +129,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "This server was built without the page that makes a browser tab a node.\nBuild it with `make build`, which makes the page first (`make tab`).\n")
 		return
 	}
-	name := indexName
-	if p := r.URL.Path; p != "/node" && p != "/node/" {
-		var below bool
-		if name, below = strings.CutPrefix(p, assets); !below || name == indexName {
-			name = ""
-		}
-	}
+	name := nameOf(r.URL.Path)
 	f, ok := h.files[name]
 	if !ok {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -140,15 +137,30 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "There is no such file. A page that was opened before the server changed finds it after a reload.\n")
 		return
 	}
-	h.headers(w.Header(), name, f, r.Host)
-	if name == indexName && strings.Contains(r.Header.Get("If-None-Match"), f.etag) {
+	h.headers(w.Header(), name, f, r)
+	if (name == indexName || name == embedName) && strings.Contains(r.Header.Get("If-None-Match"), f.etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
 	send(w, r, f)
 }
 
-func (h *Handler) headers(head http.Header, name string, f file, host string) {
+// nameOf gives the file of a path, or "".
+func nameOf(p string) string {
+	switch p {
+	case "/node", "/node/", embedPath:
+		return indexName
+	case "/node/" + embedName:
+		return embedName
+	}
+	name, below := strings.CutPrefix(p, assets)
+	if !below || name == indexName || name == embedName {
+		return ""
+	}
+	return name
+}
+
+func (h *Handler) headers(head http.Header, name string, f file, r *http.Request) {
 	head.Set("Content-Type", f.kind)
 	head.Set("Vary", "Accept-Encoding")
 	head.Set("ETag", f.etag)
@@ -156,12 +168,21 @@ func (h *Handler) headers(head http.Header, name string, f file, host string) {
 	head.Set("Cross-Origin-Resource-Policy", "same-origin")
 	head.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=(), serial=(), hid=()")
 	head.Set("Cache-Control", "public, max-age=31536000, immutable")
-	if name == indexName {
+	head.Set("Content-Security-Policy", h.pagePolicy(r.Host)+"; frame-ancestors 'none'")
+	switch {
+	case name == embedName: // a script without secrets, for the pages of others
 		head.Set("Cache-Control", "no-cache")
-	}
-	head.Set("Content-Security-Policy", h.pagePolicy(host))
-	if f.policy != "" {
-		head.Del("X-Frame-Options") // frame-ancestors says it better
+		head.Set("Access-Control-Allow-Origin", "*")
+		head.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	case name == indexName:
+		head.Set("Cache-Control", "no-cache")
+		if r.URL.Path == embedPath && len(h.config.EmbedOrigins) > 0 {
+			head.Del("X-Frame-Options") // frame-ancestors says it better
+			head.Set("Cross-Origin-Resource-Policy", "cross-origin")
+			head.Set("Content-Security-Policy", h.pagePolicy(r.Host)+"; frame-ancestors "+strings.Join(h.config.EmbedOrigins, " "))
+		}
+	case f.policy != "":
+		head.Del("X-Frame-Options")
 		head.Set("Content-Security-Policy", f.policy)
 	}
 }
@@ -215,7 +236,7 @@ func (h *Handler) pagePolicy(host string) string {
 		connect += " " + h.config.StorageOrigin
 	}
 	return "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src data:; connect-src " + connect +
-		"; worker-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+		"; worker-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'"
 }
 
 // plainHost keeps what a client made up out of a header.
@@ -226,10 +247,10 @@ func plainHost(host string) bool {
 // framePolicy is that of the document around a pod. It makes its origin opaque even
 // where no frame does. A pack may compute what it likes and reach the network, as on
 // Node.js; it finds no storage, no page, no window to open and nobody to embed.
-func framePolicy(document []byte) string {
+func framePolicy(document []byte, around []string) string {
 	_, rest, _ := bytes.Cut(document, []byte("\n<script>"))
 	script, _, _ := bytes.Cut(rest, []byte("</script>"))
 	sum := sha256.Sum256(script)
 	return "sandbox allow-scripts; default-src 'none'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"' blob: 'unsafe-eval'; worker-src data: blob:; connect-src * data: blob:; base-uri 'none'; form-action 'none'; webrtc 'block'; frame-ancestors 'self'"
+		"' blob: 'unsafe-eval'; worker-src data: blob:; connect-src * data: blob:; base-uri 'none'; form-action 'none'; webrtc 'block'; frame-ancestors " + strings.Join(append([]string{"'self'"}, around...), " ")
 }

@@ -23,7 +23,12 @@ func zipped(t *testing.T, text string) *fstest.MapFile {
 
 func handler(t *testing.T, files fstest.MapFS) *Handler {
 	t.Helper()
-	h, err := newHandler(Config{StorageOrigin: "https://storage.example"}, files)
+	return handlerOf(t, Config{StorageOrigin: "https://storage.example"}, files)
+}
+
+func handlerOf(t *testing.T, c Config, files fstest.MapFS) *Handler {
+	t.Helper()
+	h, err := newHandler(c, files)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +37,13 @@ func handler(t *testing.T, files fstest.MapFS) *Handler {
 
 func page(t *testing.T) *Handler {
 	t.Helper()
-	return handler(t, fstest.MapFS{
+	return handler(t, files(t))
+}
+
+func files(t *testing.T) fstest.MapFS {
+	t.Helper()
+	return fstest.MapFS{
+		"dist/embed.js.gz":         zipped(t, "export function contribute() {}"),
 		"dist/README.md":           {Data: []byte("x")},
 		"dist/index.html.gz":       zipped(t, "<title>a node</title>"),
 		"dist/index.html.br":       {Data: []byte("brotli index")},
@@ -43,7 +54,7 @@ func page(t *testing.T) *Handler {
 		"dist/agent.0123.wasm.br":  {Data: []byte("brotli wasm")},
 		"dist/unpacked.0123.js":    {Data: []byte("not served")},
 		"dist/nested/a.0123.js.gz": zipped(t, "served by its name alone"),
-	})
+	}
 }
 
 func get(h *Handler, method, path string, headers ...string) *httptest.ResponseRecorder {
@@ -72,6 +83,9 @@ func TestFilesAndTheirHeaders(t *testing.T) {
 		"no such":            {"/node/assets/page.4567.js", "", "", "", "text/plain; charset=utf-8", "", 404},
 		"not compressed":     {"/node/assets/unpacked.0123.js", "", "", "", "text/plain; charset=utf-8", "", 404},
 		"upwards":            {"/node/assets/../tab.go", "", "", "", "text/plain; charset=utf-8", "", 404},
+		"script for others":  {"/node/embed.js", "", "export function contribute() {}", "", "text/javascript; charset=utf-8", "no-cache", 200},
+		"that, as asset":     {"/node/assets/embed.js", "", "", "", "text/plain; charset=utf-8", "", 404},
+		"page in a frame":    {"/node/embed", "", "<title>a node</title>", "", "text/html; charset=utf-8", "no-cache", 200},
 		"the page, as asset": {"/node/assets/index.html", "", "", "", "text/plain; charset=utf-8", "", 404},
 	} {
 		w := get(h, http.MethodGet, c.path, "Accept-Encoding", c.accept)
@@ -116,6 +130,37 @@ func TestPolicies(t *testing.T) {
 	}
 	if frame.Get("X-Frame-Options") != "" {
 		t.Error("the frame of a pod may not stand in the page")
+	}
+}
+
+// Only sites that the settings name may stand around the page, and then around pods too.
+func TestWhoMayEmbedThePage(t *testing.T) {
+	t.Parallel()
+	closed := page(t)
+	open := handlerOf(t, Config{EmbedOrigins: []string{"https://app.example", "http://localhost:*"}}, files(t))
+	for name, c := range map[string]struct {
+		h                    *Handler
+		path, around, others string
+		framed               bool
+	}{
+		"no site is named":   {closed, "/node/embed", "frame-ancestors 'none'", "same-origin", false},
+		"sites are named":    {open, "/node/embed", "frame-ancestors https://app.example http://localhost:*", "cross-origin", true},
+		"never the page":     {open, "/node", "frame-ancestors 'none'", "same-origin", false},
+		"a pod within":       {open, "/node/assets/frame.0123.html", "frame-ancestors 'self' https://app.example http://localhost:*", "same-origin", true},
+		"a pod of this site": {closed, "/node/assets/frame.0123.html", "frame-ancestors 'self'", "same-origin", true},
+	} {
+		head := get(c.h, http.MethodGet, c.path).Header()
+		policy := head.Get("Content-Security-Policy")
+		if !strings.HasSuffix(policy, "; "+c.around) || strings.Count(policy, "frame-ancestors") != 1 {
+			t.Errorf("%s: the policy is %s", name, policy)
+		}
+		if head.Get("Cross-Origin-Resource-Policy") != c.others || (head.Get("X-Frame-Options") == "") != c.framed {
+			t.Errorf("%s: got resource policy %q, frame options %q", name, head.Get("Cross-Origin-Resource-Policy"), head.Get("X-Frame-Options"))
+		}
+	}
+	head := get(open, http.MethodGet, "/node/embed.js").Header()
+	if head.Get("Access-Control-Allow-Origin") != "*" || head.Get("Access-Control-Allow-Credentials") != "" || head.Get("Cross-Origin-Resource-Policy") != "cross-origin" {
+		t.Errorf("the script for others has %v", head)
 	}
 }
 

@@ -107,12 +107,14 @@ func assemble(ctx context.Context, wasm []byte, version string) (map[string][]by
 	b := builder{files: map[string][]byte{}, known: map[string]string{"version": version, "wasm_exec.js": string(goExec)}}
 	b.add("agent.wasm", wasm)
 	b.known["files.js"] = b.source("files.js")
+	b.known["host.js"] = b.source("host.js")
 	b.known["pod"] = adapters.Script + b.source("pod.js")
 	b.known["frame"] = b.source("frame.js")
 	for _, name := range []string{"agent.js", "frame.html", "page.css", "page.js"} {
 		b.add(name, []byte(b.source(name)))
 	}
 	b.files["index.html"] = []byte(b.source("index.html"))
+	b.files["embed.js"] = []byte(b.source("embed.js")) // other sites know it by this name
 	return b.files, b.err
 }
 
@@ -150,7 +152,7 @@ func write(out string, files map[string][]byte) error {
 	for name, content := range files {
 		for ext, compress := range map[string]func(io.Writer) io.WriteCloser{".br": toBrotli, ".gz": toGzip} {
 			keep[name+ext] = true
-			wg.Go(func() { errs <- pack(filepath.Join(out, name+ext), name == "index.html", content, compress) })
+			wg.Go(func() { errs <- pack(filepath.Join(out, name+ext), strings.Count(name, ".") == 1, content, compress) })
 		}
 	}
 	wg.Wait()

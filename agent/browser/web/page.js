@@ -5,13 +5,16 @@
 const $ = (id) => document.getElementById(id);
 const { agent: agentURL, frame: frameURL, version } = document.body.dataset;
 const session = slotMemory();
+const embedded = location.pathname.endsWith('/embed');
 const frames = new Map();
 const conditions = new Map();
 let worker, slot, settings, identity = {}, connection = '', state = 'starting', runs = [], wanted = false, after = null, given = '', release = () => {};
+let host = null; // the page of another site that this one stands in, see host.js
 
 main().catch((err) => show('broken', err.message));
 
 async function main() {
+  if (embedded) host = await around();
   const missing = ['locks' in navigator, 'indexedDB' in window, !!crypto.subtle, typeof WebAssembly === 'object'].includes(false);
   if (missing) throw new Error(isSecureContext ? 'This browser lacks what a node needs: use a current Chromium, Firefox or Safari.' : 'Browsers let a tab be a node only over https:// (or on localhost).');
   // The token is for us alone: not for the history, not for who looks over a shoulder.
@@ -42,9 +45,12 @@ async function takeSlot() {
   throw new Error('64 tabs of this browser are nodes already.');
 }
 
+// nameOf keeps what the owner has allowed one site apart from what others may.
+function nameOf(n) { return host ? `stark-node-${host.origin}-${n}` : `stark-node-${n}`; }
+
 function hold(n, options) {
   return new Promise((resolve) => {
-    navigator.locks.request(`stark-node-${n}`, options, (lock) => {
+    navigator.locks.request(nameOf(n), options, (lock) => {
       resolve(lock !== null);
       return lock && new Promise((free) => { release = free; }); // until the page is left
     }).catch(() => resolve(false));
@@ -53,11 +59,11 @@ function hold(n, options) {
 
 function load() {
   const cores = navigator.hardwareConcurrency || 2;
-  const own = { name: '', cores: Math.max(1, Math.floor(cores / 2)), memory: Math.min(2048, (navigator.deviceMemory || 4) * 256), visible: false, consent: false };
-  try { return { ...own, ...JSON.parse(localStorage.getItem(`stark-node-${slot}`)) }; } catch { return own; }
+  const own = { name: '', cores: Math.max(1, Math.floor(cores / 2)), memory: Math.min(2048, (navigator.deviceMemory || 4) * 256), visible: false, consent: false, ...host?.defaults };
+  try { return { ...own, ...JSON.parse(localStorage.getItem(nameOf(slot))) }; } catch { return own; }
 }
 
-function save() { localStorage.setItem(`stark-node-${slot}`, JSON.stringify(settings)); }
+function save() { localStorage.setItem(nameOf(slot), JSON.stringify(settings)); }
 
 // ---- the agent ----
 
@@ -65,7 +71,7 @@ function boot() {
   worker = new Worker(agentURL, { name: 'agent' });
   worker.onerror = (e) => show('broken', e.message || 'the agent could not be loaded');
   worker.onmessage = ({ data: m, ports }) => heard[m.t]?.(m, ports);
-  worker.postMessage({ t: 'init', database: `stark-node-${slot}`, cacheBytes: 256 * 2 ** 20 });
+  worker.postMessage({ t: 'init', database: nameOf(slot), cacheBytes: 256 * 2 ** 20 });
   if (!settings.name) settings.name = `tab-${[...crypto.getRandomValues(new Uint8Array(3))].map((b) => b.toString(16).padStart(2, '0')).join('')}`;
   if (settings.consent && !given) start('');
   else ask();
@@ -109,7 +115,8 @@ function start(token) {
   if (settings.visible && document.hidden) return show('paused', '');
   worker.postMessage({
     t: 'join', url: location.origin, name: settings.name, token, version, cores: settings.cores,
-    cpu: settings.cores * 1000, memory: settings.memory, pods: Math.min(32, settings.cores * 4), labels: { 'stark.io/tab': 'true' },
+    cpu: settings.cores * 1000, memory: settings.memory, pods: Math.min(32, settings.cores * 4), labels: { ...host?.labels, 'stark.io/tab': 'true' },
+    namespaces: host?.namespaces, annotations: host ? { 'stark.io/embedded-by': host.origin } : undefined,
   });
   sendConditions();
 }
@@ -125,7 +132,7 @@ function ask() {
   $('join-server').textContent = location.host;
   $('name').value = settings.name;
   $('token').value = given;
-  $('credentials').hidden = Boolean(given);
+  $('credentials').hidden = Boolean(given || host);
   show('asking');
 }
 
@@ -138,7 +145,7 @@ async function join(e) {
   const button = e.submitter ?? $('join-form').querySelector('button');
   button.disabled = true;
   try {
-    const token = given || (chosen() === 'token' ? $('token').value.trim() : await signIn());
+    const token = given || (host ? await host.token() : chosen() === 'token' ? $('token').value.trim() : await signIn());
     if (!token) throw new Error('Give a join token: somebody who may register nodes makes one with `stark node invite`.');
     start(token);
   } catch (err) {
@@ -193,6 +200,7 @@ function show(next, message) {
 function problem(text) {
   $('problem').textContent = text;
   $('problem').hidden = !text;
+  host?.show();
 }
 
 function draw() {
@@ -201,7 +209,7 @@ function draw() {
   $('status-text').textContent = waits ? 'Paused until this tab is visible' : words[state] ?? state;
   document.title = `${words[state] ?? state} · Stark`;
   $('join').hidden = state !== 'asking';
-  $('node').hidden = ['asking', 'starting'].includes(state) || (state === 'broken' && !identity.nodeId);
+  $('node').hidden = ['asking', 'starting', 'declined'].includes(state) || (state === 'broken' && !identity.nodeId);
   $('node-name').textContent = settings?.name ?? '';
   $('node-server').textContent = location.host;
   $('node-id').textContent = identity.nodeId ?? 'none yet';
@@ -213,6 +221,7 @@ function draw() {
   $('leave').disabled = state === 'stopping';
   $('nothing').hidden = runs.length > 0;
   drawRuns();
+  host?.show();
 }
 
 function drawRuns() {
@@ -276,8 +285,14 @@ function wire() {
   }
   $('pause').onclick = () => { wanted = false; pause(); };
   $('resume').onclick = () => start('');
-  $('leave').onclick = () => { wanted = false; pause(() => worker.postMessage({ t: 'forget' })); };
+  $('leave').onclick = quit;
+  if (host) host.wire();
   live();
+}
+
+function quit() {
+  wanted = false;
+  pause(() => worker.postMessage({ t: 'forget' }));
 }
 
 // ---- how the tab lives ----
@@ -339,3 +354,5 @@ function leave() {
     headers: { 'content-type': 'application/json', authorization: `Bearer ${identity.credential}` },
   }).catch(() => {});
 }
+
+{{host.js}}
