@@ -1,12 +1,14 @@
 package migrate_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stark-orchestrator/stark/supabase/migrate/migratetest"
@@ -56,6 +58,36 @@ func TestProfilesFollowTheAccount(t *testing.T) {
 	d.Exec(t, `delete from auth.users where id = $1`, id)
 	if n := migratetest.Value[int](t, d.Conn, `select count(*) from public.users`); n != 0 {
 		t.Error("the profile outlived the account")
+	}
+}
+
+// Packs and pods say who made them, so whoever has some stays, and who asks is told.
+func TestAccountsThatOwnStay(t *testing.T) {
+	t.Parallel()
+	d := migratetest.New(t)
+	id := d.User(t, "developer")
+	pack := d.Pack(t, id, "own", "1.0.0")
+	d.Exec(t, `insert into public.pods (pack_id, created_by) values ($1, $2)`, pack, id)
+	refused := func(err error, message string) {
+		t.Helper()
+		e, ok := errors.AsType[*pgconn.PgError](err)
+		if !ok || e.Code != "PT409" || !strings.Contains(e.Message, message) || !strings.Contains(e.Hint, "stark user disable") {
+			t.Errorf("got %v", err)
+		}
+	}
+	auth := d.Connect(t, "supabase_auth_admin")
+	_, err := auth.Exec(t.Context(), `delete from auth.users where id = $1`, id)
+	refused(err, "owns 1 pack(s) and 1 pod(s)")
+	refused(d.AsService(t, func(q migratetest.Querier) error {
+		_, err := q.Exec(t.Context(), `delete from public.users where id = $1`, id)
+		return err
+	}), "owns 1 pack(s) and 1 pod(s)")
+	d.Exec(t, `delete from public.pods`)
+	_, err = auth.Exec(t.Context(), `delete from auth.users where id = $1`, id)
+	refused(err, "owns 1 pack(s) and 0 pod(s)")
+	d.Exec(t, `delete from public.packs`)
+	if _, err := auth.Exec(t.Context(), `delete from auth.users where id = $1`, id); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -88,8 +89,11 @@ func (s *service) logFailure(ctx context.Context, path string, err error) {
 	s.log.ErrorContext(ctx, "request failed", slog.String("path", path), slog.Any("error", err))
 }
 
-// raised recognises exceptions that the application's own SQL raised on purpose (in a hook or a trigger):
-// their text is meant for the caller. SQLSTATEs PTnnn carry the HTTP status.
+// public are the SQLSTATEs whose text is meant for the caller: what the application's own SQL raised on purpose
+// in a hook or a trigger, and what one of its constraints refuses.
+var public = []string{"P0001", "23000", "23001", "23502", "23503", "23505", "23514", "23P01"}
+
+// raised recognises such errors. SQLSTATEs PTnnn carry the HTTP status.
 func raised(err error) (body map[string]any, status int, ok bool) {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -100,12 +104,12 @@ func raised(err error) (body map[string]any, status int, ok bool) {
 		if n, err := strconv.Atoi(rest); err == nil && n >= 400 && n < 600 {
 			status = n
 		}
-	} else if pgErr.Code != "P0001" {
+	} else if !slices.Contains(public, pgErr.Code) {
 		return nil, 0, false
 	}
 	body = map[string]any{"code": pgErr.Code, "message": pgErr.Message}
 	if pgErr.Detail != "" {
-		body["details"] = pgErr.Detail
+		body["detail"] = pgErr.Detail
 	}
 	if pgErr.Hint != "" {
 		body["hint"] = pgErr.Hint

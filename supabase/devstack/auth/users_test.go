@@ -71,6 +71,21 @@ func TestAdministration(t *testing.T) {
 	w.want(w.do("DELETE", path, w.service(), ""), 404, "user_not_found")
 }
 
+// Real Auth tells what a constraint of the application refuses.
+func TestDeletingWhatIsReferredTo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.sql("postgres", `create table public.things (owner uuid references auth.users (id))`)
+	session := w.signUp("a@example.org")
+	id, _ := session.object("user")["id"].(string)
+	w.sql("postgres", `insert into public.things values ('`+id+`')`)
+	r := w.do("DELETE", "/admin/users/"+id, w.service(), "")
+	if r.status != http.StatusInternalServerError || r.str("code") != "23503" || !strings.Contains(r.str("message"), "violates foreign key constraint") || r.str("detail") == "" {
+		t.Errorf("got %d %v", r.status, r.body)
+	}
+	w.ok("DELETE", "/admin/users/"+id, w.service(), `{"should_soft_delete":true}`)
+}
+
 func TestSoftDelete(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
