@@ -23,7 +23,7 @@ func (a *app) nodeCommand() *cobra.Command {
 		a.completes(a.nodeCordonCommand(true), true, nodeNames), a.completes(a.nodeCordonCommand(false), true, nodeNames),
 		a.completes(a.nodeDrainCommand(), false, nodeNames), a.completes(a.nodeMaintenanceCommand(), true, nodeNames),
 		a.completes(a.nodeLabelCommand("label"), false, nodeNames), a.completes(a.nodeLabelCommand("annotation"), false, nodeNames),
-		a.completes(a.nodeTaintCommand(), false, nodeNames))
+		a.completes(a.nodeTaintCommand(), false, nodeNames), a.completes(a.nodeTopCommand(), false, nodeNames))
 	return cmd
 }
 

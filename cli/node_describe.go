@@ -17,8 +17,11 @@ import (
 // describedNode is all that `node describe` shows.
 type describedNode struct {
 	Node    api.Node         `json:"node"`
-	Pods    []api.Pod        `json:"pods"`    // live ones that the caller sees
-	Blocked []api.DrainBlock `json:"blocked"` // those that a drain has not told to leave
+	Pods    []api.Pod        `json:"pods"`            // live ones that the caller sees
+	Blocked []api.DrainBlock `json:"blocked"`         // those that a drain has not told to leave
+	Usage   *api.Figures     `json:"usage,omitempty"` // of its machine now; absent when it has told none lately
+	// PodUsage has what the pods use now, by their id.
+	PodUsage map[string]*api.Figures `json:"podUsage"`
 }
 
 func (a *app) nodeDescribeCommand() *cobra.Command {
@@ -47,7 +50,7 @@ func readNode(ctx context.Context, c *client.Client, name string) (describedNode
 	if err != nil {
 		return describedNode{}, err
 	}
-	d := describedNode{Node: n, Pods: []api.Pod{}, Blocked: []api.DrainBlock{}}
+	d := describedNode{Node: n, Pods: []api.Pod{}, Blocked: []api.DrainBlock{}, PodUsage: map[string]*api.Figures{}}
 	pods, _, err := collect(paging{}, func(page api.PageQuery) (api.Page[api.Pod], error) {
 		return c.ListPods(ctx, api.PodQuery{PageQuery: page, NodeID: n.ID})
 	})
@@ -59,6 +62,9 @@ func readNode(ctx context.Context, c *client.Client, name string) (describedNode
 			d.Pods = append(d.Pods, p)
 		}
 	}
+	if err := d.readUsage(ctx, c); err != nil {
+		return d, err
+	}
 	if n.Drain != nil {
 		state, err := c.GetDrain(ctx, n.ID)
 		if err != nil {
@@ -67,6 +73,23 @@ func readNode(ctx context.Context, c *client.Client, name string) (describedNode
 		d.Blocked = state.Blocked
 	}
 	return d, nil
+}
+
+func (d *describedNode) readUsage(ctx context.Context, c *client.Client) error {
+	machines, err := c.NodeUsage(ctx, api.UsageQuery{NodeID: d.Node.ID})
+	if err != nil {
+		return err
+	}
+	if len(machines) > 0 {
+		d.Usage = machines[0].Usage
+	}
+	pods, err := c.PodUsage(ctx, api.UsageQuery{NodeID: d.Node.ID})
+	for _, p := range pods {
+		if p.Usage != nil {
+			d.PodUsage[p.PodID] = p.Usage
+		}
+	}
+	return err
 }
 
 func (d describedNode) write(w io.Writer) {
@@ -96,7 +119,8 @@ func (d describedNode) write(w io.Writer) {
 	d.writeDrain(w)
 	writeConditions(w, n.Conditions)
 	writeRoom(w, n)
-	writePods(w, d.Pods)
+	describeUsage(w, "Uses", d.Usage)
+	writePods(w, d.Pods, d.PodUsage)
 }
 
 func (d describedNode) writeDrain(w io.Writer) {
@@ -157,12 +181,7 @@ func writeConditions(w io.Writer, conditions []api.NodeCondition) {
 }
 
 func writeRoom(w io.Writer, n api.Node) {
-	share := func(used, all int64) string {
-		if all <= 0 {
-			return "-"
-		}
-		return fmt.Sprintf("%d%%", 100*used/all)
-	}
+	share := func(used, all int64) string { return orDefault(percent(used, all), "-") }
 	is, has := n.Allocated, n.Allocatable
 	block(w, "Room", [][]string{
 		{"RESOURCE", "ALLOCATED", "CAPACITY", "USED"},
@@ -173,12 +192,12 @@ func writeRoom(w io.Writer, n api.Node) {
 	})
 }
 
-func writePods(w io.Writer, pods []api.Pod) {
+func writePods(w io.Writer, pods []api.Pod, usage map[string]*api.Figures) {
 	if len(pods) == 0 {
 		line(w, "Pods", "<none that you see>")
 		return
 	}
-	cells := [][]string{{"ID", "PACK", "NAMESPACE", "STATUS", "CPU", "MEMORY", "AGE"}}
+	cells := [][]string{{"ID", "PACK", "NAMESPACE", "STATUS", "CPU", "USED", "MEMORY", "USED", "DELAY", "AGE"}}
 	var ids [][]string
 	for _, p := range pods {
 		ids = append(ids, []string{p.ID})
@@ -187,7 +206,8 @@ func writePods(w io.Writer, pods []api.Pod) {
 	for _, p := range pods {
 		cells = append(cells, []string{
 			p.ID[:min(length, len(p.ID))], clean(p.PackName), clean(p.Namespace), clean(podStatus(p)),
-			p.ResourceRequests.CPU.String(), p.ResourceRequests.Memory.String(), age(p.CreatedAt),
+			p.ResourceRequests.CPU.String(), orDefault(cpuFigure(usage[p.ID]), "-"), p.ResourceRequests.Memory.String(),
+			orDefault(memoryFigure(usage[p.ID]), "-"), orDefault(delayFigure(usage[p.ID]), "-"), age(p.CreatedAt),
 		})
 	}
 	block(w, "Pods", cells)

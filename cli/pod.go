@@ -21,7 +21,7 @@ func (a *app) podCommand() *cobra.Command {
 		a.completes(a.podStatusCommand(), false, podNames), a.completes(a.podLogsCommand(), false, podNames),
 		a.completes(a.podStopCommand(), true, podNames), a.completes(a.podHistoryCommand(), false, podNames),
 		a.completes(a.podExplainCommand(), false, podNames), a.completes(a.podRollbackCommand(), false, podNames),
-		a.completes(a.podVersionsCommand(), false, podNames),
+		a.completes(a.podVersionsCommand(), false, podNames), a.completes(a.podTopCommand(), false, podNames),
 	)
 	return cmd
 }
@@ -136,8 +136,19 @@ func (a *app) podStatusCommand() *cobra.Command {
 					return err
 				}
 			}
+			var usage *api.Figures
+			if p.NodeID != nil && !p.Status.Terminal() && a.format() == formatTable {
+				found, err := c.PodUsage(cmd.Context(), api.UsageQuery{PodID: p.ID})
+				if err != nil {
+					return err
+				}
+				if len(found) > 0 {
+					usage = found[0].Usage
+				}
+			}
 			return printOne(a, podView(), p, func(w io.Writer) {
 				describePod(w, p)
+				describeUsage(w, "uses", usage)
 				describeTermination(w, p)
 				describeVerdict(w, verdict)
 				describeHistory(w, history)

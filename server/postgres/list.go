@@ -73,10 +73,15 @@ func (w *where) sql() string {
 
 // query names the arguments of a statement; with none there is nothing to name.
 func (w *where) query(b *pgx.Batch, sql string) *pgx.QueuedQuery {
+	return b.Queue(sql, w.arguments()...)
+}
+
+// arguments are those of a statement that is not queued in a batch.
+func (w *where) arguments() []any {
 	if len(w.args) == 0 {
-		return b.Queue(sql)
+		return nil
 	}
-	return b.Queue(sql, w.args)
+	return []any{w.args}
 }
 
 // listing is one list under the caller's rights.

@@ -33,6 +33,7 @@ type Database interface {
 	DrainDatabase
 	NamespaceDatabase
 	SettingsDatabase
+	UsageDatabase
 	Events(ctx context.Context, id access.Identity, q api.EventQuery) ([]api.Event, error)
 	Ping(ctx context.Context) error
 }
@@ -93,6 +94,12 @@ type PodDatabase interface {
 	RollbackPod(ctx context.Context, id access.Identity, podID string, r api.RollbackRequest) (api.Rollback, error)
 	DryRunPod(ctx context.Context, id access.Identity, r api.CreatePodRequest) (api.Pod, error)
 	Verdict(ctx context.Context, id access.Identity, podID string) (*api.Verdict, error)
+}
+
+// UsageDatabase holds what pods and nodes use now; it reads as the user which ones.
+type UsageDatabase interface {
+	PodUsage(ctx context.Context, id access.Identity, q api.UsageQuery) ([]api.PodFigures, error)
+	NodeUsage(ctx context.Context, id access.Identity, q api.UsageQuery) ([]api.NodeFigures, error)
 }
 
 // DrainDatabase empties nodes; it acts as the user.

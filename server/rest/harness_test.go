@@ -293,3 +293,11 @@ func applyUser(m *store.Store, id string, roles []api.Role) {
 func (d *fakeDB) Events(_ context.Context, _ access.Identity, q api.EventQuery) ([]api.Event, error) {
 	return []api.Event{{ID: "e1", Kind: api.EventNode, ObjectID: q.ObjectID, Time: q.Since}}, nil
 }
+
+func (d *fakeDB) PodUsage(_ context.Context, _ access.Identity, q api.UsageQuery) ([]api.PodFigures, error) {
+	return []api.PodFigures{{PodID: q.PodID, NodeID: q.NodeID, Namespace: q.Namespace, Usage: &api.Figures{CPU: 5, Memory: 6, LoopDelayMS: 7, At: someTime()}}}, nil
+}
+
+func (d *fakeDB) NodeUsage(_ context.Context, _ access.Identity, q api.UsageQuery) ([]api.NodeFigures, error) {
+	return []api.NodeFigures{{NodeID: q.NodeID, NodeName: q.LabelSelector, Usage: &api.Figures{CPU: 5, At: someTime()}}}, nil
+}

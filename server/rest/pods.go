@@ -62,6 +62,7 @@ type podStatus struct {
 	LastTermination *api.Termination `json:"lastTermination,omitempty"`
 	StartedAt       *time.Time       `json:"startedAt,omitempty"`
 	StoppedAt       *time.Time       `json:"stoppedAt,omitempty"`
+	Usage           *api.Figures     `json:"usage,omitempty" doc:"what it uses now; absent when its node has told nothing lately"`
 }
 
 type onePodStatus struct {
@@ -167,11 +168,15 @@ func (s *server) getPod(ctx context.Context, who caller, in *IDInput) (onePod, e
 
 func (s *server) getPodStatus(ctx context.Context, who caller, in *IDInput) (onePodStatus, error) {
 	one, err := s.getPod(ctx, who, in)
+	if err != nil {
+		return onePodStatus{}, err
+	}
 	p := one.Pod
 	return onePodStatus{Pod: podStatus{
-		ID: p.ID, Status: p.Status, Reason: p.Reason, StatusMessage: p.StatusMessage, NodeID: p.NodeID, NodeName: p.NodeName,
+		Usage: s.usageOf(ctx, who, p),
+		ID:    p.ID, Status: p.Status, Reason: p.Reason, StatusMessage: p.StatusMessage, NodeID: p.NodeID, NodeName: p.NodeName,
 		Incarnation: p.Incarnation, Restarts: p.Restarts, LastTermination: p.LastTermination, StartedAt: p.StartedAt, StoppedAt: p.StoppedAt,
-	}}, err
+	}}, nil
 }
 
 func (s *server) getPodHistory(ctx context.Context, who caller, in *historyInput) (podHistory, error) {

@@ -122,6 +122,7 @@ func (s *server) routes() {
 	s.podRoutes()
 	s.clusterRoutes()
 	s.eventRoutes()
+	s.usageRoutes()
 	s.healthRoutes()
 	if s.WS != nil {
 		s.engine.GET("/ws", gin.WrapH(s.WS))

@@ -46,6 +46,11 @@ func TestPodRequests(t *testing.T) {
 		}},
 		{"large env", pod(func(r *api.CreatePodRequest) { r.Env = map[string]string{"A": strings.Repeat("x", 128<<10)} }), map[string]string{"env": "TOO_LARGE"}},
 		{"many env", pod(func(r *api.CreatePodRequest) { r.Env = many(101) }), map[string]string{"env": "TOO_MANY_ENTRIES"}},
+		{"usage", &api.UsageQuery{Namespace: "a", PodID: id, NodeID: id, LabelSelector: "!a"}, nil},
+		{"all usage", &api.UsageQuery{}, nil},
+		{"wrong usage", &api.UsageQuery{Namespace: "A", PodID: "a", NodeID: "b", LabelSelector: "=="}, map[string]string{
+			"namespace": "INVALID_FORMAT", "podId": "INVALID_FORMAT", "nodeId": "INVALID_FORMAT", "labelSelector": "INVALID_FORMAT",
+		}},
 		{"query", &api.PodQuery{Namespace: "a", PackID: id, NodeID: id, PackName: "a", Status: api.PodRunning, LabelSelector: "!a"}, nil},
 		{"wrong query", &api.PodQuery{Namespace: "A", PackID: "a", NodeID: "a", PackName: "1", Status: "dead", LabelSelector: "=="}, map[string]string{
 			"namespace": "INVALID_FORMAT", "packId": "INVALID_FORMAT", "nodeId": "INVALID_FORMAT", "packName": "INVALID_FORMAT", "status": "INVALID_VALUE", "labelSelector": "INVALID_FORMAT",

@@ -14,6 +14,7 @@ const operateData = `{"success":true,"data":{
 	"namespace":{"id":"ns"},"namespaces":[{"id":"ns"}],"phase":"terminating","member":{"userId":"u"},"members":[{"userId":"u"}],
 	"priorityClass":{"name":"high"},"priorityClasses":[{"name":"high"}],"config":{"id":"default"},
 	"node":{"id":"n"},"nodeId":"n","total":7,"page":2,"pageSize":3,
+	"pods":[{"podId":"p"}],"nodes":[{"nodeId":"n"}],
 	"events":[{"id":"e","kind":"pod"}],"now":"2026-05-01T12:00:00Z"
 }}`
 
@@ -22,6 +23,14 @@ func TestCallsOfOperators(t *testing.T) {
 	t.Parallel()
 	type calls map[string]func(context.Context, *client.Client) (string, error)
 	for want, call := range (calls{
+		"GET /api/usage/pods?labelSelector=a%3Db&namespace=x&nodeId=n&podId=p": func(ctx context.Context, c *client.Client) (string, error) {
+			list, err := c.PodUsage(ctx, api.UsageQuery{Namespace: "x", PodID: "p", NodeID: "n", LabelSelector: "a=b"})
+			return one(list, list[0].PodID == "p"), err
+		},
+		"GET /api/usage/nodes?labelSelector=a%3Db&nodeId=n": func(ctx context.Context, c *client.Client) (string, error) {
+			list, err := c.NodeUsage(ctx, api.UsageQuery{Namespace: "x", PodID: "p", NodeID: "n", LabelSelector: "a=b"})
+			return one(list, list[0].NodeID == "n"), err
+		},
 		"POST /api/namespaces": func(ctx context.Context, c *client.Client) (string, error) {
 			n, err := c.CreateNamespace(ctx, api.CreateNamespaceRequest{})
 			return n.ID, err
