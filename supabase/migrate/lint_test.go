@@ -78,6 +78,11 @@ var lints = map[string]string{
 	"no secret has a readable column": `
 		select a.attrelid::regclass || '.' || a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid
 		where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and a.attname ~ 'password|secret|token|credential'`,
+	// Postgres plans that join for the first statement of a session and keeps the plan.
+	"old rows and new rows are joined by their hashes": `
+		select distinct t.tgfoid::regprocedure::text from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+		where t.tgoldtable is not null and t.tgnewtable is not null and p.pronamespace::regnamespace::text in ('public', 'stark')
+		  and not coalesce(p.proconfig::text ~ 'enable_nestloop=off', false)`,
 	"no index on what heartbeats write": `
 		select i.indexrelid::regclass::text from pg_index i where i.indrelid = 'stark.node_leases'::regclass and not i.indisprimary`,
 }
@@ -111,6 +116,7 @@ func TestSchemaLintsFindOffenders(t *testing.T) {
 	d.Exec(t, `create index bad_1 on public.packs (owner_id)`)
 	d.Exec(t, `create index bad_2 on stark.node_leases (renewed_at)`)
 	d.Exec(t, `drop index public.pods_namespace_idx`)
+	d.Exec(t, `alter function stark.pods_updated() reset enable_nestloop`)
 	for name, query := range lints {
 		if len(migratetest.Values[string](t, d.Conn, query)) == 0 {
 			t.Errorf("%s: nothing found", name)
