@@ -83,6 +83,11 @@ var lints = map[string]string{
 		select distinct t.tgfoid::regprocedure::text from pg_trigger t join pg_proc p on p.oid = t.tgfoid
 		where t.tgoldtable is not null and t.tgnewtable is not null and p.pronamespace::regnamespace::text in ('public', 'stark')
 		  and not coalesce(p.proconfig::text ~ 'enable_nestloop=off', false)`,
+	// Up to Postgres 17 such a function in SQL is planned at every call.
+	"what policies ask is answered from kept plans": `
+		select p.oid::regprocedure::text from pg_proc p join pg_language l on l.oid = p.prolang
+		where p.pronamespace = 'stark'::regnamespace and l.lanname = 'sql' and p.proconfig is not null and exists (
+		  select from pg_policies r where coalesce(r.qual, '') || coalesce(r.with_check, '') ~ ('stark\.' || p.proname || '\('))`,
 	"no index on what heartbeats write": `
 		select i.indexrelid::regclass::text from pg_index i where i.indrelid = 'stark.node_leases'::regclass and not i.indisprimary`,
 }
@@ -113,6 +118,8 @@ func TestSchemaLintsFindOffenders(t *testing.T) {
 	d.Exec(t, `create view public.bad_view as select 1`)
 	d.Exec(t, `create function public.bad() returns int language sql security definer as 'select 1'`)
 	d.Exec(t, `create function stark.bad() returns int language sql security definer as 'select 1'`)
+	d.Exec(t, `alter function stark.bad() set search_path = public`)
+	d.Exec(t, `create policy d on public.bad for delete to authenticated using ((select stark.bad()) = 1)`)
 	d.Exec(t, `create index bad_1 on public.packs (owner_id)`)
 	d.Exec(t, `create index bad_2 on stark.node_leases (renewed_at)`)
 	d.Exec(t, `drop index public.pods_namespace_idx`)
