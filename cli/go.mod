@@ -19,6 +19,7 @@ require (
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/spf13/cobra v1.10.2
 	github.com/stark-orchestrator/stark/agent v0.0.0
+	github.com/theory/jsonpath v0.12.3
 	golang.org/x/crypto v0.58.0
 	golang.org/x/term v0.47.0
 	rsc.io/qr v0.2.0
