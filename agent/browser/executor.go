@@ -48,7 +48,7 @@ type Running struct {
 
 // Capabilities implements executor.Executor.
 func (e *Executor) Capabilities() api.Capabilities {
-	return api.Capabilities{Version: browserVersion(), OS: platform(), Features: []string{"isolation:worker"}}
+	return api.Capabilities{Version: browserVersion(), OS: platform(), Features: []string{"isolation:worker", "ui"}}
 }
 
 // browserVersion gives the browser's product and version, as "Chromium/156".
@@ -153,7 +153,7 @@ func (c *controller) startOrder() (string, error) {
 		storage = int64(t.Spec.Limits.Storage) << 20
 	}
 	raw, err := json.Marshal(map[string]any{
-		"id": c.id, "digest": t.Spec.BundleSHA256, "format": t.Spec.Format,
+		"id": c.id, "ui": t.Spec.Metadata[api.MetadataUI], "digest": t.Spec.BundleSHA256, "format": t.Spec.Format,
 		"pod": t.Pod(api.RuntimeBrowser), "env": t.Environment(), "cores": max(c.e.Cores, 1),
 		"unresponsiveMs": t.UnresponsiveAfter(unresponsiveAfter).Milliseconds(), "storageBytes": storage,
 	})

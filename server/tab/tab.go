@@ -43,6 +43,7 @@ type file struct {
 	etag   string
 	coded  map[string][]byte // by content coding
 	policy string            // Content-Security-Policy of the frame of pods; "" for that of the page
+	shown  string            // the same for packs that show something
 }
 
 // Handler serves the page. It is safe for concurrent use.
@@ -88,7 +89,7 @@ func (h *Handler) add(name, coding string, content []byte) error {
 			if err != nil {
 				return err
 			}
-			f.policy = framePolicy(plain, h.config.EmbedOrigins)
+			f.policy, f.shown = framePolicies(plain, h.config.EmbedOrigins)
 		}
 	}
 	h.files[name] = f
@@ -184,6 +185,10 @@ func (h *Handler) headers(head http.Header, name string, f file, r *http.Request
 	case f.policy != "":
 		head.Del("X-Frame-Options")
 		head.Set("Content-Security-Policy", f.policy)
+		if r.URL.RawQuery == "ui" { // in a process of its own: an endless loop harms neither the page nor other pods
+			head.Set("Content-Security-Policy", f.shown)
+			head.Set("Document-Isolation-Policy", "isolate-and-credentialless")
+		}
 	}
 }
 
@@ -244,13 +249,16 @@ func plainHost(host string) bool {
 	return host != "" && strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]") == ""
 }
 
-// framePolicy is that of the document around a pod. It makes its origin opaque even
-// where no frame does. A pack may compute what it likes and reach the network, as on
-// Node.js; it finds no storage, no page, no window to open and nobody to embed.
-func framePolicy(document []byte, around []string) string {
+// framePolicies are those of the document around a pod, and of one that shows something.
+// They make its origin opaque even where no frame does. A pack may compute what it likes
+// and reach the network, as on Node.js; it finds no storage, no page, no window to open
+// and nobody to embed. One that shows something may also style it, and show pictures.
+func framePolicies(document []byte, around []string) (worker, shown string) {
 	_, rest, _ := bytes.Cut(document, []byte("\n<script>"))
 	script, _, _ := bytes.Cut(rest, []byte("</script>"))
 	sum := sha256.Sum256(script)
-	return "sandbox allow-scripts; default-src 'none'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"' blob: 'unsafe-eval'; worker-src data: blob:; connect-src * data: blob:; base-uri 'none'; form-action 'none'; webrtc 'block'; frame-ancestors " + strings.Join(append([]string{"'self'"}, around...), " ")
+	worker = "sandbox allow-scripts; default-src 'none'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"' blob: 'unsafe-eval'; worker-src data: blob:; connect-src * data: blob:; base-uri 'none'; form-action 'none'; webrtc 'block'; frame-ancestors " +
+		strings.Join(append([]string{"'self'"}, around...), " ")
+	return worker, "style-src 'unsafe-inline'; img-src * data: blob:; media-src * data: blob:; font-src * data:; " + worker
 }

@@ -128,6 +128,15 @@ func TestPolicies(t *testing.T) {
 			t.Errorf("the policy of a pod lacks %s: %s", want, got)
 		}
 	}
+	shown := get(h, http.MethodGet, "/node/assets/frame.0123.html?ui").Header()
+	for _, want := range []string{"style-src 'unsafe-inline'", "img-src * data: blob:", "sandbox allow-scripts;", "default-src 'none'", "frame-ancestors 'self'"} {
+		if got := shown.Get("Content-Security-Policy"); !strings.Contains(got, want) {
+			t.Errorf("the policy of a pack that shows something lacks %s: %s", want, got)
+		}
+	}
+	if shown.Get("Document-Isolation-Policy") == "" || frame.Get("Document-Isolation-Policy") != "" {
+		t.Error("packs that show something share a process with the others")
+	}
 	if frame.Get("X-Frame-Options") != "" {
 		t.Error("the frame of a pod may not stand in the page")
 	}

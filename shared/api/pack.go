@@ -44,6 +44,10 @@ const (
 	FormatESM      ModuleFormat = "esm"
 )
 
+// MetadataUI is the key of a pack's metadata that says that the pack shows something in
+// the tabs where it runs: true, or an object with the height in pixels, 60 to 2000.
+const MetadataUI = "ui"
+
 // Keys of a pack's metadata with a meaning for the scheduler.
 const (
 	MetadataMinNodeVersion       = "minNodeVersion"       // on nodes of type node: at least this version of Node.js

@@ -101,8 +101,11 @@ func (c *checker) packMetadata(path string, m map[string]any) {
 	}
 }
 
-// demands checks what the scheduler reads.
+// demands checks what the scheduler reads, and tabs.
 func (c *checker) demands(path string, m map[string]any) {
+	if v, ok := m[MetadataUI]; ok {
+		c.shown(path+"."+MetadataUI, v)
+	}
 	if v, ok := m[MetadataMinNodeVersion]; ok {
 		if s, isText := v.(string); !isText || !ValidVersion(strings.TrimPrefix(s, "v")) {
 			c.add(path+"."+MetadataMinNodeVersion, fault.FieldInvalidFormat, "must be a version such as 20.0.0")
@@ -123,6 +126,19 @@ func (c *checker) demands(path string, m map[string]any) {
 		if s, isText := one.(string); !isText || s == "" {
 			c.add(index(at, i), fault.FieldInvalidType, "must be a string that is not empty")
 		}
+	}
+}
+
+// shown checks what a pack says that shows something.
+func (c *checker) shown(path string, v any) {
+	const lowest, highest = 60, 2000
+	m, isObject := v.(map[string]any)
+	if _, isFlag := v.(bool); !isFlag && !isObject {
+		c.add(path, fault.FieldInvalidType, "must be true, or an object with a height")
+	}
+	height, ok := m["height"]
+	if n, isNumber := height.(float64); ok && (!isNumber || n < lowest || n > highest) {
+		c.add(path+".height", fault.FieldOutOfRange, "must be %d to %d pixels", lowest, highest)
 	}
 }
 

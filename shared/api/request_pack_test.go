@@ -18,6 +18,11 @@ func TestPackRequests(t *testing.T) {
 	}
 	tooMuch := pack("a", "1.0.0")
 	tooMuch.Description, tooMuch.Metadata, tooMuch.BundleContent = strings.Repeat("x", 1001), metadata, strings.Repeat("x", api.MaxBundleBytes+1)
+	shows := func(m map[string]any) *api.CreatePackRequest {
+		r := pack("a", "1.0.0")
+		r.Metadata = m
+		return r
+	}
 	env := func(v any) *api.CreatePackRequest {
 		r := pack("a", "1.0.0")
 		r.Metadata = map[string]any{"env": v}
@@ -52,6 +57,11 @@ func TestPackRequests(t *testing.T) {
 		{"v in front", pack("a", "v1.0.0"), map[string]string{"version": "INVALID_FORMAT"}},
 		{"leading zero", pack("a", "1.02.0"), map[string]string{"version": "INVALID_FORMAT"}},
 		{"long version", pack("a", "1.0.0-"+strings.Repeat("a", 130)), map[string]string{"version": "TOO_LONG"}},
+		{"shows something", shows(map[string]any{"ui": true, "minNodeVersion": "20.0.0"}), nil},
+		{"with a height", shows(map[string]any{"ui": map[string]any{"height": 60.0}}), nil},
+		{"shows what", shows(map[string]any{"ui": "yes"}), map[string]string{"metadata.ui": "INVALID_TYPE"}},
+		{"too high", shows(map[string]any{"ui": map[string]any{"height": 2001.0}}), map[string]string{"metadata.ui.height": "OUT_OF_RANGE"}},
+		{"no height", shows(map[string]any{"ui": map[string]any{"height": "high"}}), map[string]string{"metadata.ui.height": "OUT_OF_RANGE"}},
 		{
 			"unknown words", &api.CreatePackRequest{Name: "a", Version: "1.0.0", RuntimeTag: "Node", Visibility: "all", Format: "amd"},
 			map[string]string{"runtimeTag": "INVALID_VALUE", "visibility": "INVALID_VALUE", "format": "INVALID_VALUE"},

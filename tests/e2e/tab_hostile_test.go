@@ -17,7 +17,6 @@ func TestAHostilePackHarmsItselfAlone(t *testing.T) {
 	c.universal("greeter", greeter)
 	bystander := c.pod("greeter")
 	c.waitStatus(bystander.ID, api.PodRunning)
-	never := func(r *api.CreatePodRequest) { r.RestartPolicy = api.RestartNever }
 
 	c.pack(c.Client, "hostile", func(r *api.CreatePackRequest) { r.RuntimeTag = api.TagUniversal })
 	pod := c.pod("hostile", never, func(r *api.CreatePodRequest) { r.Env = map[string]string{"SERVER": c.URL} })

@@ -155,18 +155,19 @@ async function trim(more) {
 
 // ---- frames and pods ----
 
-function makeFrame() {
+// makeFrame asks the page for a frame; one that shows something is visible in it.
+function makeFrame(shown) {
   const { port1: port, port2 } = new MessageChannel();
-  const f = { id: ++nextFrame, port, heard: performance.now(), pod: null, dead: false };
+  const f = { id: ++nextFrame, port, heard: performance.now(), pod: null, dead: false, shown };
   frames.set(f.id, f);
   port.onmessage = ({ data: m }) => {
     f.heard = performance.now();
-    if (m.t === 'killed') drop(f);
+    if (m.t === 'killed') { if (f.pod?.ended) drop(f); } // who says so unasked may be a pack
     else if (m.t === 'error') f.pod?.end({ reason: 'HostCrashed', message: String(m.message).slice(0, 4096) });
   };
   // Chromium tells when the other side's process has died.
   port.addEventListener('close', () => lost(f, 'the browser ended the process of the pod'));
-  postMessage({ t: 'frame', id: f.id, port: port2 }, [port2]);
+  postMessage({ t: 'frame', id: f.id, shown }, [port2]);
   return f;
 }
 
@@ -192,14 +193,21 @@ async function start(json, event) {
   const o = JSON.parse(json);
   const bundle = await request('bundles', 'readonly', (s) => s.get(o.digest));
   if (!bundle) throw new Error('the bundle has left the cache');
-  const f = spare ?? makeFrame();
-  spare = null;
+  const f = o.ui ? makeFrame(shownAs(o)) : spare ?? makeFrame();
+  if (f === spare) spare = null;
   const { port1, port2 } = new MessageChannel();
   const pod = new Pod(o, f, port1, event);
   f.pod = pod;
   f.port.postMessage({ t: 'run', order: { bundle, format: o.format, pod: o.pod, env: o.env, cores: o.cores } }, [port2]);
   setTimeout(() => { spare ??= makeFrame(); }, 100);
   return pod;
+}
+
+// shownAs is what the page needs to know of a pack that shows something: its metadata say
+// {"ui": true}, or {"ui": {"height": 300}} in pixels.
+function shownAs({ ui, pod }) {
+  const height = Number.isFinite(ui.height) ? Math.min(2000, Math.max(60, Math.round(ui.height))) : 240;
+  return { height, name: `${pod.name} ${pod.version}`, namespace: pod.namespace };
 }
 
 class Pod {
@@ -292,6 +300,7 @@ setInterval(() => {
   beaten = t;
   for (const f of frames.values()) {
     if (slept) f.heard = t;
+    if (f.shown && f.pod) continue; // its thread is the pod's, which is watched below
     if (t - f.heard > FRAME_LOST_MS) lost(f, 'the frame of the pod does not answer any more');
     else f.port.postMessage({ t: 'ping' });
   }

@@ -79,7 +79,7 @@ function boot() {
 
 const heard = {
   frame: addFrame,
-  drop({ id }) { frames.get(id)?.remove(); frames.delete(id); },
+  drop({ id }) { frames.get(id)?.remove(); frames.delete(id); $('shows').hidden = !$('shows').querySelector('iframe'); },
   identity(m) { identity = m; draw(); },
   beat({ late }) { throttled(late); },
   running(m) { runs = m.runs.sort((a, b) => a.since - b.since); draw(); },
@@ -96,18 +96,26 @@ const heard = {
   },
 };
 
-// A frame has an opaque origin; its document brings its own policy.
-function addFrame({ id }, [port]) {
+// A frame has an opaque origin; its document brings its own policy. Those that show
+// something say whose they are, above what they draw.
+function addFrame({ id, shown }, [port]) {
   const f = document.createElement('iframe');
+  let whole = f;
   f.sandbox = 'allow-scripts';
-  f.title = 'A pod';
-  f.setAttribute('aria-hidden', 'true');
-  f.tabIndex = -1;
   f.src = frameURL;
+  if (shown) {
+    const name = document.createElement('figcaption');
+    whole = document.createElement('figure');
+    name.textContent = f.title = `${shown.name} · ${shown.namespace}`;
+    f.style.height = `${shown.height}px`;
+    f.src = `${frameURL}?ui`;
+    whole.append(name, f);
+  } else Object.assign(f, { title: 'A pod', ariaHidden: 'true', tabIndex: -1 });
   f.onload = () => { f.onload = null; f.contentWindow.postMessage('', '*', [port]); };
   f.onerror = () => worker.postMessage({ t: 'lost', frame: id });
-  frames.set(id, f);
-  document.body.append(f);
+  frames.set(id, whole);
+  (shown ? $('shows') : document.body).append(whole);
+  if (shown) $('shows').hidden = false;
 }
 
 function start(token) {

@@ -1,7 +1,8 @@
-// The worker of one pod in a tab. It lives in an iframe of opaque origin, waits for a
-// port to the agent, loads the bundle, and belongs to the pack from then on. What it
-// needs of the platform it takes before the pack runs: a pack may change every
-// prototype, and harms itself alone by it.
+// What runs one pod in a tab: a worker, or, for a pack that shows something, the thread
+// of its frame. It lives in an iframe of opaque origin, waits for a port to the agent,
+// loads the bundle, and belongs to the pack from then on. What it needs of the platform
+// it takes before the pack runs: a pack may change every prototype, and harms itself
+// alone by it.
 'use strict';
 
 (() => {
@@ -16,16 +17,20 @@
 
   const { addEventListener: listen } = EventTarget.prototype;
   const later = setTimeout, now = Date.now, every = setInterval;
-  const entry = (event) => {
-    removeEventListener('message', entry);
-    serve(event.ports[0], event.data);
-  };
-  addEventListener('message', entry);
-  // Whoever speaks past the port speaks to nobody who listens, but fills a queue.
-  delete DedicatedWorkerGlobalScope.prototype.postMessage;
-  delete globalThis.postMessage;
+  if (typeof document === 'object') globalThis.starkServe = serve; // frame.js takes it
+  else {
+    const entry = (event) => {
+      removeEventListener('message', entry);
+      serve(event.ports[0], event.data);
+    };
+    addEventListener('message', entry);
+    // Whoever speaks past the port speaks to nobody who listens, but fills a queue.
+    delete DedicatedWorkerGlobalScope.prototype.postMessage;
+    delete globalThis.postMessage;
+  }
 
-  function serve(port, order) {
+  // serve runs an order; root is the element that a pack may draw into.
+  function serve(port, order, root) {
     const post = MessagePort.prototype.postMessage.bind(port);
     const asked = new Map(); // questions to the agent that wait for an answer
     const aborter = new AbortController();
@@ -53,7 +58,7 @@
     async function start() {
       let pack;
       try {
-        pack = order.format === 'esm' ? await loadModule(order.bundle) : loadCommonJS(order.bundle);
+        pack = order.format === 'esm' ? await loadModule(order.bundle) : await loadCommonJS(order.bundle);
         for (let i = 0; i < 2 && typeof pack !== 'function'; i++) pack = pack?.default;
         if (typeof pack !== 'function') throw new Error('the bundle exports no default function');
       } catch (err) {
@@ -88,6 +93,7 @@
         signal,
         log: logger(capture),
         ready,
+        ...(root && { root }),
         onStop(fn) {
           if (typeof fn !== 'function') throw new TypeError('onStop takes a function');
           handlers.push(fn);
@@ -140,11 +146,12 @@
     }
   }
 
-  function loadCommonJS(bundle) {
+  async function loadCommonJS(bundle) {
     const wrapped = new Blob(['self.__stark = function (module, exports, require) {', bundle, '\n};'], { type: 'text/javascript' });
     const url = URL.createObjectURL(wrapped);
     try {
-      importScripts(url);
+      if (typeof document === 'object') await loadScript(url);
+      else importScripts(url);
     } finally {
       URL.revokeObjectURL(url);
     }
@@ -153,6 +160,18 @@
     const module = { exports: {} };
     load(module, module.exports, (name) => { throw new Error(`require(${JSON.stringify(name)}): a browser has no modules beyond the bundle`); });
     return module.exports;
+  }
+
+  // loadScript does for a document what importScripts does for a worker.
+  function loadScript(src) {
+    return new Promise((resolve, reject) => {
+      const script = document.createElement('script');
+      const failed = (e) => { e.preventDefault(); e.stopImmediatePropagation(); reject(e.error ?? new SyntaxError(e.message)); };
+      addEventListener('error', failed, { capture: true });
+      script.onload = () => { removeEventListener('error', failed, { capture: true }); script.remove(); resolve(); };
+      script.src = src;
+      document.head.append(script);
+    });
   }
 
   async function loadModule(bundle) {

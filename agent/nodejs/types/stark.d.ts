@@ -210,6 +210,11 @@ declare module "@stark-orchestrator/pack" {
     readonly storage: Storage;
     readonly http: Http;
     readonly workers: Workers;
+    /**
+     * The element that a pack draws into whose metadata say {"ui": true}, an HTMLElement;
+     * nothing elsewhere. It stands in a document of its own, visible on the page of the tab.
+     */
+    readonly root?: any;
     /** Says that the pack does its work now. */
     ready(): void;
     /** Registers what to do at a stop; the last one registered runs first. */

@@ -1,0 +1,93 @@
+package e2e
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/target"
+	"github.com/chromedp/chromedp"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+func never(r *api.CreatePodRequest) { r.RestartPolicy = api.RestartNever }
+
+// showing registers a pack that shows something.
+func showing(r *api.CreatePackRequest) {
+	r.RuntimeTag = api.TagBrowser
+	r.Metadata = map[string]any{api.MetadataUI: map[string]any{"height": 120}, api.MetadataRequiredCapabilities: []any{"ui"}}
+}
+
+// A pack draws in the page, in a frame that says whose it is, and reaches nothing around it.
+func TestAPackShowsSomethingAndReachesNothing(t *testing.T) {
+	t.Parallel()
+	tb := profile(t)
+	c := start(t)
+	c.join(tb)
+	node := c.nodeOf(tb)
+	c.pack(c.Client, "hostile-ui", showing)
+	pod := c.pod("hostile-ui", never, func(r *api.CreatePodRequest) { r.Env = map[string]string{"SERVER": c.URL} })
+	p := c.waitPod(pod.ID, "to be ready, or to end", func(p api.Pod) bool { return p.Status == api.PodRunning || p.Status.Terminal() })
+	tb.shown("#shows", "hostile-ui 1.0.0 · default")
+	if size := eval[string](tb, `(() => { const b = document.querySelector('#shows iframe').getBoundingClientRect(); return (b.width > 200) + ' ' + Math.round(b.height); })()`); size != "true 120" {
+		t.Errorf("wide and high: %s", size)
+	}
+	tb.accessible(axe(t), "with a pack that shows something")
+	tb.shot("shown-by-a-pack")
+	if _, _, err := c.Client.StopPod(t.Context(), pod.ID); err != nil {
+		t.Fatal(err)
+	}
+	c.waitStatus(pod.ID, api.PodStopped)
+	out := c.lines(pod.ID)
+	for _, want := range []string{"INFO drawn: shown by a pack", "INFO origin: null", "INFO storage: kept", "INFO got: nothing"} {
+		if !slices.Contains(out, want) {
+			t.Errorf("the pod never said %q", want)
+		}
+	}
+	if p.Status != api.PodRunning || t.Failed() {
+		t.Errorf("the pod became %s: %s\n%s", p.Status, p.StatusMessage, strings.Join(out, "\n"))
+	}
+	tb.becomes(`document.getElementById('shows').hidden && !document.querySelector('#shows iframe')`)
+	if now := c.nodeOf(tb); now.ID != node.ID || !strings.HasPrefix(eval[string](tb, `location.href`), c.URL+"/node") {
+		t.Errorf("the node is %s, was %s, at %s", now.ID, node.ID, eval[string](tb, `location.href`))
+	}
+	tb.state("online")
+	if targets, err := chromedp.Targets(tb.ctx); err != nil || slices.ContainsFunc(targets, func(i *target.Info) bool { return strings.Contains(i.URL, "taken") }) {
+		t.Errorf("windows: %v, %v", targets, err)
+	}
+}
+
+// One that never yields harms neither the page nor pods that show nothing.
+func TestAPackThatShowsSomethingAndNeverYieldsEndsAlone(t *testing.T) {
+	t.Parallel()
+	tb := profile(t)
+	c := start(t)
+	c.join(tb)
+	c.universal("greeter", greeter)
+	bystander := c.pod("greeter")
+	c.waitStatus(bystander.ID, api.PodRunning)
+	const forEver = `module.exports = ({ ready, root }) => { root.textContent = 'for ever'; ready(); for (;;); }`
+	if _, err := c.Client.CreatePack(t.Context(), api.CreatePackRequest{
+		Name: "loops", Version: "1.0.0", RuntimeTag: api.TagBrowser, Metadata: map[string]any{api.MetadataUI: true, "livenessSeconds": 2.0},
+	}, bundle([]byte(forEver))); err != nil {
+		t.Fatal(err)
+	}
+	stuck := c.pod("loops", never, func(r *api.CreatePodRequest) {
+		r.Metadata, r.TerminationGracePeriodSeconds = map[string]any{"livenessSeconds": 0.0}, new(1)
+	})
+	c.waitStatus(stuck.ID, api.PodRunning)
+	c.waitStatus(c.pod("greeter").ID, api.PodRunning) // its frame was made, or is answered for, while the other one is stuck
+	if _, _, err := c.Client.StopPod(t.Context(), stuck.ID); err != nil {
+		t.Fatal(err)
+	}
+	c.waitStatus(stuck.ID, api.PodStopped)
+	watched := c.waitStatus(c.pod("loops", never).ID, api.PodFailed)
+	if !strings.Contains(watched.StatusMessage, "stood still") {
+		t.Errorf("the loop ended with %s: %s", watched.Reason, watched.StatusMessage)
+	}
+	tb.state("online")
+	if p, err := c.Client.GetPod(t.Context(), bystander.ID); err != nil || p.Status != api.PodRunning || p.Incarnation != 1 {
+		t.Errorf("the bystander is %s, incarnation %d: %s, %v", p.Status, p.Incarnation, p.StatusMessage, err)
+	}
+}
