@@ -124,6 +124,8 @@ type keySource struct {
 	limit  *rate.Limiter
 	period time.Duration
 	down   atomic.Bool
+
+	fetched atomic.Uint64 // counts the sets that were read
 }
 
 // RoundTrip fetches once.
@@ -137,6 +139,7 @@ func (s *keySource) RoundTrip(req *http.Request) (*http.Response, error) {
 		s.limit.SetLimit(rate.Every(min(retryPeriod, s.period)))
 		return nil, err
 	}
+	s.fetched.Add(1)
 	s.limit.SetLimit(rate.Every(s.period))
 	return resp, nil
 }

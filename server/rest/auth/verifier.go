@@ -42,9 +42,10 @@ type Config struct {
 
 // Verifier checks tokens. It is safe for concurrent use.
 type Verifier struct {
-	config Config
-	keys   *keySet
-	parser *jwt.Parser
+	config   Config
+	keys     *keySet
+	parser   *jwt.Parser
+	believed *believed
 }
 
 // New makes a Verifier. Keys are fetched when the first token needs them, and
@@ -67,8 +68,12 @@ func New(ctx context.Context, c Config) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
+	known, err := newBelieved(&keys.source.fetched)
+	if err != nil {
+		return nil, err
+	}
 	return &Verifier{
-		config: c, keys: keys,
+		config: c, keys: keys, believed: known,
 		parser: jwt.NewParser(jwt.WithValidMethods(methods), jwt.WithIssuer(c.Issuer), jwt.WithLeeway(leeway), jwt.WithExpirationRequired(), jwt.WithIssuedAt()),
 	}, nil
 }
@@ -91,6 +96,18 @@ func (v *Verifier) Verify(ctx context.Context, token string) (access.Identity, e
 	if len(token) > maxToken || strings.Count(token, ".") != 2 {
 		return access.Identity{}, fault.New(fault.TokenInvalid, "the access token is not valid")
 	}
+	if id, ok := v.believed.get(token); ok {
+		return id, nil
+	}
+	keys := v.keys.source.fetched.Load()
+	id, err := v.verify(ctx, token)
+	if err == nil {
+		v.believed.put(token, id, keys)
+	}
+	return id, err
+}
+
+func (v *Verifier) verify(ctx context.Context, token string) (access.Identity, error) {
 	var c claims
 	parsed, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return v.key(ctx, t) })
 	if err != nil && c.Subject == "" && (c.Role == "anon" || c.Role == "service_role") {
