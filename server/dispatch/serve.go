@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,7 +45,7 @@ func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	conn, err := websocket.Accept(&handshake{ResponseWriter: w}, r, &websocket.AcceptOptions{
-		Subprotocols: []string{wire.Subprotocol}, OriginPatterns: d.config.Origins,
+		Subprotocols: []string{wire.Subprotocol}, OriginPatterns: originPatterns(d.config.Origins),
 		CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
@@ -53,6 +54,18 @@ func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.conn = conn
 	d.serve(ctx, s)
+}
+
+// originPatterns adds to an origin with any port the one whose port goes unsaid: a
+// page at http://localhost names none, and REST answers it.
+func originPatterns(origins []string) []string {
+	patterns := slices.Clone(origins)
+	for _, o := range origins {
+		if base, anyPort := strings.CutSuffix(o, ":*"); anyPort {
+			patterns = append(patterns, base)
+		}
+	}
+	return patterns
 }
 
 // handshake gives what refuses an upgrade the form that all refusals have.
