@@ -58,8 +58,8 @@ func (x *index) leaveClass(id int32, n *api.Node) {
 	}
 }
 
-// served gives the namespaces that a private node serves: those that it lists and
-// whose member its owner is.
+// served gives the namespaces that a private node serves: those that it lists and in
+// which its owner is more than a viewer.
 func (x *index) served(n *api.Node) []string {
 	var serves []string
 	for _, ns := range n.Namespaces {

@@ -85,7 +85,9 @@ func newIndex(s Snapshot) *index {
 		bundles: map[string]*bundle{},
 	}
 	for _, m := range s.Members {
-		x.members[[2]string{m.Namespace, m.UserID}] = struct{}{}
+		if m.Role != api.RoleViewer { // who only looks runs nothing for the others
+			x.members[[2]string{m.Namespace, m.UserID}] = struct{}{}
+		}
 	}
 	for _, ns := range s.Namespaces {
 		x.namespaces[ns.Name] = ns

@@ -35,6 +35,11 @@ func TestFilters(t *testing.T) {
 			func(n *api.Node) { n.Shared, n.RegisteredBy, n.Namespaces = false, "eve", []string{"default"} },
 			nil, "NodeAccess", "did not serve",
 		},
+		{
+			"listed by a viewer",
+			func(n *api.Node) { n.Shared, n.RegisteredBy, n.Namespaces = false, "vic", []string{"default"} },
+			nil, "NodeAccess", "did not serve",
+		},
 		{"orphan", func(n *api.Node) { n.Shared = false }, func(p *api.Pod) { p.CreatedBy = "" }, "NodeAccess", ""},
 		{"other name", nil, func(p *api.Pod) { p.Scheduling.NodeName = "n2" }, "NodeName", "requested node name"},
 		{"same name", nil, func(p *api.Pod) { p.Scheduling.NodeName = "n1" }, "", ""},
@@ -80,7 +85,10 @@ func TestFilters(t *testing.T) {
 			}
 			ds := scheduler.Plan(scheduler.Snapshot{
 				Nodes: []api.Node{n}, Pods: []api.Pod{p, onNode(aPod("p0"), "n1")},
-				Members: []api.NamespaceMember{{Namespace: "default", UserID: "bob"}},
+				Members: []api.NamespaceMember{
+					{Namespace: "default", UserID: "bob", Role: api.RoleDeveloper},
+					{Namespace: "default", UserID: "vic", Role: api.RoleViewer},
+				},
 			}, now)
 			if len(ds) != 1 {
 				t.Fatalf("got %d decisions, want 1", len(ds))

@@ -117,3 +117,31 @@ func TestHistoryIsWrittenByTriggersAlone(t *testing.T) {
 		}
 	}
 }
+
+// A viewer of a namespace looks at its pods. To run them is more than that.
+func TestANamespaceIsNotServedByTheNodesOfItsViewers(t *testing.T) {
+	t.Parallel()
+	d := migratetest.New(t)
+	d.Exec(t, `insert into public.namespaces (name) values ('team')`)
+	for role, code := range map[string]string{"viewer": "ST403", "developer": "", "operator": "", "admin": ""} {
+		owner := d.User(t, "developer")
+		d.Exec(t, `insert into public.namespace_members (namespace, user_id, role) values ('team', $1, $2::public.stark_role)`, owner, role)
+		err := d.As(t, owner, func(q migratetest.Querier) error {
+			_, err := q.Exec(t.Context(), `insert into public.nodes (name, runtime_type, namespaces) values ($1, 'node', '{team}')`, "of-"+role)
+			return err
+		})
+		if (err != nil || code != "") && migratetest.Code(err) != code {
+			t.Errorf("%s: %v, want %q", role, err, code)
+		}
+	}
+
+	// What a shared node lists for its team does not outlast the role that let it.
+	olga := d.User(t, "operator")
+	d.Exec(t, `insert into public.namespace_members (namespace, user_id, role) values ('team', $1, 'viewer')`, olga)
+	d.Exec(t, `insert into public.nodes (name, runtime_type, registered_by, shared, namespaces) values ('shared', 'node', $1, true, '{team}')`, olga)
+	d.Exec(t, `insert into public.user_roles (user_id, role) values ($1, 'developer')`, olga)
+	d.Exec(t, `delete from public.user_roles where user_id = $1 and role = 'operator'`, olga)
+	if kept := migratetest.Value[[]string](t, d.Conn, `select namespaces from public.nodes where name = 'shared'`); len(kept) != 0 {
+		t.Errorf("the node of somebody who is a viewer now serves %v", kept)
+	}
+}
