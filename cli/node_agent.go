@@ -54,7 +54,7 @@ func (f *agentFlags) flags(cmd *cobra.Command) {
 	p.StringVarP(&f.name, "name", "n", "", "name of the node (env STARK_NODE_NAME, default: the host's name)")
 	p.StringVar(&f.stateDir, "state-dir", "", "folder for credential, bundles and runs (default: nodes/<name> in the user's folder)")
 	p.StringVar(&f.tokenFile, "token-file", "", "file with the join token (else env STARK_JOIN_TOKEN)")
-	p.StringArrayVarP(&f.labels, "label", "l", nil, "label key=value (repeatable)")
+	p.StringArrayVarP(&f.labels, "label", "l", nil, "label key=value, unless the node has one of that key (repeatable)")
 	p.StringArrayVar(&f.taints, "taint", nil, "taint key[=value]:Effect (repeatable)")
 	p.StringSliceVar(&f.namespaces, "namespace", nil, "further namespace that a private node serves (repeatable)")
 	p.StringVar(&f.cpu, "cpu", "", "CPU to offer, such as 2 or 1500m (default: what the machine has)")

@@ -106,7 +106,8 @@ const onlineSQL = `case when n.status in ('draining', 'maintenance') then n.stat
 
 // comeBack updates a node that has shown its credential, and gives it a new one
 // where that was asked for. Its name, labels and taints may have been changed by
-// an operator, so that the agent only adds.
+// an operator or preset by a join token, so that the agent only adds: else whoever
+// holds the machine could move it to where other pods are sent.
 func (g *registration) comeBack(ctx context.Context) (Registration, error) {
 	out := Registration{CredentialID: g.by.CredentialID}
 	var rotate bool
@@ -120,7 +121,7 @@ func (g *registration) comeBack(ctx context.Context) (Registration, error) {
 	}
 	err = g.Query(ctx, one(&out.Node, scanNode), `update public.nodes n set runtime_type = @type::text::public.runtime_type,
 			capabilities = @capabilities::text::jsonb, allocatable = coalesce(@allocatable::text::jsonb, n.allocatable),
-			labels = n.labels || @labels::text::jsonb, annotations = n.annotations || @annotations::text::jsonb,
+			labels = @labels::text::jsonb || n.labels, annotations = @annotations::text::jsonb || n.annotations,
 			taints = case when stark.own_taints(n.taints) = '[]' then @taints::text::jsonb else n.taints end,
 			namespaces = case when n.namespaces = '{}' then @namespaces::text[] else n.namespaces end,
 			ip_address = @ip, user_agent = @agent, last_heartbeat = now(), status = `+onlineSQL+`
@@ -213,9 +214,10 @@ func (g *registration) useToken(ctx context.Context) error {
 }
 
 // store inserts the node, or overwrites the one with this id. What a token
-// presets wins over what the agent says.
+// presets wins over what the node has, and that over what an agent says who comes
+// with a token; an owner who registers it anew says what it shall have.
 func (g *registration) store(ctx context.Context, id *string) (api.Node, error) {
-	args := g.with(pgx.StrictNamedArgs{"id": id, "user": g.by.UserID, "shared": g.by.Shared})
+	args := g.with(pgx.StrictNamedArgs{"id": id, "user": g.by.UserID, "shared": g.by.Shared, "byToken": g.by.JoinToken != ""})
 	if _, ok := args["presetLabels"]; !ok {
 		args["presetLabels"], args["presetTaints"] = "{}", "[]"
 	}
@@ -227,8 +229,9 @@ func (g *registration) store(ctx context.Context, id *string) (api.Node, error) 
 			@annotations::text::jsonb, @taints::text::jsonb || @presetTaints::text::jsonb, @namespaces::text[], @user::uuid, @shared::boolean, @ip, @agent)
 		on conflict (id) do update set runtime_type = excluded.runtime_type, status = `+onlineSQL+`,
 			last_heartbeat = now(), capabilities = excluded.capabilities,
-			allocatable = coalesce(@allocatable::text::jsonb, n.allocatable), labels = n.labels || excluded.labels,
-			annotations = n.annotations || excluded.annotations,
+			allocatable = coalesce(@allocatable::text::jsonb, n.allocatable),
+			labels = case when @byToken::boolean then @labels::text::jsonb || n.labels || @presetLabels::text::jsonb else n.labels || excluded.labels end,
+			annotations = case when @byToken::boolean then excluded.annotations || n.annotations else n.annotations || excluded.annotations end,
 			taints = case when stark.own_taints(n.taints) = '[]' then excluded.taints else n.taints end, shared = excluded.shared,
 			ip_address = excluded.ip_address, user_agent = excluded.user_agent
 		returning `+nodeColumns, args)
