@@ -130,6 +130,10 @@ cluster: build ## run two servers behind a balancer and five nodes; SERVERS, NOD
 bench: build ## measure the rows of docs/bench.md; writes tests/bench/out/latest.json
 	@go run ./tests/bench $(ARGS)
 
+.PHONY: bench-compare
+bench-compare: ## measure BASE=<rev> and this tree one after the other and print ratios; ARGS='-rounds 3 -only stop'
+	@go run ./tests/cmd/benchcompare -base '$(BASE)' $(ARGS)
+
 .PHONY: clean
 clean: ## remove what the build and the tests left in this folder
 	@rm -rf $(OUT) coverage*.out tests/bench/out

@@ -1,0 +1,143 @@
+// Command benchcompare measures two revisions on this machine, one right after the
+// other, and prints how they compare. Figures of different days do not: a core of a
+// virtual machine is shared with others.
+//
+// usage: benchcompare -base <rev> [-rounds n] [-only key,...] [-n samples]
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "benchcompare:", err)
+		os.Exit(1)
+	}
+}
+
+// figure is what tests/bench writes for a key, as far as it is compared.
+type figure struct {
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+	P99   float64 `json:"p99"`
+}
+
+func run(ctx context.Context, args []string, out, errOut io.Writer) (err error) {
+	flags := flag.NewFlagSet("benchcompare", flag.ContinueOnError)
+	flags.SetOutput(errOut)
+	base := flags.String("base", "", "the revision to compare with, such as HEAD~1 or a tag")
+	rounds := flags.Int("rounds", 1, "how often each is measured, in turn; the medians are compared")
+	only := flags.String("only", "", "as tests/bench has it")
+	samples := flags.Int("n", 100, "as tests/bench has it")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *base == "" || *rounds < 1 || flags.NArg() > 0 {
+		return errors.New("say with what to compare: make bench-compare BASE=<rev>, and ARGS='-rounds 3 -only stop,rollback' for less than all")
+	}
+	bench := []string{"-n", strconv.Itoa(*samples), "-only", *only}
+	dir, err := os.MkdirTemp("", "stark-bench-compare-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	tree := filepath.Join(dir, "base")
+	if err := command(ctx, errOut, "", "git", "worktree", "add", "--detach", tree, *base); err != nil {
+		return fmt.Errorf("check %s out: %w", *base, err)
+	}
+	defer func() {
+		// Also after an interrupt: a left worktree would stay in the user's repository.
+		err = errors.Join(err, command(context.WithoutCancel(ctx), errOut, "", "git", "worktree", "remove", "--force", tree))
+	}()
+	var before, now []map[string]figure
+	for i := range *rounds {
+		for _, side := range []struct {
+			name, dir string
+			into      *[]map[string]figure
+		}{{*base, tree, &before}, {"this tree", "", &now}} {
+			fmt.Fprintf(errOut, "round %d of %d: %s\n", i+1, *rounds, side.name)
+			figures, err := measure(ctx, errOut, side.dir, filepath.Join(dir, strconv.Itoa(len(before)+len(now))+".json"), bench)
+			if err != nil {
+				return fmt.Errorf("measure %s: %w", side.name, err)
+			}
+			*side.into = append(*side.into, figures)
+		}
+	}
+	return compare(out, *base, before, now)
+}
+
+// measure builds and runs the bench of the tree in dir.
+func measure(ctx context.Context, errOut io.Writer, dir, file string, args []string) (map[string]figure, error) {
+	for _, line := range [][]string{{"make", "build"}, append([]string{"go", "run", "./tests/bench", "-out", file}, args...)} {
+		if err := command(ctx, errOut, dir, line[0], line[1:]...); err != nil {
+			return nil, err
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var figures map[string]figure
+	return figures, json.Unmarshal(text, &figures)
+}
+
+func command(ctx context.Context, errOut io.Writer, dir, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, errOut, errOut
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // the bench ends what it has started
+	return cmd.Run()
+}
+
+// compare prints the keys that both have; a ratio of 1.10 is a figure a tenth larger.
+func compare(out io.Writer, base string, before, now []map[string]figure) error {
+	tw := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(tw, "key\t%s\tnow\tratio\tp99 before\tp99 now\n", base)
+	for _, key := range slices.Sorted(maps.Keys(now[0])) {
+		if _, ok := before[0][key]; !ok {
+			continue
+		}
+		was, p99Was := median(before, key)
+		is, p99Is := median(now, key)
+		if was == 0 {
+			continue
+		}
+		unit := now[0][key].Unit
+		fmt.Fprintf(tw, "%s\t%.1f %s\t%.1f %s\t%.2f\t%s\t%s\n", key, was, unit, is, unit, is/was, orNone(p99Was), orNone(p99Is))
+	}
+	return tw.Flush()
+}
+
+func orNone(v float64) string {
+	if v == 0 {
+		return "-"
+	}
+	return strconv.FormatFloat(v, 'f', 1, 64)
+}
+
+func median(rounds []map[string]figure, key string) (value, p99 float64) {
+	var values, tails []float64
+	for _, r := range rounds {
+		if f, ok := r[key]; ok {
+			values, tails = append(values, f.Value), append(tails, f.P99)
+		}
+	}
+	slices.Sort(values)
+	slices.Sort(tails)
+	return values[len(values)/2], tails[len(tails)/2]
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+)
+
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	before := []map[string]figure{
+		{"stop": {Value: 20, Unit: "ms", P99: 30}, "gone": {Value: 1}},
+		{"stop": {Value: 10, Unit: "ms", P99: 40}, "gone": {Value: 1}},
+		{"stop": {Value: 90, Unit: "ms", P99: 20}, "gone": {Value: 1}},
+	}
+	now := []map[string]figure{{"stop": {Value: 25, Unit: "ms", P99: 31}, "new": {Value: 3}}}
+	var out bytes.Buffer
+	if err := compare(&out, "v1", before, now); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 2 {
+		t.Fatalf("only stop is in both:\n%s", out.String())
+	}
+	if got, want := strings.Join(strings.Fields(lines[1]), " "), "stop 20.0 ms 25.0 ms 1.25 30.0 31.0"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{nil, {"-base", "HEAD", "-rounds", "0"}, {"-base", "HEAD", "stop"}} {
+		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "make bench-compare BASE=<rev>") {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+	if err := run(t.Context(), []string{"-base", "no-such-revision"}, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "no-such-revision") {
+		t.Errorf("an unknown revision: %v", err)
+	}
+}
