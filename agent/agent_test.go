@@ -66,6 +66,9 @@ func TestRestartPolicies(t *testing.T) {
 				if r.Final != (tc.attempts == 0) || r.Termination.Reason != tc.reason {
 					t.Errorf("attempt %d ended with %+v, %+v", attempt, r, r.Termination)
 				}
+				if next := r.Termination.RestartsAt; r.Final != (next == nil) || next != nil && !next.After(r.Termination.FinishedAt) {
+					t.Errorf("attempt %d starts again at %v", attempt, next)
+				}
 				if !r.Final && (r.Reason != api.ReasonCrashLoopBackOff || !strings.Contains(r.Message, "starts again")) {
 					t.Errorf("attempt %d waits with %+v", attempt, r)
 				}

@@ -62,7 +62,7 @@ type Backoff struct {
 type RestartDelays struct {
 	First        time.Duration // default 1 s, doubled each time
 	Max          time.Duration // default 5 min
-	HealthyAfter time.Duration // a run that lived this long resets the delay; default 10 min
+	HealthyAfter time.Duration // a run that was ready for this long resets the delay; default 10 min
 }
 
 func (c *Config) complete() error {

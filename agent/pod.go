@@ -35,6 +35,7 @@ type pod struct {
 	ring       *ring
 	assignment atomic.Pointer[wire.Assignment]
 	state      atomic.Pointer[wire.RunState] // nil while no run is alive
+	ready      time.Time                     // of the present attempt, zero before; run's own
 
 	stopOnce sync.Once
 	order    stopOrder // valid once stopping is closed
@@ -81,13 +82,12 @@ func (p *pod) run(ctx context.Context) {
 			}
 			continue
 		}
-		began := time.Now()
 		t := p.attempt(ctx, key, first)
 		if ctx.Err() != nil && !p.stopped() {
 			return // killed with the agent: the record says so to the next one
 		}
 		final := p.isFinal(t)
-		if time.Since(began) >= p.agent.cfg.Restart.HealthyAfter {
+		if !p.ready.IsZero() && time.Since(p.ready) >= p.agent.cfg.Restart.HealthyAfter {
 			delay = 0
 		}
 		delay = min(max(2*delay, p.agent.cfg.Restart.First), p.agent.cfg.Restart.Max)
@@ -152,7 +152,8 @@ func (p *pod) reportEnd(ctx context.Context, key api.RunKey, t api.Termination, 
 	case p.stopped() && p.order.final:
 		rep.Reason = orStopped(p.order.reason)
 	case !final && !p.stopped():
-		rep.Reason = api.ReasonCrashLoopBackOff
+		next := rep.At.Add(delay)
+		rep.Reason, t.RestartsAt = api.ReasonCrashLoopBackOff, &next
 		rep.Message = fmt.Sprintf("ended with %s, starts again in %s", t.Reason, delay)
 	}
 	if err := p.agent.ledger.end(ctx, rep); err != nil {
@@ -172,6 +173,7 @@ func (p *pod) report(key api.RunKey, status api.RunStatus, message string) {
 // attempt drives one run from assigned to its end.
 func (p *pod) attempt(ctx context.Context, key api.RunKey, first time.Time) api.Termination {
 	as := p.assignment.Load()
+	p.ready = time.Time{}
 	p.report(key, api.RunStarting, "")
 	c, err := p.agent.cfg.Executor.Controller(executor.Task{
 		Key: key, NodeID: p.agent.NodeID(), Spec: as.Pod,
@@ -198,6 +200,7 @@ func (p *pod) attempt(ctx context.Context, key api.RunKey, first time.Time) api.
 				return *run.Termination
 			}
 			if run.Status == api.RunRunning {
+				p.ready = time.Now()
 				p.report(key, api.RunRunning, "")
 			}
 		case <-deadline:

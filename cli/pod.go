@@ -42,8 +42,13 @@ func podView() view[api.Pod] {
 }
 
 func podStatus(p api.Pod) string {
-	if p.Reason == "" {
+	switch {
+	case p.Reason == "":
 		return string(p.Status)
+	case p.Reason == api.ReasonCrashLoopBackOff && p.LastTermination != nil && p.LastTermination.RestartsAt != nil:
+		if left := time.Until(*p.LastTermination.RestartsAt).Round(time.Second); left > 0 {
+			return fmt.Sprintf("%s (%s, again in %s)", p.Status, p.Reason, left)
+		}
 	}
 	return fmt.Sprintf("%s (%s)", p.Status, p.Reason)
 }
@@ -246,6 +251,9 @@ func describeTermination(w io.Writer, p api.Pod) {
 		text += ", signal " + t.Signal
 	}
 	line(w, "last run", text+", "+at(&t.FinishedAt))
+	if t.RestartsAt != nil && time.Until(*t.RestartsAt) > 0 {
+		line(w, "starts again", fmt.Sprintf("%s (in %s)", t.RestartsAt.Local().Format(time.DateTime), time.Until(*t.RestartsAt).Round(time.Second)))
+	}
 	line(w, "because", t.Message)
 	line(w, "used", fmt.Sprintf("cpu %s, memory %d MiB", time.Duration(t.Usage.CPUMillis)*time.Millisecond, t.Usage.MemoryMiB))
 	if output := strings.TrimRight(t.LastOutput, "\n"); output != "" {

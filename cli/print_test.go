@@ -171,3 +171,23 @@ func TestCleanTakesAwayWhatSteersATerminal(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestBackOffSaysWhenItEnds(t *testing.T) {
+	t.Parallel()
+	next := time.Now().Add(90*time.Second + 400*time.Millisecond)
+	p := api.Pod{Status: api.PodStarting, Reason: api.ReasonCrashLoopBackOff, LastTermination: &api.Termination{RestartsAt: &next}}
+	if got := podStatus(p); got != "starting (CrashLoopBackOff, again in 1m30s)" {
+		t.Errorf("got %q", got)
+	}
+	var out strings.Builder
+	if describeTermination(&out, p); !strings.Contains(out.String(), "(in 1m30s)") {
+		t.Errorf("got %q", out.String())
+	}
+	over := time.Now().Add(-time.Second)
+	p.LastTermination.RestartsAt = &over
+	out.Reset()
+	describeTermination(&out, p)
+	if got := podStatus(p); got != "starting (CrashLoopBackOff)" || strings.Contains(out.String(), "starts again") {
+		t.Errorf("got %q and %q of a time that is over", got, out.String())
+	}
+}

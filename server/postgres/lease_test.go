@@ -157,6 +157,12 @@ func TestSweepGivesUpSilentNodesOnce(t *testing.T) {
 		}
 	})
 	old := postgres.SinceForTest(time.Now().Add(-time.Hour))
+	err := b.StoreHealth(ctx, []postgres.NodeHealth{{NodeID: b.node.ID, Session: "n1", Usage: &api.NodeUsage{
+		Pods: []api.PodUsage{{PodID: b.pod.ID, Incarnation: 2, Memory: 1}, {PodID: b.pod.ID, Incarnation: 1, Memory: 77, LoopDelayMS: 9}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.lead(t, func(ctx context.Context) {
 		if r := sweep(old(ctx)); !slices.Equal(r.Unhealthy, []string{b.node.ID}) || len(r.PodsUnknown) != 3 {
 			t.Errorf("got %+v", r)
@@ -182,6 +188,14 @@ func TestSweepGivesUpSilentNodesOnce(t *testing.T) {
 	p := b.now(t)
 	if p.Status != api.PodPending || p.Incarnation != 2 || p.NodeID != nil || p.Reason != api.ReasonNodeLost {
 		t.Errorf("got %+v", p)
+	}
+	// Its last run has a record, with what the node has told of it last.
+	runs := must(b.PodRuns(ctx, b.owner, b.pod.ID))(t)
+	for what, end := range map[string]*api.Termination{"run": runs[0].Termination, "pod": p.LastTermination} {
+		if end == nil || end.Reason != api.ReasonNodeLost || end.Message == "" || end.Attempt != 1 || end.FinishedAt.IsZero() ||
+			end.Usage != (api.Usage{MemoryMiB: 77, LoopDelayMS: 9}) {
+			t.Errorf("the record of the %s is %+v", what, end)
+		}
 	}
 	if got := must(b.GetPod(ctx, b.owner, never.ID))(t); got.Status != api.PodFailed || got.Reason != api.ReasonNodeLost {
 		t.Errorf("got %+v", got)

@@ -208,6 +208,15 @@ func (p lostPod) lost() bool {
 	return p.gone || !forever && p.beyond > d
 }
 
+// lostRecordSQL is the record of a run that nobody will tell the end of: what its node
+// has told of it last is all that is known of what it has used.
+const lostRecordSQL = `jsonb_build_object('reason', 'NodeLost', 'message', 'the node is lost: how the run ended is not known',
+	'attempt', r.attempt, 'finishedAt', now(), 'usage', coalesce((
+		select jsonb_build_object('cpuMillis', 0, 'memoryMiB', f -> 'memory', 'loopDelayMs', f -> 'loopDelayMs')
+		from stark.node_usage u, jsonb_array_elements(u.usage -> 'pods') f
+		where u.node_id = r.node_id and f ->> 'podId' = r.pod_id::text and f -> 'incarnation' = to_jsonb(r.incarnation) limit 1),
+		'{"cpuMillis": 0, "memoryMiB": 0, "loopDelayMs": 0}'))`
+
 // sweepPods makes live pods of lost nodes unknown, and gives up those of dead
 // ones. It locks them first and decides by core/pod, in the same transaction.
 func sweepPods(ctx context.Context, tx Tx, t term, out *SweepResult) error {
@@ -249,14 +258,16 @@ func sweepPods(ctx context.Context, tx Tx, t term, out *SweepResult) error {
 		where p.id = any ($1::text[]::uuid[])`, unknown)
 	tx.Queue(`with lost as (select p.id, p.incarnation from public.pods p where p.id = any ($1::text[]::uuid[])),
 		runs as (
-			update public.pod_runs r set status = 'lost', finished_at = now() from lost
+			update public.pod_runs r set status = 'lost', finished_at = now(), termination = `+lostRecordSQL+` from lost
 			where r.pod_id = lost.id and r.incarnation >= lost.incarnation and r.status not in ('exited', 'lost') returning 1)
 		select count(*) from runs`, lost).Query(one(&out.RunsLost, scanInt))
 	_, err = tx.Exec(ctx, `update public.pods p set status = v.status::public.pod_status,
 			incarnation = p.incarnation + case when v.status = 'pending' then 1 else 0 end,
 			node_id = case when v.status = 'pending' then null else p.node_id end,
 			restarts = case when v.status = 'pending' then 0 else p.restarts end,
-			reason = v.reason, status_message = 'the node is lost'
+			reason = v.reason, status_message = 'the node is lost',
+			last_termination = coalesce((select r.termination from public.pod_runs r where r.pod_id = p.id and r.incarnation = p.incarnation
+				and r.status = 'lost' order by r.attempt desc limit 1), p.last_termination)
 		from unnest($1::text[]::uuid[], $2::text[], $3::text[]) as v (id, status, reason) where p.id = v.id`, lost, statuses, reasons)
 	return err
 }

@@ -168,6 +168,9 @@ type Termination struct {
 	Usage      Usage     `json:"usage"`
 	Attempt    int       `json:"attempt"`
 	FinishedAt time.Time `json:"finishedAt"`
+	// RestartsAt is when the next attempt starts on the same node, by its clock; nil when
+	// there is none. While it is ahead the pod waits out its back-off.
+	RestartsAt *time.Time `json:"restartsAt,omitempty"`
 }
 
 // MaxLastOutput bounds Termination.LastOutput, in bytes.
