@@ -57,6 +57,9 @@ type Config struct {
 	// the credentials of which nodes may have. It must not block.
 	OnEnded func(sessions, nodes []string)
 	Metrics prometheus.Registerer // nil for none
+	// Tracer is told of every statement of the pool; nil for none. It sees arguments,
+	// which hold what users have sent, so it must write none of them down.
+	Tracer pgx.QueryTracer
 }
 
 // DB is the server's database. It is safe for concurrent use.
@@ -146,6 +149,7 @@ func poolConfig(c Config) (*pgxpool.Config, error) {
 		return nil, errors.New("parse the database URL: the simple protocol is not supported")
 	}
 	tune(conn)
+	conn.Tracer = c.Tracer
 	if conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
 		// A transaction pooler refuses these as start-up parameters; there the
 		// settings statement of each transaction sets them.

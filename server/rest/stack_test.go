@@ -19,6 +19,7 @@ import (
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/gotrue"
 	"github.com/stark-orchestrator/stark/server/postgres"
+	"github.com/stark-orchestrator/stark/server/postgres/postgrestest"
 	"github.com/stark-orchestrator/stark/server/rest"
 	"github.com/stark-orchestrator/stark/server/rest/auth"
 	"github.com/stark-orchestrator/stark/server/storage"
@@ -37,6 +38,8 @@ type stack struct {
 	identity *gotrue.Client
 	bundles  *watchedBundles
 	verifier *auth.Verifier
+	handler  http.Handler
+	address  string // of the database, as the superuser
 }
 
 // watchedBundles is the bucket, and tells when an object was read to its end.
@@ -87,7 +90,7 @@ func newStack(t *testing.T) *stack {
 		}
 	})
 	log.Secret(ds.JWTSecret, ds.SecretKey)
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: ds.DBURL, PoolSize: 4, Logger: log.Logger, ServerID: "rest-test"})
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: ds.DBURL, PoolSize: 4, Logger: log.Logger, ServerID: "rest-test", Tracer: postgrestest.Tracer{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,10 +110,11 @@ func newStack(t *testing.T) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(rest.New(rest.Deps{
+	s.handler, s.address = rest.New(rest.Deps{
 		DB: db, Auth: s.identity, Bundles: s.bundles, Verifier: gate, Store: model, Logger: log.Logger, Ended: gate.End,
 		WS: http.NotFoundHandler(), Config: rest.Config{SpoolDir: t.TempDir()},
-	}))
+	}), ds.DBURL
+	srv := httptest.NewServer(s.handler)
 	t.Cleanup(srv.Close)
 	s.harness = &harness{t: t, model: model, logs: logs, srv: srv, router: openAPIRouter(t, srv)}
 	return s

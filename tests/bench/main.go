@@ -58,6 +58,9 @@ var rows = []row{
 	{"rollback", "p50 <= 150 ms"},
 	{"stop", "p50 <= 30 ms"},
 	{"node.lost", "p99 <= 250 ms"},
+	{"failover.term", "<= 500 ms"},
+	{"failover.kill", "<= 16000 ms"},
+	{"watch.lag", "p50 <= 5 ms, p99 <= 25 ms"},
 	{"dev.ready.first", "<= 8000 ms"},
 	{"dev.ready", "<= 3000 ms"},
 	{"server.ready", "<= 1000 ms"},
@@ -98,7 +101,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if b.stark, err = harness.Build(ctx, b.dir); err != nil {
 		return err
 	}
-	for _, measure := range []func(context.Context) error{b.plans, b.deploys, b.noPool, b.dev, b.serverReady, b.tabs} {
+	for _, measure := range []func(context.Context) error{b.plans, b.deploys, b.noPool, b.failovers, b.lag, b.dev, b.serverReady, b.tabs} {
 		if err := measure(ctx); err != nil {
 			return err
 		}

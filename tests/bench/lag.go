@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stark-orchestrator/stark/shared/wire"
+	"github.com/stark-orchestrator/stark/tests/harness"
+)
+
+const (
+	lagRate     = 1000 // changes a second, a commit each
+	lagSeconds  = 10
+	lagWriters  = 4
+	lagWatchers = 10
+	lagPods     = 500 // each is changed every half second, so that hardly a change hides behind the next
+)
+
+// lag measures how far watchers are behind the commits of somebody else than the
+// servers, at the pace of a busy cluster.
+func (b *bench) lag(ctx context.Context) error {
+	if !b.wants("watch.lag") {
+		return nil
+	}
+	c, err := harness.Start(ctx, harness.Options{Stark: b.stark, Dir: filepath.Join(b.dir, "lag"), Durable: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close(ctx) }()
+	ids, err := endedPods(ctx, c.Stack.DBURL, c.Session.User.ID)
+	if err != nil {
+		return err
+	}
+	l := &lagRun{committed: make([]time.Time, lagRate*lagSeconds)}
+	group, running := errgroup.WithContext(ctx)
+	watching, stop := context.WithCancel(running)
+	defer stop()
+	for range lagWatchers {
+		w, err := watchLag(ctx, c.Client.WebSocketURL(), c.Session.AccessToken)
+		if err != nil {
+			return err
+		}
+		l.watchers = append(l.watchers, w)
+		group.Go(func() error { return w.read(watching) })
+	}
+	began := time.Now()
+	writers, writing := errgroup.WithContext(running)
+	for i := range lagWriters {
+		writers.Go(func() error { return l.write(writing, c.Stack.DBURL, ids, i, began) })
+	}
+	err = writers.Wait()
+	rate := float64(len(l.committed)) / time.Since(began).Seconds()
+	if err == nil {
+		err = l.arrived(ctx)
+	}
+	stop()
+	if err = errors.Join(err, group.Wait()); err != nil {
+		return err
+	}
+	samples, hidden := l.samples()
+	b.latencies("watch.lag", fmt.Sprintf("commit -> watcher's socket, %.0f commits a second, %d watchers, %d samples seen through a later change", rate, lagWatchers, hidden), samples)
+	return nil
+}
+
+// endedPods writes pods that nothing but this bench touches any more.
+func endedPods(ctx context.Context, dbURL, owner string) ([]string, error) {
+	conn, err := pgx.Connect(ctx, dbURL)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, `insert into public.packs (id, name, version, runtime_tag, owner_id, status, bundle_sha256, bundle_size)
+		values ('00000000-0000-4000-8000-000000000001', 'lag', '1.0.0', 'node', $1, 'ready', repeat('a', 64), 1)`, owner); err != nil {
+		return nil, err
+	}
+	if _, err := conn.Exec(ctx, `insert into public.pods (pack_id, created_by)
+		select '00000000-0000-4000-8000-000000000001', $1 from generate_series(1, $2)`, owner, lagPods); err != nil {
+		return nil, err
+	}
+	rows, err := conn.Query(ctx, "update public.pods set stop_requested_at = now() returning id::text")
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// lagRun is one measurement: change n is made to pod n modulo their number.
+type lagRun struct {
+	committed []time.Time // of change n; each is written by one writer and read behind them all
+	watchers  []*lagWatcher
+}
+
+// write makes every fourth change, at its time or as soon after it as the database lets it.
+func (l *lagRun) write(ctx context.Context, dbURL string, ids []string, first int, began time.Time) error {
+	conn, err := pgx.Connect(ctx, dbURL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	for n := first; n < len(l.committed); n += lagWriters {
+		if wait := time.Until(began.Add(time.Duration(n) * time.Second / lagRate)); wait > 0 {
+			time.Sleep(wait)
+		}
+		if _, err := conn.Exec(ctx, "update public.pods set annotations = jsonb_build_object('lag', $2::text) where id = $1", ids[n%len(ids)], strconv.Itoa(n)); err != nil {
+			return err
+		}
+		l.committed[n] = time.Now()
+	}
+	return nil
+}
+
+// arrived waits until every watcher has the last change of every pod.
+func (l *lagRun) arrived(ctx context.Context) error {
+	ctx, stop := context.WithTimeout(ctx, waitLimit)
+	defer stop()
+	for _, w := range l.watchers {
+		for !w.has(len(l.committed)) {
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-ctx.Done():
+				return errors.New("a watcher does not get all changes")
+			}
+		}
+	}
+	return nil
+}
+
+// samples compares. A change that a later one of the same pod hides arrives with that.
+func (l *lagRun) samples() (all []time.Duration, hidden int) {
+	for _, w := range l.watchers {
+		for pod := range lagPods {
+			var at time.Time
+			for n := len(l.committed) - lagPods + pod; n >= 0; n -= lagPods {
+				if seen, ok := w.seen[n]; ok {
+					at = seen
+				} else {
+					hidden++
+				}
+				all = append(all, max(at.Sub(l.committed[n]), 0))
+			}
+		}
+	}
+	return all, hidden
+}
+
+// lagWatcher notes when which change came; it reads no more of an event than that, so
+// that ten of them do not measure themselves.
+type lagWatcher struct {
+	conn *websocket.Conn
+	mu   sync.Mutex
+	seen map[int]time.Time
+}
+
+func watchLag(ctx context.Context, url, token string) (*lagWatcher, error) {
+	ctx, stop := context.WithTimeout(ctx, waitLimit)
+	defer stop()
+	conn, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
+		Subprotocols: []string{wire.Subprotocol}, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
+	})
+	if resp != nil && resp.Body != nil {
+		_ = resp.Body.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	conn.SetReadLimit(wire.MaxMessage)
+	payload, err := json.Marshal(wire.Watch{WatchID: "lag", Kind: "pods"})
+	if err != nil {
+		return nil, err
+	}
+	frame, err := json.Marshal(wire.Envelope{Type: wire.TypeWatch, Payload: payload, CorrelationID: "lag"})
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.Write(ctx, websocket.MessageText, frame); err != nil {
+		return nil, err
+	}
+	w := &lagWatcher{conn: conn, seen: make(map[int]time.Time, lagRate*lagSeconds)}
+	for {
+		_, frame, err := conn.Read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if bytes.Contains(frame, []byte(`"synced":true`)) {
+			return w, nil
+		}
+	}
+}
+
+// read notes arrivals until ctx ends.
+func (w *lagWatcher) read(ctx context.Context) error {
+	defer func() { _ = w.conn.CloseNow() }()
+	for {
+		_, frame, err := w.conn.Read(ctx)
+		now := time.Now()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(frame, []byte(`"type":"`+wire.TypeWatchResync+`"`)) {
+			return errors.New("a watcher fell behind")
+		}
+		if n, ok := changeOf(frame); ok {
+			w.mu.Lock()
+			w.seen[n] = now
+			w.mu.Unlock()
+		}
+	}
+}
+
+func (w *lagWatcher) has(changes int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for n := changes - lagPods; n < changes; n++ {
+		if _, ok := w.seen[n]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// changeOf finds the number of a change in an event.
+func changeOf(frame []byte) (int, bool) {
+	_, rest, ok := bytes.Cut(frame, []byte(`"annotations":{"lag":"`))
+	if !ok {
+		return 0, false
+	}
+	digits, _, ok := bytes.Cut(rest, []byte(`"`))
+	n, err := strconv.Atoi(string(digits))
+	return n, ok && err == nil
+}
