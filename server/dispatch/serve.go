@@ -129,7 +129,7 @@ func (d *Dispatcher) newSession(r *http.Request) *session {
 		host = r.RemoteAddr
 	}
 	s := &session{
-		id: api.NewID(), d: d, out: make(chan []byte, outQueue), bye: make(chan goodbye, 1),
+		id: api.NewID(), d: d, out: make(chan []byte, outQueue), room: make(chan struct{}, 1), bye: make(chan goodbye, 1),
 		sync: make(chan struct{}, 1), beside: make(chan struct{}, maxBeside),
 		watches: map[string]context.CancelFunc{}, streams: map[string]*stream{},
 	}

@@ -23,9 +23,10 @@ const (
 	closeRefused   = websocket.StatusPolicyViolation
 	closeSlow      = websocket.StatusTryAgainLater
 
-	outQueue    = 512 // frames that wait for one socket
-	maxWatches  = 32  // per session
-	maxBeside   = 8   // calls of one session that run beside its reader
+	outQueue    = 512     // frames that wait for one socket
+	outBytes    = 4 << 20 // of them together; the last one may go beyond
+	maxWatches  = 32      // per session
+	maxBeside   = 8       // calls of one session that run beside its reader
 	maxReports  = wire.MaxReports
 	maxStreams  = 64
 	framesPer   = 2000 // per second and session; more waits
@@ -43,6 +44,8 @@ type session struct {
 	log  *slog.Logger
 	meta Meta
 	out  chan []byte
+	held atomic.Int64            // bytes of the frames in out and of the one that is written
+	room chan struct{}           // holds one; wakes who waits for fewer bytes
 	bye  chan goodbye            // holds one
 	sync chan struct{}           // holds one wish for the complete wanted set
 	stop context.CancelCauseFunc // ends reader, writer and all that serves this session
@@ -123,21 +126,51 @@ func (s *session) leaveWith(ctx context.Context, g goodbye) {
 
 // enqueue hands a frame to the writer without waiting; a full queue ends the session.
 func (s *session) enqueue(frame []byte) {
+	if s.held.Load() < outBytes {
+		s.held.Add(int64(len(frame)))
+		select {
+		case s.out <- frame:
+			return
+		default:
+			s.release(frame)
+		}
+	}
+	s.d.metrics.slow.Inc()
+	s.end(closeSlow, "the connection reads too slowly")
+}
+
+// offer hands a frame to the writer and waits for room, until gone is closed.
+func (s *session) offer(gone <-chan struct{}, frame []byte) bool {
+	for s.held.Load() >= outBytes {
+		select {
+		case <-s.room:
+		case <-gone:
+			return false
+		}
+	}
+	s.held.Add(int64(len(frame)))
 	select {
 	case s.out <- frame:
-	default:
-		s.d.metrics.slow.Inc()
-		s.end(closeSlow, "the connection reads too slowly")
+		s.wake() // there may be room for one more who waits
+		return true
+	case <-gone:
+		s.release(frame)
+		return false
 	}
 }
 
-// offer hands a frame to the writer and waits for room.
-func (s *session) offer(ctx context.Context, frame []byte) bool {
-	select {
-	case s.out <- frame:
-		return true
-	case <-ctx.Done():
-		return false
+// release gives the room of a frame back.
+func (s *session) release(frame []byte) {
+	s.held.Add(-int64(len(frame)))
+	s.wake()
+}
+
+func (s *session) wake() {
+	if s.held.Load() < outBytes {
+		select {
+		case s.room <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -154,6 +187,7 @@ func (s *session) write(ctx context.Context) error {
 			if err := s.writeFrame(ctx, frame); err != nil {
 				return err
 			}
+			s.release(frame)
 		}
 	}
 }
@@ -180,10 +214,7 @@ func (s *session) reply(typ, correlation string, payload any) {
 		s.log.Error("a frame could not be encoded", slog.String("type", typ), slog.Any("error", err))
 		return
 	}
-	select {
-	case s.out <- frame:
-	case <-s.done:
-	}
+	s.offer(s.done, frame)
 }
 
 // send queues one frame that nobody asked for.

@@ -119,5 +119,5 @@ func (s *session) serveWatch(ctx context.Context, e wire.Envelope, w wire.Watch)
 
 func (s *session) offerFrame(ctx context.Context, typ string, payload any) bool {
 	frame, err := encode(typ, "", 0, payload)
-	return err == nil && s.offer(ctx, frame)
+	return err == nil && s.offer(ctx.Done(), frame)
 }
