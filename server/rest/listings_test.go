@@ -192,11 +192,12 @@ func (c *crowd) grow(n int) {
 		`insert into public.pods (pack_id, created_by) select @pack, @owner from generate_series(@from, @to)`,
 		`update public.pods set status = 'scheduled', node_id = @node where status = 'pending' and id <> @pod`,
 		`insert into public.pod_runs (pod_id, incarnation, attempt, node_id, pack_id)
-			select id, 1, 1, @node, @pack from public.pods where status = 'scheduled' on conflict do nothing`,
+			select id, 1, 1, @node, @pack from public.pods where node_id = @node on conflict do nothing`,
+		`update public.pods set status = 'starting' where status = 'scheduled'`,
 		`insert into public.pod_runs (pod_id, incarnation, attempt, node_id, pack_id, status)
 			select @pod, 1, i, @node, @pack, 'lost' from generate_series(@from, @to) i`,
 		`insert into stark.drain_blocks (node_id, pod_id, reason, message)
-			select @node, id, 'RestartPolicy', 'stays' from public.pods where status = 'scheduled' on conflict do nothing`,
+			select @node, id, 'RestartPolicy', 'stays' from public.pods where node_id = @node on conflict do nothing`,
 		`insert into public.pod_history (pod_id, namespace, pod_created_by, action, incarnation)
 			select @pod, 'default', @owner, 'created', 1 from generate_series(@from, @to)`,
 		`insert into stark.join_tokens (secret_hash, created_by, expires_at)
