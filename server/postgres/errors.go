@@ -30,6 +30,7 @@ var raised = map[string]fault.Code{
 	"ST403": fault.Forbidden,
 	"ST404": fault.NotFound,
 	"ST409": fault.Conflict,
+	"PT409": fault.Conflict, // HTTP 409 to Auth and PostgREST, too
 	"STQUO": fault.QuotaExceeded,
 	"STTRM": fault.NamespaceTerminating,
 	"STINV": fault.InvalidState,

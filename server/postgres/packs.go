@@ -62,6 +62,10 @@ func (db *DB) BundleObject(ctx context.Context, id access.Identity, path string)
 // CompletePack makes a pending pack ready, now that its bundle is stored. An object
 // that has taken the place of the one that was read meanwhile is a Conflict: the
 // look at it and the change of the row are one transaction, in turns with Storage.
+//
+// Users do not write these columns, since they cannot show what the bundle holds. So
+// the row is looked for as the user, with the right to change it, and then written
+// as the service.
 func (db *DB) CompletePack(ctx context.Context, id access.Identity, packID string, bundle pack.Bundle) (api.Pack, error) {
 	var k api.Pack
 	same := true
@@ -71,10 +75,14 @@ func (db *DB) CompletePack(ctx context.Context, id access.Identity, packID strin
 	err := db.writeAs(ctx, "complete pack", id, func(b *pgx.Batch) {
 		b.Queue(`select pg_advisory_xact_lock(hashtextextended('stark.bundle/' || $1::text, 0))`, bundle.Path)
 		b.Queue(`select $2 in (o.name, split_part(o.name, ':', 1)) from (select coalesce(stark.bundle_object($1), '') as name) o`, bundle.Path, bundle.Object).Query(one(&same, scanBool))
+		b.Queue(`select set_config('stark.completes', k.id::text, true) from public.packs k
+			where k.id = $1 and k.status = 'pending' and $3 in (stark.bundle_object($2), split_part(stark.bundle_object($2), ':', 1))
+			for update`, packID, bundle.Path, bundle.Object)
+		b.Queue(`select set_config('role', $1, true)`, roleService)
 		b.Queue(`update public.packs k set bundle_sha256 = @sha, bundle_size = @size, status = 'ready'
-			where k.id = @id and k.status = 'pending' and @object in (stark.bundle_object(@path), split_part(stark.bundle_object(@path), ':', 1))
+			where k.id::text = current_setting('stark.completes', true) and k.status = 'pending'
 			returning `+packColumns, pgx.StrictNamedArgs{
-			"id": packID, "sha": bundle.SHA256, "size": bundle.Size, "path": bundle.Path, "object": bundle.Object,
+			"sha": bundle.SHA256, "size": bundle.Size,
 		}).Query(one(&k, scanPack))
 	})
 	if fault.CodeOf(err) == fault.NotFound && !same {

@@ -151,9 +151,10 @@ func TestPodOfOnePackOnly(t *testing.T) {
 func TestReadyPackHasItsBundle(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
+	const toReady = `update public.packs set status = 'ready', bundle_sha256 = repeat('a', 64), bundle_size = 5 where name = 'ghost'`
 	ready := func() error {
-		return f.As(t, f.owner, func(q migratetest.Querier) error {
-			_, err := q.Exec(t.Context(), `update public.packs set status = 'ready', bundle_sha256 = repeat('a', 64), bundle_size = 5 where name = 'ghost'`)
+		return f.AsService(t, func(q migratetest.Querier) error {
+			_, err := q.Exec(t.Context(), toReady)
 			return err
 		})
 	}
@@ -172,7 +173,21 @@ func TestReadyPackHasItsBundle(t *testing.T) {
 		t.Errorf("with an object of another size: %v", err)
 	}
 	f.Exec(t, `update storage.objects set metadata = '{"size":5}'`)
+	err = f.As(t, f.owner, func(q migratetest.Querier) error {
+		_, err := q.Exec(t.Context(), toReady)
+		return err
+	})
+	if migratetest.Code(err) != "42501" {
+		t.Errorf("by the owner, who cannot show what it holds: %v", err)
+	}
 	if err := ready(); err != nil {
 		t.Errorf("with its object: %v", err)
+	}
+	err = f.AsService(t, func(q migratetest.Querier) error {
+		_, err := q.Exec(t.Context(), `update public.packs set bundle_sha256 = repeat('b', 64) where name = 'ghost'`)
+		return err
+	})
+	if migratetest.Code(err) != "ST409" {
+		t.Errorf("another bundle later: %v", err)
 	}
 }

@@ -39,7 +39,7 @@ select lives_ok($$insert into public.pods (pack_id) values ('00000000-0000-0000-
 select throws_ok($$insert into public.user_roles (user_id, role) values (auth.uid(), 'admin')$$, '42501', null, 'nobody makes themselves an admin');
 select throws_ok($$update public.user_roles set role = 'admin'$$, '42501', null, 'nor by changing a role');
 select throws_ok($$update public.pods set status = 'running'$$, '42501', null, 'states belong to the servers');
-select throws_ok($$update public.packs set bundle_sha256 = repeat('f', 64) where name = 'tap-private'$$, 'ST409', null, 'a ready pack does not change');
+select throws_ok($$update public.packs set bundle_sha256 = repeat('f', 64) where name = 'tap-private'$$, '42501', null, 'digests belong to the servers');
 select throws_ok($$delete from public.pod_history$$, '42501', null, 'history stays');
 
 set local request.jwt.claims = '{"sub":"00000000-0000-0000-0000-00000000000b","role":"authenticated"}';

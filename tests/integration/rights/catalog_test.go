@@ -39,7 +39,7 @@ var decided = map[string]grant{
 	},
 	"public.packs": {
 		read: true, remove: true, insert: "id name version runtime_tag owner_id visibility format description metadata",
-		update: "visibility status bundle_sha256 bundle_size description metadata",
+		update: "visibility description metadata",
 	},
 	"public.pod_history": {read: true},
 	"public.pod_runs":    {read: true},

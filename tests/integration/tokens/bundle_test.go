@@ -125,7 +125,29 @@ func TestARowThatWaitsForItsBundleIsCompleted(t *testing.T) {
 	if _, err := ada.RegisterPack(t.Context(), other); fault.CodeOf(err) != fault.Conflict {
 		t.Errorf("as another kind of pack: %v", err)
 	}
+	// What a bundle holds the server alone can say, whatever the owner writes into the row.
+	lie := `{"status":"ready","bundle_sha256":"` + strings.Repeat("f", 64) + `","bundle_size":1}`
+	if status := p.patch(session.AccessToken, "packs?name=eq.direct", lie); status != http.StatusForbidden {
+		t.Errorf("the owner calls the pack ready: %d", status)
+	}
 	if pack, err := ada.RegisterPack(t.Context(), r); err != nil || pack.Status != api.PackReady {
 		t.Errorf("got %+v, %v", pack, err)
 	}
+}
+
+// patch changes rows as supabase-js does.
+func (p *project) patch(token, path, body string) int {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPatch, p.stack.URL+"/rest/v1/"+path, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	req.Header.Set("apikey", p.stack.PublishableKey)
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
 }
