@@ -186,7 +186,7 @@ func (a *app) eventLine(v view[api.Event], e api.Event) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(a.stdout, "%s\n", data)
+		_, err = fmt.Fprintf(a.stdout, "%s\n", escapeJSON(data))
 		return err
 	default:
 		if _, err := fmt.Fprintln(a.stdout, "---"); err != nil {

@@ -135,7 +135,7 @@ func (a *app) failJSON(err error) {
 		body.Error.Code = fault.Validation
 	}
 	if data, jsonErr := json.Marshal(body); jsonErr == nil {
-		fmt.Fprintf(a.stderr, "%s\n", data)
+		fmt.Fprintf(a.stderr, "%s\n", escapeJSON(data))
 	}
 }
 

@@ -81,7 +81,7 @@ func (a *app) logLine(l api.LogLine, timestamps bool) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(a.stdout, "%s\n", data)
+		_, err = fmt.Fprintf(a.stdout, "%s\n", escapeJSON(data))
 		return err
 	}
 	prefix := ""

@@ -8,10 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 	"unicode/utf8"
-
-	"github.com/goccy/go-yaml"
 )
 
 // format is an output format.
@@ -114,9 +111,11 @@ func (a *app) printData(v any) error {
 		return err
 	}
 	if a.format() == formatYAML {
-		if data, err = yaml.JSONToYAML(data); err != nil {
+		if data, err = yamlOf(data); err != nil {
 			return err
 		}
+	} else {
+		data = escapeJSON(data)
 	}
 	_, err = fmt.Fprintf(a.stdout, "%s\n", bytes.TrimRight(data, "\n"))
 	return err
@@ -195,21 +194,6 @@ func trimLines(s string) string {
 		lines[i] = strings.TrimRight(l, " ")
 	}
 	return strings.Join(lines, "\n")
-}
-
-// clean keeps a value on its line, and off the screen what others could steer a
-// terminal by or turn the direction of a line with.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) || unicode.Is(unicode.Bidi_Control, r):
-			return -1
-		default:
-			return r
-		}
-	}, s)
 }
 
 // colorColumn colours the cells below a title; before this the table must be

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
 	"github.com/stark-orchestrator/stark/shared/client"
@@ -134,9 +133,11 @@ func (w *watchPrinter[T]) data(c client.Change[T]) error {
 	}
 	data, err := json.Marshal(event)
 	if err == nil && w.a.format() == formatYAML {
-		if data, err = yaml.JSONToYAML(data); err == nil {
+		if data, err = yamlOf(data); err == nil {
 			data = append([]byte("---\n"), data...)
 		}
+	} else {
+		data = escapeJSON(data)
 	}
 	if err != nil {
 		return err
