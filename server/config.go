@@ -39,6 +39,9 @@ type Config struct {
 
 	Host string
 	Port int
+	// AdvertiseURL is where the other servers reach this one; "" leaves it to
+	// AdvertisedURL.
+	AdvertiseURL string
 
 	SupabaseURL       string
 	SupabasePublicURL string // as agents reach it; SupabaseURL unless set
@@ -112,6 +115,7 @@ func LoadConfig(getenv func(string) string) (Config, error) {
 	c := Config{
 		Host:              l.text("host", "127.0.0.1", "STARK_HOST"),
 		Port:              l.integer("port", DefaultPort, 0, 65535, "STARK_PORT", "PORT"),
+		AdvertiseURL:      l.optionalAddress("advertiseUrl", "STARK_ADVERTISE_URL"),
 		SupabaseURL:       l.address("supabaseUrl", "SUPABASE_URL"),
 		AnonKey:           l.required("anonKey", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY"),
 		ServiceKey:        l.required("serviceKey", "SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY"),
@@ -192,7 +196,14 @@ func (l *loader) required(setting string, names ...string) string {
 }
 
 func (l *loader) address(setting string, names ...string) string {
-	v := l.required(setting, names...)
+	if l.required(setting, names...) == "" {
+		return ""
+	}
+	return l.optionalAddress(setting, names...)
+}
+
+func (l *loader) optionalAddress(setting string, names ...string) string {
+	v, _ := l.find(setting, names...)
 	if v == "" {
 		return ""
 	}

@@ -34,7 +34,7 @@ func TestLoadConfigDefaults(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	if c.APIRate != (server.Rate{Requests: 600, Per: time.Minute}) || c.AuthRate != (server.Rate{Requests: 30, Per: time.Minute}) ||
-		c.HeartbeatInterval != 0 || len(c.CORSOrigins) != 2 || c.LogLevel != slog.LevelInfo {
+		c.HeartbeatInterval != 0 || c.AdvertiseURL != "" || len(c.CORSOrigins) != 2 || c.LogLevel != slog.LevelInfo {
 		t.Errorf("got %+v", c)
 	}
 	if c.Sources["anonKey"] != "SUPABASE_ANON_KEY" || c.Sources["databaseUrl"] != "DATABASE_URL" {
@@ -70,7 +70,7 @@ func TestLoadConfigFirstNameWins(t *testing.T) {
 	e["STARK_DATABASE_URL"] = "postgresql://a@db.example/stark"
 	e["SUPABASE_DB_URL"] = "postgres://never@never/never"
 	e["STARK_LISTEN_DATABASE_URL"] = "postgres://a@direct.example/stark"
-	e["STARK_HOST"], e["STARK_PORT"] = "0.0.0.0", "0"
+	e["STARK_HOST"], e["STARK_PORT"], e["STARK_ADVERTISE_URL"] = "0.0.0.0", "0", "https://one.example/"
 	e["STARK_CORS_ORIGINS"] = "https://a.example/, https://b.example:*"
 	e["STARK_TRUSTED_PROXIES"] = "10.0.0.0/8, 127.0.0.1,::1"
 	e["STARK_RATE_LIMIT_API"], e["STARK_RATE_LIMIT_AUTH"] = "100/15m", "off"
@@ -86,7 +86,8 @@ func TestLoadConfigFirstNameWins(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	if c.Loopback() || c.Port != 0 || c.APIRate.String() != "100/15m0s" || c.AuthRate.String() != "off" || c.CORSOrigins[0] != "https://a.example" ||
-		c.OpenRegistration == nil || *c.OpenRegistration || len(c.TrustedProxies) != 3 || !c.TrustedProxies[0].Contains(netip.MustParseAddr("10.9.9.9")) || c.SupabasePublicURL != "https://public.example" {
+		c.OpenRegistration == nil || *c.OpenRegistration || len(c.TrustedProxies) != 3 || !c.TrustedProxies[0].Contains(netip.MustParseAddr("10.9.9.9")) || c.SupabasePublicURL != "https://public.example" ||
+		c.AdvertiseURL != "https://one.example" {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -94,7 +95,7 @@ func TestLoadConfigFirstNameWins(t *testing.T) {
 func TestLoadConfigTellsAllFaults(t *testing.T) {
 	t.Parallel()
 	_, err := server.LoadConfig(env(map[string]string{
-		"SUPABASE_URL": "ftp://x", "STARK_PORT": "99999", "STARK_RATE_LIMIT_API": "fast", "STARK_TRUSTED_PROXIES": "me", "LOG_LEVEL": "loud",
+		"SUPABASE_URL": "ftp://x", "STARK_PORT": "99999", "STARK_ADVERTISE_URL": "one.example", "STARK_RATE_LIMIT_API": "fast", "STARK_TRUSTED_PROXIES": "me", "LOG_LEVEL": "loud",
 		"STARK_DATABASE_URL": "mysql://u:dbpass1@h/d", "STARK_REQUEST_TIMEOUT": "0s", "SUPABASE_JWT_SECRET": "hunter2", "STARK_CORS_ORIGINS": "everywhere",
 		"STARK_SETUP_CODE": "abc", "STARK_OPEN_REGISTRATION": "perhaps", "STARK_METRICS_TOKEN": "short",
 	}))
@@ -103,7 +104,7 @@ func TestLoadConfigTellsAllFaults(t *testing.T) {
 	}
 	for _, name := range []string{
 		"SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY or SUPABASE_ANON_KEY", "SUPABASE_SECRET_KEY or", "STARK_PORT", "STARK_RATE_LIMIT_API",
-		"STARK_TRUSTED_PROXIES", "LOG_LEVEL", "STARK_DATABASE_URL", "STARK_REQUEST_TIMEOUT", "SUPABASE_JWT_SECRET", "STARK_CORS_ORIGINS", "STARK_SETUP_CODE",
+		"STARK_ADVERTISE_URL", "STARK_TRUSTED_PROXIES", "LOG_LEVEL", "STARK_DATABASE_URL", "STARK_REQUEST_TIMEOUT", "SUPABASE_JWT_SECRET", "STARK_CORS_ORIGINS", "STARK_SETUP_CODE",
 		"STARK_OPEN_REGISTRATION", "STARK_METRICS_TOKEN",
 	} {
 		if !strings.Contains(err.Error(), name) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/server/dispatch"
 	"github.com/stark-orchestrator/stark/server/postgres"
+	"github.com/stark-orchestrator/stark/server/relay"
 	"github.com/stark-orchestrator/stark/server/storage"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
@@ -34,6 +35,21 @@ func (d dispatchDB) StoreHealth(ctx context.Context, all []dispatch.NodeHealth) 
 func (d dispatchDB) NodeByCredential(ctx context.Context, secret string) (dispatch.Credential, error) {
 	c, err := d.DB.NodeByCredential(ctx, secret)
 	return dispatch.Credential(c), err
+}
+
+// relayDB is the database as the relay declares it.
+type relayDB struct{ *postgres.DB }
+
+// RelayPass implements relay.Database.
+func (r relayDB) RelayPass(ctx context.Context, nodeID, podID string) (relay.Pass, error) {
+	p, err := r.DB.RelayPass(ctx, nodeID, podID)
+	return relay.Pass(p), err
+}
+
+// RedeemRelayPass implements relay.Database.
+func (r relayDB) RedeemRelayPass(ctx context.Context, secret string) (relay.Target, error) {
+	t, err := r.DB.RedeemRelayPass(ctx, secret)
+	return relay.Target(t), err
 }
 
 // upkeep is the database as the leader's loops declare it.

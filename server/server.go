@@ -22,6 +22,7 @@ import (
 	"github.com/stark-orchestrator/stark/server/dispatch"
 	"github.com/stark-orchestrator/stark/server/gotrue"
 	"github.com/stark-orchestrator/stark/server/postgres"
+	"github.com/stark-orchestrator/stark/server/relay"
 	"github.com/stark-orchestrator/stark/server/rest"
 	"github.com/stark-orchestrator/stark/server/rest/auth"
 	"github.com/stark-orchestrator/stark/server/storage"
@@ -52,6 +53,7 @@ type Server struct {
 	store      *store.Store
 	gate       *auth.Gate
 	dispatcher *dispatch.Dispatcher
+	relay      *relay.Relay
 	http       *http.Server
 	stopping   chan struct{} // closed when traffic is to end
 }
@@ -160,18 +162,27 @@ func (s *Server) handler(base context.Context, registry *prometheus.Registry) (h
 			BundleURLTTL: c.BundleURLTTL, Origins: c.CORSOrigins,
 		},
 	})
+	s.relay = relay.New(relay.Config{DB: relayDB{s.db}, Local: s.dispatcher, Logger: s.log})
 	page, err := tab.New(tab.Config{StorageOrigin: originOf(c.SupabasePublicURL), EmbedOrigins: c.EmbedOrigins})
 	if err != nil {
 		return nil, err
 	}
-	return rest.New(rest.Deps{ //nolint:contextcheck // what its handlers use is the context of the request
+	api := rest.New(rest.Deps{ //nolint:contextcheck // what its handlers use is the context of the request
 		DB: s.db, Auth: identity, Bundles: bundles, Verifier: s.gate, Store: s.store, Logger: s.log,
-		WS: s.dispatcher, Tab: page, Logs: s.dispatcher, Log: s.db, Stopping: s.stopping, Metrics: registry, Ready: s.whyNot, Leading: s.db.IsLeader, Ended: s.signedOut,
+		WS: s.dispatcher, Tab: page, Logs: s.relay, Log: s.db, Stopping: s.stopping, Metrics: registry, Ready: s.whyNot, Leading: s.db.IsLeader, Ended: s.signedOut,
 		Config: rest.Config{
 			Version: c.Version, CORSOrigins: c.CORSOrigins, TrustedProxies: c.TrustedProxies,
 			APIRate: rest.Rate(c.APIRate), AuthRate: rest.Rate(c.AuthRate),
 			SetupCode: c.SetupCode, MetricsToken: c.MetricsToken, RequestTimeout: c.RequestTimeout, BundleURLTTL: c.BundleURLTTL,
 		},
+	})
+	// Beside the API, whose tokens and limits are not for servers.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == relay.Path {
+			s.relay.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
 	}), nil
 }
 
@@ -214,6 +225,12 @@ func (s *Server) serve(ctx, base context.Context, cancelBase context.CancelCause
 	parts.Go(func() error { return s.dispatcher.Run(base) })
 	parts.Go(func() error { return s.http.Serve(listener) })
 	parts.Go(func() error { return s.greet(base) })
+	parts.Go(func() error {
+		address := s.advertised(base)
+		s.log.InfoContext(base, "other servers are told this address", slog.String("address", address))
+		s.relay.Announce(base, address)
+		return nil
+	})
 	loops.Go(func() {
 		err := control.Run(lead, control.Deps{
 			Leader: s.db, Binder: s.db, Upkeep: upkeep{s.db}, Store: s.store, Logger: s.log,

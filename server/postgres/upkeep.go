@@ -22,7 +22,7 @@ type CompactResult struct {
 }
 
 // Compact removes old rows of the change log, ended pods and history past their retention,
-// join tokens and tickets that can no longer be used, answers kept for repeated requests, and credentials that were replaced long
+// join tokens, tickets and passes that can no longer be used, servers that have gone, answers kept for repeated requests, and credentials that were replaced long
 // ago. Only a leader may. It goes on until no pod is left to remove or ctx ends:
 // what a busy cluster ends within a minute may be more than one transaction should.
 func (db *DB) Compact(ctx context.Context) (CompactResult, error) {
@@ -59,6 +59,8 @@ func (db *DB) compactOnce(ctx context.Context, t term) (CompactResult, error) {
 				delete from stark.join_tokens where expires_at < now() - interval '7 days' returning 1)
 			select count(*) from gone`).Query(one(&out.Tokens, scanInt))
 		tx.Queue("delete from stark.ws_tickets where expires_at < now() - interval '1 minute'")
+		tx.Queue("delete from stark.relay_passes where expires_at < now() - interval '1 minute'")
+		tx.Queue("delete from stark.servers where renewed_at < now() - interval '1 hour'")
 		tx.Queue("select stark.forget_idempotent_writes()")
 		tx.Queue(`with gone as (
 				delete from stark.node_credentials where revoked_at < now() - interval '30 days' returning 1)

@@ -20,7 +20,7 @@ import (
 var shapes = map[string]*regexp.Regexp{
 	"an access token or key": regexp.MustCompile(`eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,}`),
 	"a key of Supabase":      regexp.MustCompile(`sb_(?:secret|publishable)_[\w-]{8,}`),
-	"a token of a node":      regexp.MustCompile(`stark_(?:join|node|ticket)_[\w-]{16,}`),
+	"a token of a node":      regexp.MustCompile(`stark_(?:join|node|ticket|relay)_[\w-]{16,}`),
 	"a bearer token":         regexp.MustCompile(`(?i)bearer [\w.~+/-]{12,}`),
 	"a private key":          regexp.MustCompile(`BEGIN [A-Z ]*PRIVATE KEY|"d":"[\w-]{40,}"`),
 	"a password in a URL":    regexp.MustCompile(`://[^/\s:@"]+:(?:[^@\s"/x][^@\s"/]*|x[^@\s"/x][^@\s"/]*)@`),
