@@ -95,19 +95,38 @@ type listing[T any] struct {
 // list reads one page, the total and a cursor in one round trip and one transaction.
 // The cursor is read first: what is committed in between comes again in a watch that
 // goes on from it.
+//
+// The rows are looked through once, for the page and the total together: row level
+// security lets no condition on labels use an index, so each look is at all of them.
 func list[T any](ctx context.Context, db *DB, id access.Identity, l listing[T]) (api.Page[T], error) {
 	var items []T
 	var total int
 	var at position
-	page := " order by " + l.order + " limit " + strconv.Itoa(l.limit) + " offset " + strconv.Itoa(l.offset)
+	table, alias, _ := strings.Cut(l.from, " ")
+	found := "(select " + alias + ".id as found_id, count(*) over () as found_total from " + l.from + l.where.sql() +
+		" order by " + l.order + " limit " + strconv.Itoa(l.limit) + " offset " + strconv.Itoa(l.offset) + ") f"
+	sql := "select " + l.columns + ", f.found_total from " + found + " join " + table + " " + alias + " on " + alias + ".id = f.found_id order by " + l.order
 	err := db.readAs(ctx, l.op, id, func(b *pgx.Batch) {
 		b.Queue("select pg_current_snapshot()::text, " + positionSQL).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&at.snap, &at.at, &at.born) })
-		l.where.query(b, "select count(*) from "+l.from+l.where.sql()).Query(one(&total, scanInt))
-		l.where.query(b, "select "+l.columns+" from "+l.from+l.where.sql()+page).Query(all(&items, l.scan))
+		l.where.query(b, sql).Query(all(&items, func(row pgx.CollectableRow) (T, error) { return l.scan(withTotal{row, &total}) }))
 	})
+	if err == nil && len(items) == 0 && l.offset > 0 { // beyond the last page nothing tells how many there are
+		err = db.readAs(ctx, l.op, id, func(b *pgx.Batch) {
+			l.where.query(b, "select count(*) from "+l.from+l.where.sql()).Query(one(&total, scanInt))
+		})
+	}
 	return api.Page[T]{Items: items, Total: total, Cursor: at.String()}, err
 }
+
+// withTotal is a row that ends with the number of all rows found.
+type withTotal struct {
+	pgx.CollectableRow
+	total *int
+}
+
+// Scan reads the row that it wraps, and the total.
+func (r withTotal) Scan(dest ...any) error { return r.CollectableRow.Scan(append(dest, r.total)...) }
 
 // paged is list for the queries of the API.
 func paged[T any](ctx context.Context, db *DB, id access.Identity, q api.PageQuery, l listing[T]) (api.Page[T], error) {

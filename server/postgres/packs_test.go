@@ -90,6 +90,9 @@ func TestPackListsAndVersions(t *testing.T) {
 			t.Errorf("%+v: got %d items of %d, %v; want %d", c.q, len(page.Items), page.Total, err, c.want)
 		}
 	}
+	if beyond := must(w.ListPacks(ctx, admin, api.PackQuery{PageQuery: api.PageQuery{Page: 9, PageSize: 3}}))(t); beyond.Total != 5 || len(beyond.Items) != 0 {
+		t.Errorf("beyond the last page: %d of %d", len(beyond.Items), beyond.Total)
+	}
 	page := must(w.ListPacks(ctx, admin, api.PackQuery{PageQuery: api.PageQuery{Page: 2, PageSize: 3}}))(t)
 	if page.Total != 5 || len(page.Items) != 2 || page.Page != 2 || page.PageSize != 3 {
 		t.Errorf("got page %+v", page)
