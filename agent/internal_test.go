@@ -13,6 +13,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/agent/executor"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
@@ -53,7 +54,7 @@ func (noExecutor) Capabilities() api.Capabilities { return api.Capabilities{} }
 func dialsWithin(t *testing.T, err error, d time.Duration) []time.Time {
 	t.Helper()
 	n := &nowhere{err: err}
-	a, newErr := New(Config{URL: "http://x", Name: "n", Executor: noExecutor{}, State: memory{}, Dialer: n})
+	a, newErr := New(Config{URL: "http://x", Name: "n", Executor: noExecutor{}, State: memory{}, Dialer: n, Logger: loggingtest.New(t).Logger})
 	if newErr != nil {
 		t.Fatal(newErr)
 	}
@@ -183,7 +184,7 @@ func TestEveryCaseHasAnAction(t *testing.T) {
 func TestCrashLoopBackoffIsCapped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a, err := New(Config{URL: "http://x", Name: "n", Executor: noExecutor{}, State: memory{}, Dialer: &nowhere{err: errors.New("no route")}})
+		a, err := New(Config{URL: "http://x", Name: "n", Executor: noExecutor{}, State: memory{}, Dialer: &nowhere{err: errors.New("no route")}, Logger: loggingtest.New(t).Logger})
 		if err != nil {
 			t.Fatal(err)
 		}

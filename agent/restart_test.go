@@ -10,6 +10,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/agent/executor"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
@@ -74,7 +75,7 @@ func TestHealthResetsTheBackOff(t *testing.T) {
 			{0, 10 * time.Minute},
 			{0, time.Second},
 		}}
-		a, err := New(Config{URL: "http://x", Name: "n", Executor: m, State: memory{}, Dialer: &nowhere{err: errors.New("no route")}})
+		a, err := New(Config{URL: "http://x", Name: "n", Executor: m, State: memory{}, Dialer: &nowhere{err: errors.New("no route")}, Logger: loggingtest.New(t).Logger})
 		if err != nil {
 			t.Fatal(err)
 		}

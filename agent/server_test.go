@@ -17,6 +17,7 @@ import (
 	"github.com/stark-orchestrator/stark/agent/filestate"
 	"github.com/stark-orchestrator/stark/agent/wsconn"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
@@ -283,6 +284,7 @@ func configure(t *testing.T, s *server, dir string) (agent.Config, *filestate.St
 	}
 	return agent.Config{
 		URL: s.url, Name: "n1", Token: joinToken, Executor: &executortest.Fake{}, State: state, Dialer: wsconn.Dialer{},
+		Logger:  loggingtest.New(t, joinToken).Logger,
 		Backoff: agent.Backoff{First: 5 * time.Millisecond, Max: 20 * time.Millisecond, Refused: 20 * time.Millisecond},
 		Restart: agent.RestartDelays{First: 5 * time.Millisecond, Max: 20 * time.Millisecond},
 	}, state

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/stark-orchestrator/stark/cli/local"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 )
 
 // asStark makes the test binary behave as the program, for tests with several
@@ -39,6 +41,7 @@ type testCluster struct {
 	once    sync.Once
 	dir     string
 	cluster *local.Cluster
+	end     func() error // says whether the log of the cluster held secrets
 	err     error
 }
 
@@ -51,7 +54,12 @@ func (c *testCluster) get(ctx context.Context) (*local.Cluster, error) {
 		if c.dir, c.err = os.MkdirTemp("", "stark-cli-"); c.err != nil {
 			return
 		}
-		c.cluster, c.err = local.Start(ctx, local.Options{Dir: c.dir, NodeName: "node-1", Version: "test"})
+		var log *loggingtest.Log
+		log, c.end = loggingtest.Shared(os.Stderr)
+		c.cluster, c.err = local.Start(ctx, local.Options{Dir: c.dir, NodeName: "node-1", Version: "test", Logger: log.Logger})
+		if c.err == nil {
+			log.Secret(c.cluster.Project.AnonKey, c.cluster.Project.ServiceRoleKey, c.cluster.Project.JWTSecret, c.cluster.Session.AccessToken, c.cluster.Session.RefreshToken)
+		}
 	})
 	return c.cluster, c.err
 }
@@ -60,7 +68,7 @@ func (c *testCluster) close() error {
 	if c.cluster != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := c.cluster.Close(ctx); err != nil {
+		if err := errors.Join(c.cluster.Close(ctx), c.end()); err != nil {
 			return err
 		}
 	}

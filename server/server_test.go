@@ -29,8 +29,9 @@ const patience = 20 * time.Second
 
 func startStack(t *testing.T) *devstack.Stack {
 	t.Helper()
+	log := loggingtest.New(t)
 	stack, err := devstack.Start(t.Context(), devstack.Options{
-		Dir: t.TempDir(), TemplateKey: migrate.Digest(),
+		Dir: t.TempDir(), TemplateKey: migrate.Digest(), Logger: log.Logger,
 		Prepare: func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := migrate.Up(ctx, conn)
 			return err
@@ -39,6 +40,7 @@ func startStack(t *testing.T) *devstack.Stack {
 	if err != nil {
 		t.Fatal(err)
 	}
+	log.Secret(stack.JWTSecret, stack.AnonKey, stack.ServiceRoleKey, stack.PublishableKey, stack.SecretKey)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 		defer cancel()

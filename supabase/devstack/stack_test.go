@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/supabase/devstack"
 	"github.com/stark-orchestrator/stark/supabase/devstack/pg"
 	"github.com/stark-orchestrator/stark/supabase/migrate"
@@ -25,10 +26,13 @@ func start(t *testing.T, o devstack.Options) *devstack.Stack {
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}
+	log := loggingtest.New(t)
+	o.Logger = log.Logger
 	s, err := devstack.Start(t.Context(), o)
 	if err != nil {
 		t.Fatalf("Start: %v", err)
 	}
+	log.Secret(s.JWTSecret, s.AnonKey, s.ServiceRoleKey, s.PublishableKey, s.SecretKey)
 	t.Cleanup(func() { stop(t, s) })
 	return s
 }

@@ -6,11 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/supabase/devstack"
 	"github.com/stark-orchestrator/stark/supabase/migrate"
 )
@@ -27,19 +27,21 @@ func fallback(ctx context.Context) (*Project, error) {
 	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // see above
 		return nil, errors.Join(err, remove())
 	}
+	log, end := loggingtest.Shared(os.Stderr)
 	s, err := devstack.Start(ctx, devstack.Options{
 		Dir: dir, TemplateKey: migrate.Digest(),
 		Prepare: func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := migrate.Up(ctx, conn)
 			return err
 		},
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		Logger: log.Logger,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the embedded stack: %w", err), remove())
 	}
+	log.Secret(s.JWTSecret, s.AnonKey, s.ServiceRoleKey, s.PublishableKey, s.SecretKey)
 	return &Project{
 		URL: s.URL, DBURL: s.DBURL, AnonKey: s.AnonKey, ServiceRoleKey: s.ServiceRoleKey, JWTSecret: s.JWTSecret,
-		close: func(ctx context.Context) error { return errors.Join(s.Close(ctx), remove()) },
+		close: func(ctx context.Context) error { return errors.Join(s.Close(ctx), end(), remove()) },
 	}, nil
 }

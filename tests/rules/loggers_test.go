@@ -11,12 +11,11 @@ import (
 
 // ownLoggers are the tests that make a logger themselves, and why.
 var ownLoggers = map[string]string{
-	"shared/logging/":           "test the loggers",
-	"server/config_test.go":     "looks for the keys of a configuration itself",
-	"cli/dev_output_test.go":    "tests a handler",
-	"supabase/devstack/pg/":     "Postgres has no secret but the password postgres",
-	"tests/project/embedded.go": "outlives the tests; its secrets are searched for where a stack is a test's own",
-	"tests/harness/":            "the output of every process is searched by the end-to-end tests",
+	"shared/logging/":        "test the loggers",
+	"server/config_test.go":  "looks for the keys of a configuration itself",
+	"cli/dev_output_test.go": "tests a handler",
+	"supabase/devstack/pg/":  "Postgres has no secret but the password postgres",
+	"tests/harness/":         "the output of every process is searched by the end-to-end tests",
 }
 
 // A test whose log is thrown away, or written where nobody looks, finds no secret in it.

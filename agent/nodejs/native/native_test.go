@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -27,6 +28,7 @@ import (
 	"github.com/stark-orchestrator/stark/agent/nodejs"
 	"github.com/stark-orchestrator/stark/agent/nodejs/native"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
@@ -136,13 +138,13 @@ func (p *plane) await(t *testing.T, attempt int, status api.RunStatus) wire.RunR
 	}
 }
 
-func newAgent(ctx context.Context, url, dir string) (*native.Agent, error) {
+func newAgent(ctx context.Context, log *slog.Logger, url, dir string) (*native.Agent, error) {
 	return native.New(ctx, native.Config{
 		Config: agent.Config{
 			URL: url, Name: "n1", Token: "stark_join_x",
-			Restart: agent.RestartDelays{First: 10 * time.Millisecond}, Backoff: agent.Backoff{First: 10 * time.Millisecond},
+			Restart: agent.RestartDelays{First: 10 * time.Millisecond}, Backoff: agent.Backoff{First: 10 * time.Millisecond}, Logger: log,
 		},
-		StateDir: dir, Node: nodejs.Options{WarmPool: 1},
+		StateDir: dir, Node: nodejs.Options{WarmPool: 1, Logger: log},
 	})
 }
 
@@ -177,7 +179,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 func TestKilledHost(t *testing.T) {
 	t.Parallel()
 	p, dir := newPlane(t), t.TempDir()
-	a, err := newAgent(t.Context(), p.url, dir)
+	a, err := newAgent(t.Context(), loggingtest.New(t, "stark_join_x").Logger, p.url, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,10 +214,11 @@ const helperEnv = "STARK_TEST_AGENT"
 
 func TestMain(m *testing.M) {
 	if url, dir, ok := strings.Cut(os.Getenv(helperEnv), " "); ok {
-		a, err := newAgent(context.Background(), url, dir)
+		log, end := loggingtest.Shared(os.Stderr)
+		a, err := newAgent(context.Background(), log.Logger, url, dir)
 		if err == nil {
 			_, _ = fmt.Fprintln(os.Stdout, "started")
-			err = a.Run(context.Background())
+			err = errors.Join(a.Run(context.Background()), end())
 		}
 		_, _ = fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -280,7 +283,7 @@ func TestNewCleansUpAfterItself(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for range 2 {
-		if _, err := newAgent(t.Context(), "ftp://nowhere", dir); err == nil || !strings.Contains(err.Error(), "http://") {
+		if _, err := newAgent(t.Context(), loggingtest.New(t, "stark_join_x").Logger, "ftp://nowhere", dir); err == nil || !strings.Contains(err.Error(), "http://") {
 			t.Errorf("got %v", err)
 		}
 	}

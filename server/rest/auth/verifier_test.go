@@ -22,6 +22,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/server/rest/auth"
 	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 )
 
 const (
@@ -93,6 +94,7 @@ func (p *project) ecKey(t *testing.T, kid string) *ecdsa.PrivateKey {
 func (p *project) verifier(t *testing.T, change func(*auth.Config)) *auth.Verifier {
 	t.Helper()
 	c := auth.Config{JWKSURL: p.srv.URL, Issuer: issuer}
+	c.Logger = loggingtest.New(t).Logger
 	if change != nil {
 		change(&c)
 	}

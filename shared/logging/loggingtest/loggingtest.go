@@ -4,6 +4,8 @@
 package loggingtest
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -53,9 +55,8 @@ func New(tb testing.TB, secrets ...string) *Log {
 // NewTo makes a Log whose lines w gets as well, for tests that read them.
 func NewTo(tb testing.TB, w io.Writer, secrets ...string) *Log {
 	tb.Helper()
-	l := &Log{}
+	l := open(w)
 	l.Secret(secrets...)
-	l.Logger = logging.New(writer{l, w}, slog.LevelDebug, "")
 	tb.Cleanup(func() {
 		for _, fault := range l.end() {
 			tb.Error(fault)
@@ -65,6 +66,35 @@ func NewTo(tb testing.TB, w io.Writer, secrets ...string) *Log {
 		}
 	})
 	return l
+}
+
+// Shared makes a Log for what outlives a test, such as a stack that serves a package.
+// Lines of level error go to w as well. Call end when nothing is logged any more: its
+// error says which lines hold secrets.
+func Shared(w io.Writer) (l *Log, end func() error) {
+	l = open(failures{w})
+	return l, func() error {
+		if faults := l.end(); len(faults) > 0 {
+			return errors.New(strings.Join(faults, "\n"))
+		}
+		return nil
+	}
+}
+
+func open(w io.Writer) *Log {
+	l := &Log{}
+	l.Logger = logging.New(writer{l, w}, slog.LevelDebug, "")
+	return l
+}
+
+// failures lets lines of level error through.
+type failures struct{ to io.Writer }
+
+func (f failures) Write(line []byte) (int, error) {
+	if !bytes.Contains(line, []byte(`"level":"ERROR"`)) {
+		return len(line), nil
+	}
+	return f.to.Write(line)
 }
 
 // Secret names further secrets, also those that came to be after lines were written.

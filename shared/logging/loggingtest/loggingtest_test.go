@@ -1,6 +1,7 @@
 package loggingtest_test
 
 import (
+	"bytes"
 	"log/slog"
 	"strings"
 	"testing"
@@ -52,4 +53,24 @@ func TestSecretsInLinesAreFound(t *testing.T) {
 		t.Errorf("found in what is harmless: %q", r.faults)
 	}
 	log.Info("after the end", slog.String("text", token))
+}
+
+func TestASharedLog(t *testing.T) {
+	t.Parallel()
+	var shown bytes.Buffer
+	log, end := loggingtest.Shared(&shown)
+	log.Debug("quiet", slog.String("key", "a-secret-that-comes-later"))
+	log.Error("loud")
+	log.Secret("a-secret-that-comes-later")
+	if text := shown.String(); strings.Contains(text, "quiet") || !strings.Contains(text, "loud") {
+		t.Errorf("shown: %s", text)
+	}
+	if err := end(); err == nil || !strings.Contains(err.Error(), "quiet") {
+		t.Errorf("got %v", err)
+	}
+	log, end = loggingtest.Shared(&shown)
+	log.Info("nothing")
+	if err := end(); err != nil {
+		t.Error(err)
+	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/supabase/devstack/keys"
 	"github.com/stark-orchestrator/stark/supabase/devstack/pg"
 	"github.com/stark-orchestrator/stark/supabase/devstack/pg/pgtest"
@@ -147,6 +148,7 @@ func newWorld(t *testing.T, adjust ...func(*rest.Config)) *world {
 	c := rest.Config{
 		Pool: pgtest.Pool(t, server, "authenticator", w.database), Verify: w.keys.Verify, Schemas: []string{"public", "other"}, SearchPath: []string{"extensions"}, MaxRows: 20,
 	}
+	c.Logger = loggingtest.New(t, w.keys.JWTSecret, w.keys.SecretKey, w.keys.ServiceRoleKey).Logger
 	for _, change := range adjust {
 		change(&c)
 	}
