@@ -177,7 +177,7 @@ func (d *doctor) connections(ctx context.Context) {
 	case err != nil:
 		d.fail("connections", "look at the database's log", "%s", message(err))
 	case b.Pooled:
-		d.ok("connections", "at most %d of this server, through a transaction pooler: keep them below its limit of clients", b.Wanted)
+		d.ok("connections", "at most %d of this server, through a pooler: keep them below its limit of clients, and in session mode below the size of its pool", b.Wanted)
 	case len(b.Messages) > 0:
 		d.fail("connections", "lower STARK_DATABASE_POOL_SIZE, or use the pooler", "%s (%d of %d in use, %d wanted)", strings.Join(b.Messages, "; "), b.Used, b.Max, b.Wanted)
 	default:

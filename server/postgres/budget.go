@@ -14,7 +14,7 @@ type Budget struct {
 	Used     int  // by everybody, this server too
 	Own      int  // by all servers of Stark
 	Wanted   int  // by this server at most: the pool and the one that listens
-	Pooled   bool // through a transaction pooler: Max is not what limits
+	Pooled   bool // through a pooler: Max is not what limits
 	Messages []string
 }
 

@@ -44,6 +44,11 @@ var rows = map[cell]row{
 	{access.Namespace, access.Update}: {path: "namespaces?id=eq.%s", body: `{"labels":{"a":"b"}}`, relations: others},
 	{access.Namespace, access.Delete}: {path: "namespaces?id=eq.%s", relations: others},
 
+	{access.NamespaceMember, access.Create}: {path: "namespace_members", body: `{"namespace":"%ns","user_id":"%s","role":"viewer"}`, relations: memberships},
+	{access.NamespaceMember, access.Read}:   {path: "namespace_members?namespace=eq.%ns&user_id=eq.%s", relations: memberships},
+	{access.NamespaceMember, access.Update}: {path: "namespace_members?namespace=eq.%ns&user_id=eq.%s", body: `{"role":"operator"}`, relations: memberships},
+	{access.NamespaceMember, access.Delete}: {path: "namespace_members?namespace=eq.%ns&user_id=eq.%s", relations: memberships},
+
 	{access.PriorityClass, access.Create}: {path: "priority_classes", body: `{"name":"fresh%d","value":5,"description":"%s"}`, relations: others},
 	{access.PriorityClass, access.Read}:   {path: "priority_classes?id=eq.%s", relations: others},
 	{access.PriorityClass, access.Update}: {path: "priority_classes?id=eq.%s", body: `{"value":5}`, relations: others},
@@ -90,10 +95,12 @@ var methods = map[access.Action]string{
 func (s *site) throughSupabase(t *testing.T, who subject, k access.Kind, a access.Action, r relation, try row) bool {
 	t.Helper()
 	key := s.owner(who, r)
-	if a != access.Create && k != access.UserRole && k != access.Profile && k != access.User {
+	if k == access.NamespaceMember {
+		key = s.member(t, a, who, r)
+	} else if a != access.Create && k != access.UserRole && k != access.Profile && k != access.User {
 		key = s.object(t, k, who, r)
 	}
-	fill := strings.NewReplacer("%s", key, "%d", fmt.Sprint(s.count.Add(1))).Replace
+	fill := strings.NewReplacer("%ns", s.object(t, access.NamespaceMember, who, r), "%s", key, "%d", fmt.Sprint(s.count.Add(1))).Replace
 	path := fill(try.path)
 	if !strings.HasPrefix(path, "/") {
 		path = "/rest/v1/" + path
