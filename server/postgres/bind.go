@@ -13,6 +13,13 @@ import (
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
+// hashedSQL has the statements of a transaction join by hash. Statistics lag behind:
+// after a time without pending pods, or with few pods, a plan expects one of them, and
+// compares each of ten thousand with each of two thousand decisions. One decision
+// loses nothing by it. The pods are also named by an array, so that they are found by
+// the index. What cannot be joined so looks very dear, and must not be compiled.
+const hashedSQL = "select set_config('enable_nestloop', 'off', true), set_config('jit', 'off', true)"
+
 // bindSQL binds pods to nodes where the plan still holds: the pod is pending in
 // that incarnation and the node takes pods. Without the lease it does nothing.
 const bindSQL = "with " + leaseSQL + `,
@@ -22,7 +29,7 @@ const bindSQL = "with " + leaseSQL + `,
 		update public.pods p set status = 'scheduled', node_id = d.node_id, reason = null, status_message = null,
 			nominated_node_id = null
 		from d, lease
-		where p.id = d.pod_id and p.status = 'pending' and p.incarnation = d.incarnation
+		where p.id = d.pod_id and p.id = any (@pods::text[]::uuid[]) and p.status = 'pending' and p.incarnation = d.incarnation
 			and exists (select from public.nodes n where n.id = d.node_id and n.status = 'online' and not n.unschedulable)
 		returning p.id),
 	settled as (delete from stark.verdicts v using bound where v.pod_id = bound.id)
@@ -38,7 +45,7 @@ const verdictSQL = "with " + leaseSQL + `,
 		from unnest(@pods::text[]::uuid[], @incarnations::bigint[], @reasons::text[], @messages::text[], @changes::text[],
 				@refusals::text[], @times::timestamptz[], @nominated::text[])
 				as d (pod_id, incarnation, reason, message, change, nodes, plan_time, nominated)
-			join public.pods p on p.id = d.pod_id and p.incarnation = d.incarnation and p.status = 'pending', lease
+			join public.pods p on p.id = d.pod_id and p.id = any (@pods::text[]::uuid[]) and p.incarnation = d.incarnation and p.status = 'pending', lease
 		order by p.id for no key update of p),
 	told as (
 		update public.pods p set reason = d.reason, status_message = left(d.message, 4096), nominated_node_id = d.nominated
@@ -99,6 +106,7 @@ func (db *DB) Bind(ctx context.Context, ds []scheduler.Decision) (stale []schedu
 	var held int
 	var bound, preempted []string
 	err = db.write(ctx, "bind", service, func(b *pgx.Batch) {
+		b.Queue(hashedSQL)
 		b.Queue(bindSQL, binding).Query(heldAnd(&held, &bound))
 		if len(refused) > 0 {
 			b.Queue(verdictSQL, verdicts)

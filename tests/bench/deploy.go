@@ -115,9 +115,11 @@ func (d *bed) stop(ctx context.Context, id string) (time.Duration, error) {
 }
 
 // settle gives the node time to fill its warm pool again.
-func settle(ctx context.Context) {
+func settle(ctx context.Context) { pause(ctx, 250*time.Millisecond) }
+
+func pause(ctx context.Context, d time.Duration) {
 	select {
-	case <-time.After(250 * time.Millisecond):
+	case <-time.After(d):
 	case <-ctx.Done():
 	}
 }

@@ -64,6 +64,11 @@ var rows = []row{
 	{"dev.ready.first", "<= 8000 ms"},
 	{"dev.ready", "<= 3000 ms"},
 	{"server.ready", "<= 1000 ms"},
+	{"schedule.bound.1k", ">= 12000 pods/s"},
+	{"schedule.bound.1k.cpu", "<= 0.4 ms"},
+	{"schedule.bound.5k", ">= 10000 pods/s"},
+	{"schedule.bound.5k.cpu", "none"},
+	{"schedule.latency", "p50 <= 4 ms, p99 <= 10 ms"},
 	{"plan.pod.100", "none"},
 	{"plan.pod.1000", "<= 25 us"},
 	{"plan.pod.10000", "<= 250 us"},
@@ -101,7 +106,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if b.stark, err = harness.Build(ctx, b.dir); err != nil {
 		return err
 	}
-	for _, measure := range []func(context.Context) error{b.plans, b.deploys, b.noPool, b.failovers, b.lag, b.dev, b.serverReady, b.tabs} {
+	for _, measure := range []func(context.Context) error{
+		b.plans, b.deploys, b.noPool, b.failovers, b.lag, b.dev, b.serverReady, b.bound, b.scheduleLatency, b.tabs,
+	} {
 		if err := measure(ctx); err != nil {
 			return err
 		}

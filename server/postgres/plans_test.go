@@ -1,0 +1,42 @@
+package postgres_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// What a check calls is planned anew at each call when it is written in SQL: a pod's
+// affinity took almost a millisecond, at each change of its row.
+func TestChecksOfDocumentsKeepTheirPlans(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	rows, err := w.conn.Query(t.Context(), `select p.oid::regprocedure::text from pg_proc p join pg_language l on l.oid = p.prolang
+		where p.pronamespace = 'stark'::regnamespace and l.lanname = 'sql' and p.provolatile = 'i'
+			and p.prorettype = 'boolean'::regtype and p.proname like 'is\_%'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(slow) > 0 {
+		t.Errorf("written in SQL are %v (%v); write checks in PL/pgSQL", slow, err)
+	}
+}
+
+// The plan that suits the first change of a session, which is one of a single pod,
+// would compare every pod with every other when thousands change.
+func TestTheAccountOfChangedPodsNeverComparesAllWithAll(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var settings []string
+	if err := w.conn.QueryRow(t.Context(), `select coalesce(p.proconfig, '{}') from pg_proc p
+		where p.oid = 'stark.pods_updated'::regproc`).Scan(&settings); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"enable_nestloop=off", "jit=off", `search_path=""`} {
+		if !slices.Contains(settings, want) {
+			t.Errorf("stark.pods_updated has the settings %q and lacks %s; a replacement of the function must repeat them", settings, want)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/tests/harness"
+)
+
+const (
+	latencyRate = 100 // creates a second
+	latencyPods = 2000
+)
+
+// sent is a pod that was asked for and when the answer came.
+type sent struct {
+	id    string
+	acked time.Time
+	err   error
+}
+
+// scheduleLatency measures, at a steady rate of creates over REST, how long after the
+// answer a watcher sees the pod bound. Where it is bound before the answer has arrived,
+// that counts as nothing.
+func (b *bench) scheduleLatency(ctx context.Context) error {
+	const key = "schedule.latency"
+	if !b.wants(key) {
+		return nil
+	}
+	f, err := b.field(ctx, key, 1000)
+	defer f.close(ctx)
+	if err != nil {
+		return err
+	}
+	w, err := harness.Watch(ctx, f.Client.WebSocketURL(), f.Session.AccessToken)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	const warm = latencyRate // a second's worth
+	all := f.steadily(ctx, warm+latencyPods)
+	var samples []time.Duration
+	for i, s := range all {
+		if s.err != nil {
+			return fmt.Errorf("%s: create %d: %w", key, i, s.err)
+		}
+		wait, stop := context.WithTimeout(ctx, waitLimit)
+		_, err := w.WaitPod(wait, s.id, "to be bound", func(p api.Pod) bool { return p.NodeID != nil })
+		stop()
+		if err != nil {
+			return err
+		}
+		if i >= warm {
+			samples = append(samples, max(w.FirstSeen(s.id, string(api.PodScheduled)).Sub(s.acked), 0))
+		}
+	}
+	b.latencies(key, fmt.Sprintf("%d creates a second over REST, 1,000 nodes, answer received until a watcher sees the pod bound, load average %s",
+		latencyRate, load()), samples)
+	return nil
+}
+
+// steadily asks for n pods of mixed shapes, each at its time whether or not those
+// before it have been answered.
+func (f *field) steadily(ctx context.Context, n int) []sent {
+	all := make([]sent, n)
+	tick := time.NewTicker(time.Second / latencyRate)
+	defer tick.Stop()
+	var wg sync.WaitGroup
+	for i := range all {
+		p := mixedPod(i)
+		r := api.CreatePodRequest{
+			PackID: f.packs[i%len(f.packs)], Labels: p.Labels, Tolerations: p.Tolerations, Scheduling: &p.Scheduling,
+			ResourceRequests: &api.ResourceInput{CPU: &p.ResourceRequests.CPU, Memory: &p.ResourceRequests.Memory},
+		}
+		wg.Go(func() {
+			pod, err := f.Client.CreatePod(ctx, r)
+			all[i] = sent{id: pod.ID, acked: time.Now(), err: err}
+		})
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	wg.Wait()
+	return all
+}
