@@ -24,7 +24,7 @@ func TestNodesLeaveWithTheRightsOfTheirOwner(t *testing.T) {
 		t.Fatalf("the credential belongs to %+v", got)
 	}
 
-	if err := w.SetRoles(ctx, ann.UserID, []api.Role{api.RoleViewer}, admin.UserID); err != nil {
+	if err := w.SetRoles(ctx, admin, ann.UserID, []api.Role{api.RoleViewer}); err != nil {
 		t.Fatal(err)
 	}
 	if n := must(w.GetNode(ctx, admin, reg.Node.ID))(t); n.Status != api.NodeOffline {
@@ -41,7 +41,7 @@ func TestNodesLeaveWithTheRightsOfTheirOwner(t *testing.T) {
 		t.Error("the connection does not learn that it has lost its node")
 	}
 
-	if err := w.SetRoles(ctx, ann.UserID, []api.Role{api.RoleDeveloper}, admin.UserID); err != nil {
+	if err := w.SetRoles(ctx, admin, ann.UserID, []api.Role{api.RoleDeveloper}); err != nil {
 		t.Fatal(err)
 	}
 	must(w.NodeByCredential(ctx, reg.Credential))(t)
@@ -68,7 +68,7 @@ func TestNodesServeEverybodyByStaffOnly(t *testing.T) {
 		t.Error("the node of a developer is shared")
 	}
 
-	if err := w.SetRoles(ctx, olga.UserID, []api.Role{api.RoleDeveloper}, admin.UserID); err != nil {
+	if err := w.SetRoles(ctx, admin, olga.UserID, []api.Role{api.RoleDeveloper}); err != nil {
 		t.Fatal(err)
 	}
 	if n := node(); n.Shared || n.Status != api.NodeOnline || !slices.Equal(n.Namespaces, []string{"in"}) {
@@ -83,7 +83,7 @@ func TestNodesServeEverybodyByStaffOnly(t *testing.T) {
 	wantCode(t, take(olga.UserID, admin.UserID), fault.Forbidden)
 	wantCode(t, take(admin.UserID, w.user(t, api.RoleAdmin).UserID), fault.Forbidden)
 	wantCode(t, take(admin.UserID, admin.UserID), fault.Forbidden) // it is olga's own now
-	if err := w.SetRoles(ctx, olga.UserID, nil, admin.UserID); err != nil {
+	if err := w.SetRoles(ctx, admin, olga.UserID, nil); err != nil {
 		t.Fatal(err)
 	}
 	if n := node(); n.Status != api.NodeOffline {

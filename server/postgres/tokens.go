@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,7 +14,14 @@ import (
 
 // Join tokens lie in schema stark, out of the reach of row level security, so
 // the rights are checked here and each statement is bound to the caller's own
-// rows unless the caller is staff.
+// rows unless the caller is staff. What the caller was a moment ago counts for
+// nothing: the statements ask for the roles again.
+
+const (
+	registersSQL = `exists (select from public.user_roles r where r.user_id = @by::uuid and r.role in ('admin', 'operator', 'developer'))`
+	reachesSQL   = `(j.created_by = @by::uuid or @all::boolean and exists (
+		select from public.user_roles r where r.user_id = @by::uuid and r.role in ('admin', 'operator')))`
+)
 
 const tokenColumns = `j.id::text, case when j.revoked_at is not null then 'revoked' when j.uses <= 0 then 'used'
 	when j.expires_at <= now() then 'expired' else 'active' end,
@@ -62,11 +70,14 @@ func (db *DB) CreateJoinToken(ctx context.Context, id access.Identity, r api.Cre
 	secret := newSecret(api.JoinTokenPrefix)
 	err = db.write(ctx, "create join token", service, func(b *pgx.Batch) {
 		b.Queue(`insert into stark.join_tokens as j (secret_hash, uses, labels, taints, created_by, expires_at)
-			values (@hash, @uses, @labels::text::jsonb, @taints::text::jsonb, @by, now() + @ttl::text::interval)
-			returning `+tokenColumns, pgx.StrictNamedArgs{
+			select @hash, @uses::integer, @labels::text::jsonb, @taints::text::jsonb, @by::uuid, now() + @ttl::text::interval
+			where `+registersSQL+` returning `+tokenColumns, pgx.StrictNamedArgs{
 			"hash": HashSecret(secret), "uses": uses, "labels": labels, "taints": taints, "by": id.UserID, "ttl": ttl.String(),
 		}).Query(one(&j, scanToken))
 	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return api.JoinToken{}, fault.Wrap(err, fault.Forbidden, "you may not do this with join tokens")
+	}
 	if err != nil {
 		return api.JoinToken{}, err
 	}
@@ -84,7 +95,7 @@ func (db *DB) ListJoinTokens(ctx context.Context, id access.Identity) ([]api.Joi
 	tokens := []api.JoinToken{}
 	err = db.read(ctx, "list join tokens", service, func(b *pgx.Batch) {
 		b.Queue("select "+tokenColumns+` from stark.join_tokens j
-			where @all::boolean or j.created_by = @by
+			where `+reachesSQL+`
 			order by j.created_at desc, j.id limit 1000`, pgx.StrictNamedArgs{"all": everybody, "by": id.UserID}).
 			Query(all(&tokens, scanToken))
 	})
@@ -103,7 +114,7 @@ func (db *DB) RevokeJoinToken(ctx context.Context, id access.Identity, tokenID s
 	var gone string
 	err = db.write(ctx, "revoke join token", service, func(b *pgx.Batch) {
 		b.Queue(`update stark.join_tokens j set revoked_at = coalesce(j.revoked_at, now())
-			where j.id = @id and (@all::boolean or j.created_by = @by) returning j.id::text`,
+			where j.id = @id and `+reachesSQL+` returning j.id::text`,
 			pgx.StrictNamedArgs{"id": tokenID, "all": everybody, "by": id.UserID}).Query(one(&gone, scanText))
 	})
 	return notFound(err, "join token")

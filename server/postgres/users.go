@@ -167,25 +167,31 @@ func (db *DB) ListUsers(ctx context.Context, id access.Identity, q api.UserQuery
 	return page.Items, page.Total, err
 }
 
-// SetRoles makes roles the only roles of a user. by is the granting user or "".
-// The last admin keeps the role: the database refuses otherwise.
-func (db *DB) SetRoles(ctx context.Context, userID string, roles []api.Role, by string) error {
+// SetRoles makes roles the only roles of a user, as the caller, who must be an admin at
+// this moment. The last admin keeps the role: the database refuses otherwise.
+func (db *DB) SetRoles(ctx context.Context, by access.Identity, userID string, roles []api.Role) error {
 	if err := checkID(userID, "user"); err != nil {
 		return err
 	}
 	names := roleNames(roles)
-	var exists bool
-	err := db.write(ctx, "set roles", service, func(b *pgx.Batch) {
+	var admin, exists bool
+	err := db.writeAs(ctx, "set roles", by, func(b *pgx.Batch) {
+		b.Queue("select stark.has_role('{admin}')").Query(one(&admin, scanBool))
 		b.Queue("select exists (select from public.users where id = $1)", userID).Query(one(&exists, scanBool))
-		b.Queue(`insert into public.user_roles (user_id, role, granted_by)
-			select u.id, r::public.stark_role, $3 from public.users u, unnest($2::text[]) r where u.id = $1
-			on conflict do nothing`, userID, names, orNull(by))
+		b.Queue(`insert into public.user_roles (user_id, role)
+			select u.id, r::public.stark_role from public.users u, unnest($2::text[]) r where u.id = $1
+			on conflict do nothing`, userID, names)
 		b.Queue("delete from public.user_roles where user_id = $1 and role::text <> all ($2::text[])", userID, names)
 	})
-	if err == nil && !exists {
+	switch {
+	case err != nil:
+		return err
+	case !admin:
+		return fault.New(fault.Forbidden, "only an admin may give roles")
+	case !exists:
 		return fault.New(fault.UserNotFound, "user not found")
 	}
-	return err
+	return nil
 }
 
 // SetupStatus tells whether there is an admin yet.

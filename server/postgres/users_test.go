@@ -34,15 +34,15 @@ func TestProfilesAndRoles(t *testing.T) {
 			t.Errorf("id %q: found %v, %v", id, found, err)
 		}
 	}
-	if err := w.SetRoles(t.Context(), dev.UserID, []api.Role{api.RoleOperator}, admin.UserID); err != nil {
+	if err := w.SetRoles(t.Context(), admin, dev.UserID, []api.Role{api.RoleOperator}); err != nil {
 		t.Fatal(err)
 	}
 	if roles, _, _ := w.UserRoles(t.Context(), dev.UserID); !slices.Equal(roles, []api.Role{api.RoleOperator}) {
 		t.Errorf("got roles %v", roles)
 	}
-	wantCode(t, w.SetRoles(t.Context(), admin.UserID, []api.Role{api.RoleViewer}, ""), fault.Conflict)
-	wantCode(t, w.SetRoles(t.Context(), api.NewID(), nil, ""), fault.UserNotFound)
-	wantCode(t, w.SetRoles(t.Context(), "x", nil, ""), fault.NotFound)
+	wantCode(t, w.SetRoles(t.Context(), admin, admin.UserID, []api.Role{api.RoleViewer}), fault.Conflict)
+	wantCode(t, w.SetRoles(t.Context(), admin, api.NewID(), nil), fault.UserNotFound)
+	wantCode(t, w.SetRoles(t.Context(), admin, "x", nil), fault.NotFound)
 }
 
 func TestListUsersUnderRLS(t *testing.T) {

@@ -43,7 +43,7 @@ type UserDatabase interface {
 	Profile(ctx context.Context, id access.Identity) (api.User, error)
 	UserRoles(ctx context.Context, userID string) (roles []api.Role, found bool, err error)
 	ListUsers(ctx context.Context, id access.Identity, q api.UserQuery) ([]api.User, int, error)
-	SetRoles(ctx context.Context, userID string, roles []api.Role, by string) error
+	SetRoles(ctx context.Context, by access.Identity, userID string, roles []api.Role) error
 	AccountDatabase
 	SetupStatus(ctx context.Context) (api.SetupStatus, error)
 	ClaimFirstAdmin(ctx context.Context, userID string) (bool, error)

@@ -114,11 +114,11 @@ func (f *fakeDB) ListUsers(_ context.Context, id access.Identity, q api.UserQuer
 	return f.listUsers(id, q)
 }
 
-func (f *fakeDB) SetRoles(_ context.Context, userID string, roles []api.Role, by string) error {
+func (f *fakeDB) SetRoles(_ context.Context, by access.Identity, userID string, roles []api.Role) error {
 	if f.setRoles == nil {
 		return unexpected()
 	}
-	return f.setRoles(userID, roles, by)
+	return f.setRoles(userID, roles, by.UserID)
 }
 
 func (f *fakeDB) GetUser(_ context.Context, id access.Identity, userID string) (api.User, error) {

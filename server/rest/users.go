@@ -69,7 +69,7 @@ func (s *server) createUser(ctx context.Context, who caller, in *createUserInput
 	if err != nil {
 		return profile{}, err
 	}
-	if err := s.DB.SetRoles(ctx, user.ID, req.Roles, who.UserID); err != nil {
+	if err := s.DB.SetRoles(ctx, who.Identity, user.ID, req.Roles); err != nil {
 		s.removeUser(ctx, user.ID)
 		return profile{}, err
 	}
