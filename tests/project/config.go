@@ -16,12 +16,16 @@ const (
 	envReset     = "STARK_TEST_SUPABASE_RESET"      // true: everything of Stark in it may be removed
 )
 
-// Named gives the Supabase that the environment names; ok is false for none.
+// Named tells whether the environment names a project.
+func Named() bool { return os.Getenv(envURL) != "" }
+
+// named gives the Supabase that the environment names; ok is false for none.
 func named() (p Project, ok bool, err error) {
 	p = Project{
 		URL: strings.TrimRight(os.Getenv(envURL), "/"), AnonKey: os.Getenv(envAnon), ServiceRoleKey: os.Getenv(envService),
 		DBURL: os.Getenv(envDatabase), JWTSecret: os.Getenv(envJWTSecret), resettable: os.Getenv(envReset) == "true",
 	}
+	p.PublishableKey, p.SecretKey = p.AnonKey, p.ServiceRoleKey
 	if p.URL == "" {
 		return p, false, nil
 	}

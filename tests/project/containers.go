@@ -71,6 +71,7 @@ func (c *containers) start(ctx context.Context) (*Project, error) {
 	}
 	p := &Project{
 		URL: "http://" + listener.Addr().String(), AnonKey: set.AnonKey, ServiceRoleKey: set.ServiceRoleKey, JWTSecret: set.JWTSecret,
+		PublishableKey: set.AnonKey, SecretKey: set.ServiceRoleKey, sign: set.Sign,
 	}
 	if err := c.services(ctx, p, set, listener); err != nil {
 		return nil, errors.Join(err, listener.Close())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/supabase/devstack"
+	"github.com/stark-orchestrator/stark/supabase/devstack/keys"
 	"github.com/stark-orchestrator/stark/supabase/migrate"
 )
 
@@ -40,8 +41,13 @@ func fallback(ctx context.Context) (*Project, error) {
 		return nil, errors.Join(fmt.Errorf("start the embedded stack: %w", err), remove())
 	}
 	log.Secret(s.JWTSecret, s.AnonKey, s.ServiceRoleKey, s.PublishableKey, s.SecretKey)
+	set, err := keys.Load(dir)
+	if err != nil {
+		return nil, errors.Join(err, s.Close(ctx), remove())
+	}
 	return &Project{
 		URL: s.URL, DBURL: s.DBURL, AnonKey: s.AnonKey, ServiceRoleKey: s.ServiceRoleKey, JWTSecret: s.JWTSecret,
+		PublishableKey: s.PublishableKey, SecretKey: s.SecretKey, sign: set.Sign, secret: log.Secret,
 		close: func(ctx context.Context) error { return errors.Join(s.Close(ctx), end(), remove()) },
 	}, nil
 }

@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stark-orchestrator/stark/supabase/migrate"
 )
@@ -22,10 +24,42 @@ type Project struct {
 	DBURL          string // as role postgres
 	AnonKey        string
 	ServiceRoleKey string
-	JWTSecret      string
+	PublishableKey string // the newer pair of keys, or the older one again
+	SecretKey      string
+	JWTSecret      string // empty where tokens are signed with keys alone
 
 	resettable bool
+	sign       func(map[string]any) (string, error)
+	secret     func(...string)
 	close      func(context.Context) error
+}
+
+// Sign makes an access token as Auth does: with the signing key of a project that
+// these tests have started, else with the JWT secret. A test of a project that has
+// neither is skipped.
+func (p *Project) Sign(t *testing.T, claims map[string]any) string {
+	t.Helper()
+	sign := p.sign
+	if sign == nil && p.JWTSecret != "" {
+		sign = func(c map[string]any) (string, error) {
+			return jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims(c)).SignedString([]byte(p.JWTSecret))
+		}
+	}
+	if sign == nil {
+		t.Skipf("it signs tokens of its own: set %s", envJWTSecret)
+	}
+	token, err := sign(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// Secret names what may not be in the log of a stack that these tests have started.
+func (p *Project) Secret(values ...string) {
+	if p.secret != nil {
+		p.secret(values...)
+	}
 }
 
 const (
@@ -112,14 +146,27 @@ func (p *Project) on(ctx context.Context, do func(*pgx.Conn) error) error {
 	return errors.Join(do(conn), conn.Close(ctx))
 }
 
+const (
+	mostDeadlocks = 5
+	deadlock      = "40P01"
+)
+
 // clean removes everything of Stark and of earlier tests from a project that was
-// there before. Accounts go, objects in Storage stay.
+// there before. Accounts go, objects in Storage stay. Somebody who is at work there
+// may stand in the way for a moment.
 func (p *Project) clean(ctx context.Context) error {
 	if !p.resettable {
 		return nil
 	}
 	return p.on(ctx, func(conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, cleanSQL)
+		for range mostDeadlocks {
+			e, ok := errors.AsType[*pgconn.PgError](err)
+			if !ok || e.Code != deadlock {
+				break
+			}
+			_, err = conn.Exec(ctx, cleanSQL)
+		}
 		return err
 	})
 }

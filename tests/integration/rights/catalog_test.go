@@ -140,7 +140,7 @@ func (g *ground) furnish(t *testing.T) {
 
 func TestEveryRelation(t *testing.T) {
 	t.Parallel()
-	g := newGround(t, migratetest.New(t).Conn)
+	g := newGround(t, database(t))
 	g.furnish(t)
 	outsiders := g.outsiders(t)
 	found := migratetest.Values[string](t, g.conn, `select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -210,7 +210,7 @@ func (g *ground) tryRelation(t *testing.T, who, claims, name string, columns []s
 
 func TestEveryFunctionAndSequence(t *testing.T) {
 	t.Parallel()
-	g := newGround(t, migratetest.New(t).Conn)
+	g := newGround(t, database(t))
 	outsiders := g.outsiders(t)
 	const functions = `select p.oid::regprocedure::text || E'\t' || format('select %s(%s)', p.oid::regproc,
 			(select string_agg(format('null::%s', format_type(a, null)), ', ') from unnest(p.proargtypes) a))
@@ -253,7 +253,7 @@ func TestEveryFunctionAndSequence(t *testing.T) {
 // nothing new, and of Storage no more than its policies give.
 func TestOtherSchemas(t *testing.T) {
 	t.Parallel()
-	g := newGround(t, migratetest.New(t).Conn)
+	g := newGround(t, database(t))
 	g.furnish(t)
 	closed := migratetest.Values[string](t, g.conn, `select format('select from %I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		where n.nspname in ('auth', 'supabase_migrations') and c.relkind in ('r', 'p', 'v')`)

@@ -105,7 +105,7 @@ var attempts = map[cell]attempt{
 // Every cell of the table in SQL, with the claims that Auth puts into tokens.
 func TestEveryCellInSQL(t *testing.T) {
 	t.Parallel()
-	g := newGround(t, migratetest.New(t).Conn)
+	g := newGround(t, database(t))
 	for _, k := range access.Kinds {
 		for _, a := range access.Actions {
 			try, found := attempts[cell{k, a}]

@@ -1,6 +1,7 @@
 package rights
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/supabase/migrate/migratetest"
+	"github.com/stark-orchestrator/stark/tests/project"
 )
 
 // relation is what an object is to who tries something with it.
@@ -193,4 +195,19 @@ func (g *ground) object(t *testing.T, k access.Kind, s subject, r relation) stri
 	default: // the settings need no name
 		return ""
 	}
+}
+
+// database is one with the migrations: of the Supabase that the environment names,
+// else a copy of the template.
+func database(t *testing.T) *pgx.Conn {
+	t.Helper()
+	if !project.Named() {
+		return migratetest.New(t).Conn
+	}
+	conn, err := pgx.Connect(t.Context(), project.New(t).DBURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	return conn
 }

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/stark-orchestrator/stark/server"
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -24,9 +23,7 @@ import (
 	"github.com/stark-orchestrator/stark/shared/fault"
 	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/shared/wire"
-	"github.com/stark-orchestrator/stark/supabase/devstack"
-	"github.com/stark-orchestrator/stark/supabase/devstack/keys"
-	"github.com/stark-orchestrator/stark/supabase/migrate"
+	supabase "github.com/stark-orchestrator/stark/tests/project"
 )
 
 const (
@@ -37,41 +34,18 @@ const (
 // project is a stack with two servers over it.
 type project struct {
 	t     *testing.T
-	stack *devstack.Stack
-	keys  *keys.Set // that the project signs with
-	a, b  string    // addresses of the servers
+	stack *supabase.Project
+	a, b  string // addresses of the servers
 	admin *client.Client
 	log   *loggingtest.Log
 }
 
 func newProject(t *testing.T) *project {
 	t.Helper()
-	dir, log := t.TempDir(), loggingtest.New(t, password)
-	stack, err := devstack.Start(t.Context(), devstack.Options{
-		Dir: dir, TemplateKey: migrate.Digest(), Logger: log.Logger,
-		Prepare: func(ctx context.Context, conn *pgx.Conn) error {
-			_, err := migrate.Up(ctx, conn)
-			return err
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
-		defer cancel()
-		if err := stack.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	stack, log := supabase.New(t), loggingtest.New(t, password)
+	stack.Secret(password)
 	p := &project{t: t, stack: stack, log: log}
 	log.Secret(stack.JWTSecret, stack.AnonKey, stack.ServiceRoleKey, stack.PublishableKey, stack.SecretKey)
-	if p.keys, err = keys.Load(dir); err != nil {
-		t.Fatal(err)
-	}
-	if p.keys.JWTSecret != stack.JWTSecret {
-		t.Fatal("these are not the keys of the stack")
-	}
 	p.a, p.b = p.server(), p.server()
 	session, err := p.client("", p.a).Setup(t.Context(), api.RegisterRequest{Email: "admin@example.com", Password: password})
 	if err != nil {
@@ -139,6 +113,7 @@ func (p *project) signIn(email string) api.Session {
 		p.t.Fatal(err)
 	}
 	p.log.Secret(s.AccessToken, s.RefreshToken)
+	p.stack.Secret(s.AccessToken, s.RefreshToken)
 	return s
 }
 
@@ -165,11 +140,26 @@ func claims(t *testing.T, token string, change map[string]any) map[string]any {
 // sign makes a token of the project's own, as only Supabase Auth can.
 func (p *project) sign(claims map[string]any) string {
 	p.t.Helper()
-	token, err := p.keys.Sign(claims)
+	return p.stack.Sign(p.t, claims)
+}
+
+// jwks is the set of keys that the project publishes.
+func (p *project) jwks() []byte {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.stack.URL+"/auth/v1/.well-known/jwks.json", http.NoBody)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return token
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	set, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return set
 }
 
 // rest sends a request with headers as they are and gives status and code.
