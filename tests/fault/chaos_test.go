@@ -37,6 +37,8 @@ type chaos struct {
 	lines  map[string]*relaytest.Relay // of the nodes that have one of their own
 	urls   map[string]string
 	base   *relaytest.Relay // between the servers and Postgres
+	store  *relaytest.Relay // between the nodes and the bundles
+	disk   string           // of one node, "" for none
 	live   []string         // pods that were asked for and not stopped
 	counts map[string]int
 }
@@ -76,17 +78,23 @@ func newChaos(t *testing.T) *chaos {
 		random: rand.New(rand.NewPCG(*chaosSeed, 0)), //nolint:gosec // to be repeatable is the point
 		agents: map[string]*harness.Process{}, lines: map[string]*relaytest.Relay{}, urls: map[string]string{}, counts: map[string]int{},
 	}
-	t.Cleanup(func() { _ = c.base.Close() }) // after the servers have ended: they need it to give back what they hold
-	c.cluster = begin(t, harness.Options{ServerEnv: []string{brisk}, Servers: *chaosServers, Database: func(address string) (string, error) {
-		u, err := url.Parse(address)
-		if err != nil {
-			return "", err
+	c.disk = smallDisk(t)
+	through := func(relay **relaytest.Relay) func(address string) (string, error) {
+		return func(address string) (string, error) {
+			u, err := url.Parse(address)
+			if err != nil {
+				return "", err
+			}
+			r, err := relaytest.New(t.Context(), relaytest.To(u.Host))
+			if err != nil {
+				return "", err
+			}
+			t.Cleanup(func() { _ = r.Close() })
+			*relay = r
+			return r.URL(address)
 		}
-		if c.base, err = relaytest.New(t.Context(), relaytest.To(u.Host)); err != nil {
-			return "", err
-		}
-		return c.base.URL(address)
-	}})
+	}
+	c.cluster = begin(t, harness.Options{ServerEnv: []string{brisk}, Servers: *chaosServers, Database: through(&c.base), Storage: through(&c.store)})
 	c.giveUpAfter(4*time.Second, 5*time.Second)
 	mangler, err := harness.NewMangler(t.Context(), c.URL, *chaosSeed)
 	if err != nil {
@@ -121,27 +129,6 @@ func (c *chaos) ownLine(name string) string {
 	return "http://" + line.Addr()
 }
 
-// faults are what may happen. Each leaves the cluster able to come to rest.
-func (c *chaos) faults() map[string]func() {
-	return map[string]func(){
-		"kill a server":     func() { s := c.server(); s.Kill(); c.pause(2); c.restart(s) },
-		"stop a server":     func() { s := c.server(); c.stop(s); c.pause(1); c.restart(s) },
-		"freeze a server":   func() { c.freeze(c.server().Process, 20) },
-		"kill an agent":     func() { c.killAgent() },
-		"freeze an agent":   func() { c.freeze(c.agents[c.agent()], 12) },
-		"cut all lines":     func() { c.Balancer.Relay().Cut() },
-		"kill Postgres":     func() { _ = syscall.Kill(c.Stack.Postgres.PID(), syscall.SIGKILL); c.pause(1) },
-		"cut Postgres":      func() { c.base.Cut() },
-		"freeze Postgres":   func() { c.base.Freeze(); c.pause(6); c.base.Thaw() },
-		"lose an answer":    func() { c.base.LoseAnswer() },
-		"lose a question":   func() { c.base.LoseQuestion() },
-		"slow Postgres":     func() { c.base.Delay(20 * time.Millisecond); c.pause(3); c.base.Delay(0) },
-		"dead line":         func() { l := c.line(); l.Freeze(); c.pause(10); l.Thaw() },
-		"kill a pod's host": func() { c.killHost() },
-		"nothing":           func() { c.pause(2) },
-	}
-}
-
 // pause lets up to so many seconds go by, in which work goes on.
 func (c *chaos) pause(seconds float64) {
 	if *chaosDuration < time.Minute {
@@ -174,13 +161,6 @@ func (c *chaos) freeze(p *harness.Process, seconds float64) {
 	if err := p.Signal(syscall.SIGCONT); err != nil {
 		c.t.Fatal(err)
 	}
-}
-
-func (c *chaos) killAgent() {
-	name := c.agent()
-	c.agents[name].Kill()
-	c.pause(3)
-	c.startAgent(name)
 }
 
 func (c *chaos) killHost() {
@@ -230,6 +210,8 @@ func (c *chaos) heal() {
 	c.t.Helper()
 	c.base.Thaw()
 	c.base.Delay(0)
+	c.store.Refuse(false)
+	c.fast()
 	for _, l := range c.lines {
 		l.Thaw()
 	}
@@ -248,7 +230,7 @@ func (c *chaos) startAgent(name string) {
 	c.t.Helper()
 	var p *harness.Process
 	if err := c.persist(func() (err error) {
-		p, err = c.AgentAt(c.t.Context(), c.urls[name], name, "--warm-pool", "0", "--pods", "400", "--cpu", "64", "--memory", "256Gi")
+		p, err = c.AgentAt(c.t.Context(), c.urls[name], name, "--warm-pool", "0", "--pods", "400", "--cpu", "64", "--memory", "256Gi", "--state-dir", c.stateDir(name))
 		return err
 	}); err != nil {
 		c.t.Fatal(err)

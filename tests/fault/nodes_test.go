@@ -192,7 +192,7 @@ func TestTheDiskOfTheAgentIsFull(t *testing.T) {
 }
 
 // fill writes until the disk takes no more.
-func fill(t *testing.T, path string) {
+func fill(t testing.TB, path string) {
 	t.Helper()
 	f, err := os.Create(path)
 	if err != nil {

@@ -27,12 +27,22 @@ import (
 
 // Build builds the stark binary into dir and gives its path.
 func Build(ctx context.Context, dir string) (string, error) {
-	path := filepath.Join(dir, "stark")
+	return build(ctx, dir, "stark", "cli/cmd/stark")
+}
+
+// BuildSkewed builds the binary whose clock is wrong by what SKEWED_BY says. There is
+// one for Linux on amd64 only.
+func BuildSkewed(ctx context.Context, dir string) (string, error) {
+	return build(ctx, dir, "skewed", "tests/cmd/skewed")
+}
+
+func build(ctx context.Context, dir, name, from string) (string, error) {
+	path := filepath.Join(dir, name)
 	args := []string{"build", "-o", path}
 	if coverDir() != "" {
 		args = append(args, "-cover", "-covermode=atomic", "-coverpkg=github.com/stark-orchestrator/stark/...")
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, "github.com/stark-orchestrator/stark/cli/cmd/stark")...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "github.com/stark-orchestrator/stark/"+from)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
@@ -54,6 +64,10 @@ type Options struct {
 	LogLevel  string   // of servers and agents; info when ""
 	Servers   int      // more than one stand behind a balancer, and so does one that is asked for by 1
 
+	// Storage gives the address by which nodes reach the bundles of the project that is
+	// at url: a relay, for instance. They reach it there if nil.
+	Storage func(url string) (string, error)
+
 	// Database gives the address by which servers reach the database that is at url: a
 	// relay, for instance. They reach it there if nil.
 	Database func(url string) (string, error)
@@ -62,8 +76,9 @@ type Options struct {
 // Server is one server of a cluster, which may be started again after its end.
 type Server struct {
 	*Process
-	URL string // past the balancer
-	env []string
+	URL   string // past the balancer
+	stark string // the binary
+	env   []string
 }
 
 // Cluster is the stack and its servers; agents are added as needed.
@@ -128,6 +143,13 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		"SUPABASE_SERVICE_ROLE_KEY=" + c.Stack.ServiceRoleKey, "SUPABASE_JWT_SECRET=" + c.Stack.JWTSecret,
 		"STARK_DATABASE_URL=" + database,
 	}, o.ServerEnv...)
+	if o.Storage != nil {
+		public, err := o.Storage(c.Stack.URL)
+		if err != nil {
+			return nil, errors.Join(err, c.Close(ctx))
+		}
+		c.serverEnv = append(c.serverEnv, "STARK_SUPABASE_PUBLIC_URL="+public)
+	}
 	if err := c.begin(ctx, o.Servers); err != nil {
 		return nil, errors.Join(err, c.Close(ctx))
 	}
@@ -171,11 +193,16 @@ func (c *Cluster) begin(ctx context.Context, servers int) error {
 // AddServer starts one more server behind the balancer and waits until it is ready;
 // env is added to the settings that all have.
 func (c *Cluster) AddServer(ctx context.Context, env ...string) (*Server, error) {
+	return c.AddServerOf(ctx, c.Stark, env...)
+}
+
+// AddServerOf is AddServer with another binary than the cluster's.
+func (c *Cluster) AddServerOf(ctx context.Context, stark string, env ...string) (*Server, error) {
 	port, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{URL: "http://127.0.0.1:" + strconv.Itoa(port)}
+	s := &Server{URL: "http://127.0.0.1:" + strconv.Itoa(port), stark: stark}
 	s.env = append(append(append(s.env, c.serverEnv...), "STARK_PORT="+strconv.Itoa(port)), env...)
 	c.Servers = append(c.Servers, s)
 	if err := c.Restart(ctx, s); err != nil {
@@ -188,7 +215,7 @@ func (c *Cluster) AddServer(ctx context.Context, env ...string) (*Server, error)
 // Restart starts a server that has ended, with the port and the settings that it had.
 func (c *Cluster) Restart(ctx context.Context, s *Server) error {
 	var err error
-	if s.Process, err = c.launch(s.URL, s.env); err != nil {
+	if s.Process, err = c.launch(s.stark, s.URL, s.env); err != nil {
 		return err
 	}
 	return c.waitReady(ctx, s.Process, s.URL)
@@ -211,8 +238,8 @@ func (c *Cluster) Leaders(ctx context.Context) []*Server {
 	return all
 }
 
-func (c *Cluster) launch(name string, env []string) (*Process, error) {
-	p, err := Launch(Spec{Name: "server " + name, Path: c.Stark, Args: []string{"server", "start"}, Env: c.env(env...), Dir: c.Dir})
+func (c *Cluster) launch(stark, name string, env []string) (*Process, error) {
+	p, err := Launch(Spec{Name: "server " + name, Path: stark, Args: []string{"server", "start"}, Env: c.env(env...), Dir: c.Dir})
 	if err == nil {
 		c.servers = append(c.servers, p)
 	}
@@ -222,7 +249,7 @@ func (c *Cluster) launch(name string, env []string) (*Process, error) {
 // StartServer starts the only server and waits until it is ready.
 func (c *Cluster) StartServer(ctx context.Context) error {
 	var err error
-	if c.Server, err = c.launch(c.URL, c.serverEnv); err != nil {
+	if c.Server, err = c.launch(c.Stark, c.URL, c.serverEnv); err != nil {
 		return err
 	}
 	return c.WaitReady(ctx)
