@@ -138,7 +138,7 @@ func (s *Server) handler(base context.Context, registry *prometheus.Registry) (h
 	c := s.config
 	verifier, err := auth.New(base, auth.Config{
 		JWKSURL: c.SupabaseURL + "/auth/v1/.well-known/jwks.json", Issuer: c.JWTIssuer,
-		Audience: c.JWTAudience, Secret: c.JWTSecret, Logger: s.log,
+		Audience: c.JWTAudience, Secret: c.JWTSecret, Logger: s.log, Now: s.db.Time,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("verify tokens: %w", err)
@@ -157,7 +157,7 @@ func (s *Server) handler(base context.Context, registry *prometheus.Registry) (h
 	bundles := publicBundles{Client: store, inner: c.SupabaseURL, outer: c.SupabasePublicURL}
 	s.dispatcher = dispatch.New(dispatch.Deps{
 		DB: dispatchDB{s.db}, Log: s.db, Store: s.store, Verifier: s.gate, Metrics: registry, Logger: s.log,
-		Signer: bundles,
+		Signer: bundles, Now: s.db.Time,
 		Config: dispatch.Config{
 			BundleURLTTL: c.BundleURLTTL, Origins: c.CORSOrigins,
 		},

@@ -42,7 +42,7 @@ func (s *session) authenticate(ctx context.Context, token string) error {
 		s.expiry = nil
 	}
 	if !id.ExpiresAt.IsZero() {
-		s.expiry = time.AfterFunc(time.Until(id.ExpiresAt), func() { s.end(closeRefused, "the token has expired") })
+		s.expiry = time.AfterFunc(id.ExpiresAt.Sub(s.d.Now()), func() { s.end(closeRefused, "the token has expired") })
 	}
 	return nil
 }

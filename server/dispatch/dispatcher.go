@@ -151,6 +151,7 @@ type Deps struct {
 	Verifier Verifier
 	Signer   Signer
 	Metrics  prometheus.Registerer // nil: not registered anywhere
+	Now      func() time.Time      // by which tokens end; nil: time.Now
 	Config   Config
 	Logger   *slog.Logger
 }
@@ -168,6 +169,7 @@ const (
 // concurrent use.
 type Dispatcher struct {
 	Deps
+	routing chan struct{} // closed when nodes are told of changes
 	config  Config
 	log     *slog.Logger
 	metrics *metrics
@@ -185,9 +187,13 @@ type Dispatcher struct {
 
 // New makes a Dispatcher. Run must run for it to tell nodes anything.
 func New(d Deps) *Dispatcher {
+	if d.Now == nil {
+		d.Now = time.Now
+	}
 	return &Dispatcher{
 		Deps: d, config: d.Config.withDefaults(), log: d.Logger, metrics: newMetrics(d.Metrics),
 		doubts:   newDoubts(),
+		routing:  make(chan struct{}),
 		sessions: map[*session]struct{}{}, nodes: map[string]*session{}, beats: map[string]string{},
 		health: map[string]NodeHealth{},
 	}

@@ -70,6 +70,13 @@ func (s *session) onRegister(ctx context.Context, e wire.Envelope) error {
 	}
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	// A set that is read before changes are routed could show a pod whose end nobody
+	// tells of.
+	select {
+	case <-s.d.routing:
+	case <-call.Done():
+		return fault.New(fault.Unavailable, "this server has just started: try again")
+	}
 	reg, err := s.d.DB.RegisterNode(call, by, req.RegisterNodeRequest, s.meta)
 	if err != nil {
 		return err
@@ -80,7 +87,7 @@ func (s *session) onRegister(ctx context.Context, e wire.Envelope) error {
 	s.d.tell(s, reg.Node.ID, req.Conditions, nil)
 	s.ack(e, wire.Registered{
 		Node: reg.Node, Credential: reg.Credential,
-		HeartbeatIntervalMS: s.d.heartbeatMS(), ServerTime: time.Now().UTC(),
+		HeartbeatIntervalMS: s.d.heartbeatMS(), ServerTime: s.d.Now().UTC(),
 	})
 	s.reconcile(ctx, first, req.Runs)
 	return nil

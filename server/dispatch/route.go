@@ -14,7 +14,7 @@ import (
 // goroutine serves all nodes: ten thousand watches would each see every change.
 func (d *Dispatcher) route(ctx context.Context) {
 	placed := map[string]string{} // pod -> the node that was told of it last
-	resync := false
+	resync, first := false, true
 	for e := range d.Store.Pods.Watch(ctx) {
 		switch e.Type {
 		case store.Put:
@@ -25,6 +25,10 @@ func (d *Dispatcher) route(ctx context.Context) {
 			resync = true
 		case store.Bookmark: // says nothing of any pod
 		case store.Synced:
+			if first {
+				first = false
+				close(d.routing)
+			}
 			if resync { // deletions may have been missed: the complete sets tell
 				resync = false
 				for _, s := range d.registered() {

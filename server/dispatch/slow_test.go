@@ -2,12 +2,14 @@ package dispatch_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,24 +61,23 @@ func (w *wires) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// crowdedRig is a dispatcher on wires, and a watcher of all pods that has read what
-// existed and reads no more.
-func crowdedRig(t *testing.T) (*store.Store, *websocket.Conn) {
+// wiredRig is a dispatcher on wires, which routes nothing before run is called, and the
+// other end of a connection with a token.
+func wiredRig(t *testing.T, db *fakeDB, token string) (st *store.Store, conn *websocket.Conn, run func()) {
 	t.Helper()
-	st := store.New()
+	st = store.New()
 	st.Apply(store.Batch{Reset: true, Cursor: "1"})
 	d := dispatch.New(dispatch.Deps{
-		DB: newFakeDB(), Store: st, Verifier: &fakeVerifier{}, Signer: fakeSigner{}, Logger: loggingtest.New(t).Logger,
+		DB: db, Store: st, Verifier: &fakeVerifier{}, Signer: fakeSigner{}, Logger: loggingtest.New(t).Logger,
 	})
 	line := newWires()
 	srv := &http.Server{Handler: d} //nolint:gosec // its peers are this test
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = d.Run(ctx) })
 	wg.Go(func() { _ = srv.Serve(line) })
 	client := &http.Client{Transport: &http.Transport{DialContext: line.dial}}
 	conn, _, err := websocket.Dial(ctx, "ws://stark/ws", &websocket.DialOptions{ //nolint:bodyclose // of an upgrade there is none
-		HTTPClient: client, HTTPHeader: http.Header{"Authorization": {"Bearer token admin"}}, Subprotocols: []string{wire.Subprotocol},
+		HTTPClient: client, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}}, Subprotocols: []string{wire.Subprotocol},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -88,18 +89,62 @@ func crowdedRig(t *testing.T) (*store.Store, *websocket.Conn) {
 		wg.Wait()
 		client.CloseIdleConnections()
 	})
-	if err := conn.Write(ctx, websocket.MessageText, []byte(`{"type":"watch","payload":{"watchId":"w","kind":"pods"}}`)); err != nil {
+	return st, conn, func() { wg.Go(func() { _ = d.Run(ctx) }) }
+}
+
+// crowdedRig has a watcher of all pods that has read what existed and reads no more.
+func crowdedRig(t *testing.T) (*store.Store, *websocket.Conn) {
+	t.Helper()
+	st, conn, run := wiredRig(t, newFakeDB(), "token admin")
+	run()
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte(`{"type":"watch","payload":{"watchId":"w","kind":"pods"}}`)); err != nil {
 		t.Fatal(err)
 	}
+	until(t, conn, `"synced":true`)
+	return st, conn
+}
+
+// until reads to the frame that holds a text.
+func until(t *testing.T, conn *websocket.Conn, text string) {
+	t.Helper()
 	for {
-		_, frame, err := conn.Read(ctx)
+		_, frame, err := conn.Read(t.Context())
+		if err != nil {
+			t.Fatalf("waited for %s: %v", text, err)
+		}
+		if strings.Contains(string(frame), text) {
+			return
+		}
+	}
+}
+
+// A node that registers at a server which has just started is told of its pods when the
+// server tells nodes of changes, and not before: else the end of one could be missed.
+func TestNoNodeIsServedBeforeChangesAreRouted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db := newFakeDB()
+		var asked atomic.Bool
+		db.wanted = func() ([]wire.Assignment, error) {
+			asked.Store(true)
+			return nil, nil
+		}
+		_, conn, run := wiredRig(t, db, credential)
+		register, err := json.Marshal(aRegister())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(frame), `"synced":true`) {
-			return st, conn
+		if err := conn.Write(t.Context(), websocket.MessageText, fmt.Appendf(nil, `{"type":"node:register","payload":%s}`, register)); err != nil {
+			t.Fatal(err)
 		}
-	}
+		until(t, conn, wire.TypeConnected)
+		synctest.Wait()
+		if asked.Load() {
+			t.Error("the wanted set was read before changes are routed")
+		}
+		run()
+		until(t, conn, wire.TypeRunsSet)
+	})
 }
 
 // grown is by how many bytes the heap has grown since before.

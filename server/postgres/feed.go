@@ -123,6 +123,7 @@ func (f *feed) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		f.db.clock.heard(time.UnixMilli(at.at), started, time.Now())
 		f.cursor, f.readAt, f.listedAt = at, started, started
 		f.index.learn(b)
 		f.apply(b)
@@ -136,6 +137,7 @@ func (f *feed) read(ctx context.Context) error {
 		f.cursor = position{}
 		return f.read(ctx)
 	}
+	f.db.clock.heard(time.UnixMilli(found.at.at), started, time.Now())
 	var b store.Batch
 	if len(found.keys) > 0 {
 		if b, err = f.db.reread(ctx, found.keys, &f.index); err != nil {

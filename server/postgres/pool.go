@@ -79,6 +79,7 @@ type DB struct {
 	creates   createQueue
 	term      termState
 	away      atomic.Bool // the feed has lost the database
+	clock     clock
 	suspect   atomic.Int64
 	probes    singleflight.Group
 	stop      context.CancelFunc

@@ -34,6 +34,7 @@ type Database interface {
 	NamespaceDatabase
 	SettingsDatabase
 	UsageDatabase
+	Time() time.Time
 	Events(ctx context.Context, id access.Identity, q api.EventQuery) ([]api.Event, error)
 	Ping(ctx context.Context) error
 }

@@ -42,7 +42,8 @@ func (s *server) listEvents(ctx context.Context, who caller, in *eventsInput) (e
 		}
 		q.Since = t
 	}
-	now := time.Now().UTC()
+	// A watch goes on from this time, on any server, whatever the clock of that one says.
+	now := s.DB.Time().UTC()
 	if err := q.Validate(now); err != nil {
 		return eventList{}, err
 	}

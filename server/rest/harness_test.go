@@ -290,6 +290,8 @@ func applyUser(m *store.Store, id string, roles []api.Role) {
 	m.Apply(store.Batch{Users: store.Changes[api.User]{Put: []api.User{{ID: id, Roles: roles, UpdatedAt: someTime()}}}})
 }
 
+func (d *fakeDB) Time() time.Time { return time.Now() }
+
 func (d *fakeDB) Events(_ context.Context, _ access.Identity, q api.EventQuery) ([]api.Event, error) {
 	return []api.Event{{ID: "e1", Kind: api.EventNode, ObjectID: q.ObjectID, Time: q.Since}}, nil
 }

@@ -25,6 +25,7 @@ const (
 type believed struct {
 	tokens *lru.Cache[[sha256.Size]byte, belief]
 	keys   *atomic.Uint64 // counts the fetches of the key set
+	now    func() time.Time
 }
 
 type belief struct {
@@ -33,9 +34,9 @@ type belief struct {
 	at   time.Time
 }
 
-func newBelieved(keys *atomic.Uint64) (*believed, error) {
+func newBelieved(keys *atomic.Uint64, now func() time.Time) (*believed, error) {
 	tokens, err := lru.New[[sha256.Size]byte, belief](believedTokens)
-	return &believed{tokens: tokens, keys: keys}, err
+	return &believed{tokens: tokens, keys: keys, now: now}, err
 }
 
 // get gives who a token speaks for, if it was believed by the keys that are known now
@@ -49,7 +50,7 @@ func (b *believed) get(token string) (access.Identity, bool) {
 	if !ok {
 		return access.Identity{}, false
 	}
-	if known.keys != b.keys.Load() || time.Since(known.at) >= believedAge || !time.Now().Before(known.id.ExpiresAt) {
+	if known.keys != b.keys.Load() || time.Since(known.at) >= believedAge || !b.now().Before(known.id.ExpiresAt) {
 		b.tokens.Remove(hash)
 		return access.Identity{}, false
 	}

@@ -34,7 +34,7 @@ func TestATokenIsBelievedForAWhile(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var keys atomic.Uint64
-				b, err := newBelieved(&keys)
+				b, err := newBelieved(&keys, time.Now)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -58,7 +58,7 @@ func TestATokenIsBelievedForAWhile(t *testing.T) {
 func TestWhatIsBelievedIsBounded(t *testing.T) {
 	t.Parallel()
 	var keys atomic.Uint64
-	b, err := newBelieved(&keys)
+	b, err := newBelieved(&keys, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

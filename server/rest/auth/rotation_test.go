@@ -190,3 +190,26 @@ func TestAPIKeysAreNoTokens(t *testing.T) {
 		}
 	}
 }
+
+// Tokens are judged by the clock that is given, also those that were believed before.
+func TestTokensAreJudgedByTheGivenClock(t *testing.T) {
+	t.Parallel()
+	p := newProject(t)
+	key := p.ecKey(t, "k1")
+	now := time.Now()
+	v := p.verifier(t, func(c *auth.Config) { c.Now = func() time.Time { return now } })
+	fresh := sign(t, jwt.SigningMethodES256, "k1", key, claims(func(c jwt.MapClaims) {
+		c["iat"], c["exp"] = now.Unix(), now.Add(time.Hour).Unix()
+	}))
+	for _, s := range []struct {
+		later time.Duration
+		want  fault.Code
+	}{{-10 * time.Minute, fault.TokenInvalid}, {10 * time.Minute, ""}, {70 * time.Minute, fault.TokenExpired}} {
+		begin := now
+		now = now.Add(s.later)
+		if _, err := v.Verify(t.Context(), fresh); fault.CodeOf(err) != s.want {
+			t.Errorf("%s after it was issued: %v, want %q", s.later, err, s.want)
+		}
+		now = begin
+	}
+}

@@ -34,6 +34,9 @@ type Config struct {
 	Audience string // "authenticated" when empty
 	Secret   string // switches HS256 on
 	Logger   *slog.Logger
+	// Now is the time by which tokens are judged: that of the database, which stands by
+	// whoever issues them, rather than this machine's. nil means time.Now.
+	Now func() time.Time
 
 	// For tests; zero values mean 10 minutes and 30 seconds.
 	RefreshInterval  time.Duration
@@ -60,6 +63,9 @@ func New(ctx context.Context, c Config) (*Verifier, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	methods := []string{"ES256", "RS256"}
 	if c.Secret != "" {
 		methods = append(methods, "HS256")
@@ -68,13 +74,14 @@ func New(ctx context.Context, c Config) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := newBelieved(&keys.source.fetched)
+	known, err := newBelieved(&keys.source.fetched, c.Now)
 	if err != nil {
 		return nil, err
 	}
 	return &Verifier{
 		config: c, keys: keys, believed: known,
-		parser: jwt.NewParser(jwt.WithValidMethods(methods), jwt.WithIssuer(c.Issuer), jwt.WithLeeway(leeway), jwt.WithExpirationRequired(), jwt.WithIssuedAt()),
+		parser: jwt.NewParser(jwt.WithValidMethods(methods), jwt.WithIssuer(c.Issuer), jwt.WithLeeway(leeway),
+			jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithTimeFunc(c.Now)),
 	}, nil
 }
 
