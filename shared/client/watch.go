@@ -3,6 +3,7 @@ package client
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io"
@@ -71,9 +72,16 @@ func (c *Client) WatchNode(ctx context.Context, id string) iter.Seq2[Change[api.
 
 func watch[T any](ctx context.Context, c *Client, path []string, query url.Values) iter.Seq2[Change[T], error] {
 	return func(yield func(Change[T], error) bool) {
-		w := &watcher[T]{c: c, path: path, query: query, known: map[string]T{}, yield: yield}
+		w := &watcher[T]{c: c, path: path, query: query, known: map[string]told[T]{}, yield: yield}
 		w.run(ctx)
 	}
+}
+
+// told is an object as the reader knows it, and the digest of what the server sent: an
+// object may come again after a lost connection, and is then told once all the same.
+type told[T any] struct {
+	object T
+	digest [sha256.Size]byte
 }
 
 // watcher keeps what it has told, so that a fresh start tells the difference only.
@@ -82,7 +90,7 @@ type watcher[T any] struct {
 	path   []string
 	query  url.Values
 	cursor string
-	known  map[string]T
+	known  map[string]told[T]
 	fresh  map[string]struct{} // told since a start without a cursor, nil behind it
 	synced bool                // has been told
 	over   bool                // the reader wants no more
@@ -215,19 +223,24 @@ func (w *watcher[T]) object(e wire.WatchEvent) error {
 		w.remove(named.ID)
 		return nil
 	}
-	w.known[named.ID] = object
+	now := told[T]{object: object, digest: sha256.Sum256(e.Object)}
+	before, twice := w.known[named.ID]
+	w.known[named.ID] = now
 	if w.fresh != nil {
 		w.fresh[named.ID] = struct{}{}
+	}
+	if twice && before.digest == now.digest {
+		return nil
 	}
 	w.over = !w.yield(Change[T]{ID: named.ID, Object: object}, nil)
 	return nil
 }
 
 func (w *watcher[T]) remove(id string) {
-	last, told := w.known[id]
+	last, known := w.known[id]
 	delete(w.known, id)
-	if told {
-		w.over = !w.yield(Change[T]{ID: id, Object: last, Deleted: true}, nil)
+	if known {
+		w.over = !w.yield(Change[T]{ID: id, Object: last.object, Deleted: true}, nil)
 	}
 }
 

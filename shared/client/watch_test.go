@@ -93,7 +93,15 @@ func TestWatchGoesOn(t *testing.T) {
 		},
 		"when it was cut off in what exists": {
 			[]string{lines(put("a", "pending", "")), lines(put("a", "pending", ""), put("b", "pending", ""), mark("1"))},
-			"+a pending, +a pending, +b pending, synced", ",,1",
+			"+a pending, +b pending, synced", ",,1",
+		},
+		"telling nothing twice": {
+			[]string{
+				lines(put("a", "pending", ""), put("b", "pending", ""), mark("1"), put("a", "running", "2")),
+				lines(put("a", "running", ""), mark("3"), put("b", "running", "4")),
+				"410", lines(put("a", "running", ""), put("b", "failed", ""), mark("9")),
+			},
+			"+a pending, +b pending, synced, +a running, +b running, +b failed", ",2,4,,9",
 		},
 		"after an error line": {
 			[]string{lines(put("a", "pending", ""), mark("1"), `{"event":"error","error":{"code":"SERVICE_UNAVAILABLE","message":"stopping"}}`), lines(mark("2"))},

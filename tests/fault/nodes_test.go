@@ -192,11 +192,11 @@ func TestTheDiskOfTheAgentIsFull(t *testing.T) {
 }
 
 // fill writes until the disk takes no more.
-func fill(t testing.TB, path string) {
-	t.Helper()
+func fill(tb testing.TB, path string) {
+	tb.Helper()
 	f, err := os.Create(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for size := 1 << 16; size > 0; {
 		if _, err := f.Write(make([]byte, size)); err != nil {

@@ -26,12 +26,12 @@ var vdsoClockgettimeSym uintptr
 
 // What clock reads.
 var (
-	original uintptr
-	seconds  int64
+	original uintptr //nolint:unused // clock reads it
+	seconds  int64   //nolint:unused // clock reads it
 )
 
 // clock stands in for clock_gettime; C calls it.
-func clock()
+func clock() //nolint:unused // address gives it
 
 // address gives where clock is.
 func address() uintptr
