@@ -176,6 +176,11 @@ func (r rows) inside(e *embed) rows {
 	inner := tableRows(&e.rel, query{items: e.items, where: e.where, order: e.order, page: e.page})
 	inner.alias = e.as
 	inner.from = func(s *statement) { s.name(e.rel.schema, e.rel.name).sql(" as ").name(e.as) }
+	if e.link.Function != "" {
+		inner.from = func(s *statement) {
+			s.name(e.rel.schema, e.link.Function).sql("(").name(r.alias).sql("::").name(r.rel.schema, r.rel.name).sql(") as ").name(e.as)
+		}
+	}
 	return inner
 }
 
@@ -186,7 +191,9 @@ func (r rows) joined(s *statement, e *embed) {
 	equal := func(table string, columns []string, other string, others []string) {
 		s.join(" and ", len(columns), func(i int) { s.name(table, columns[i]).sql(" = ").name(other, others[i]) })
 	}
-	if l := e.link; l.Through != "" {
+	if l := e.link; l.Function != "" {
+		s.sql(" where true")
+	} else if l.Through != "" {
 		between := e.as + "_through"
 		s.sql(", ").name(e.rel.schema, l.Through).sql(" as ").name(between).sql(" where ")
 		equal(between, l.Here, r.alias, l.Own)

@@ -72,6 +72,33 @@ type link struct {
 	Through string   `json:"through"`
 	Here    []string `json:"here"`
 	There   []string `json:"there"`
+
+	// Function takes a row of this end and gives the rows of the other, or is empty.
+	Function string `json:"function"`
+}
+
+const findComputed = `
+select c.relname, p.proretset and p.prorows <> 1
+from pg_catalog.pg_proc p
+  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+  join pg_catalog.pg_type t on t.oid = p.prorettype
+  join pg_catalog.pg_class c on c.oid = t.typrelid and c.relnamespace = p.pronamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
+where n.nspname = $1 and p.proname = $2 and p.prokind = 'f' and p.pronargs = 1
+  and p.proargtypes[0] = (select reltype from pg_catalog.pg_class where oid = $3)`
+
+// computed finds a function that leads from rows of a table to those of another.
+func (t conversation) computed(ctx context.Context, schema, name string, from relation) (to relation, l link, found bool, err error) {
+	var table string
+	err = t.tx.QueryRow(ctx, findComputed, schema, name, from.oid).Scan(&table, &l.Many)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return to, l, false, nil
+	}
+	if err != nil {
+		return to, l, false, fmt.Errorf("find a function of rows: %w", err)
+	}
+	l.Name, l.Function = name, name
+	to, err = t.relation(ctx, schema, table)
+	return to, l, true, err
 }
 
 const findLinks = `

@@ -86,6 +86,9 @@ create function public.twice(a integer) returns integer language sql as 'select 
 create function public.twice(a text) returns integer language sql as 'select 2';
 create function public.fails(code text) returns void language plpgsql as $$
   begin raise exception 'no %', code using errcode = code, detail = 'why', hint = 'how'; end $$;
+create function public.written(public.authors) returns setof public.books stable language sql as 'select * from public.books where author_id = $1.id';
+create function public.writer(public.books) returns setof public.authors rows 1 stable language sql as 'select * from public.authors where id = $1.author_id';
+create function public.dear(public.cheap) returns setof public.books stable language sql as 'select * from public.books where id > $1.id';
 create function public.whole(json) returns json language sql immutable as 'select $1';
 create function public.letters(text) returns integer language sql immutable as 'select length($1)';
 create function public.bytes(bytea) returns integer language sql immutable as 'select length($1)';

@@ -75,8 +75,14 @@ func notEmbedded(name string) error {
 }
 
 // connect finds the one way from parent to e. What is embedded is named by its table, or by the
-// constraint, the column that refers to it, or the table in between.
+// constraint, the column that refers to it, or the table in between; a function of the parent's
+// rows goes before tables of its name.
 func (t conversation) connect(ctx context.Context, schema string, parent relation, e *embed) (err error) {
+	rel, computed, found, err := t.computed(ctx, schema, e.name, parent)
+	if err != nil || found && e.hint == "" {
+		e.rel, e.link = rel, computed
+		return err
+	}
 	if e.rel, err = t.relation(ctx, schema, e.name); err != nil {
 		return noRelationship(schema, parent.name, e)
 	}

@@ -102,6 +102,9 @@ func (ch change) returning(s *statement) {
 		case i.all:
 			s.name(ch.alias).sql(".*")
 			return
+		case i.embed != nil && i.embed.link.Function != "":
+			s.name(ch.alias).sql(".*") // which takes the whole row
+			return
 		case i.embed != nil:
 			for _, name := range i.embed.link.Own {
 				need(name)
