@@ -127,10 +127,39 @@ select coalesce(json_agg(l), '[]')::text from (
       and exists (select from pg_catalog.pg_index i where i.indrelid = j.oid and i.indisprimary
         and (a.conkey || b.conkey) <@ i.indkey::int2[])) l`
 
-// links finds what ties two relations together, from the first one's point of view.
+// links finds what ties two relations together, from the first one's point of view. A
+// view has the foreign keys of those columns that it takes from tables.
 func (t conversation) links(ctx context.Context, from, to relation) (found []link, err error) {
+	here, err := t.origins(ctx, from.oid, 0)
+	if err != nil {
+		return nil, err
+	}
+	there, err := t.origins(ctx, to.oid, 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range here {
+		for _, b := range there {
+			tables, err := t.tableLinks(ctx, a.table, b.table)
+			if err != nil {
+				return nil, err
+			}
+			for _, l := range tables {
+				var own, others bool
+				l.Own, own = a.all(l.Own)
+				l.Others, others = b.all(l.Others)
+				if own && others {
+					found = append(found, l)
+				}
+			}
+		}
+	}
+	return found, nil
+}
+
+func (t conversation) tableLinks(ctx context.Context, from, to uint32) (found []link, err error) {
 	var text string
-	if err := t.tx.QueryRow(ctx, findLinks, from.oid, to.oid).Scan(&text); err != nil {
+	if err := t.tx.QueryRow(ctx, findLinks, from, to).Scan(&text); err != nil {
 		return nil, fmt.Errorf("find foreign keys: %w", err)
 	}
 	if err := json.Unmarshal([]byte(text), &found); err != nil {

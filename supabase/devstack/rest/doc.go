@@ -13,7 +13,6 @@
 //   - The catalog is read with every request, so nothing has to be told when the schema changes.
 //   - UPDATE and DELETE without a filter are refused, as Supabase's pg-safeupdate does. A limit on them is
 //     ignored, as by PostgREST since version 13: every row that the filters name is changed.
-//   - It does not see what a view's columns stand for: embedding by them is PGRST200, as of tables that have
-//     nothing to do with each other, unless a function leads from their rows to the others. Aggregates and plans
-//     are refused, as on Supabase by default.
+//   - A table between two others is not seen where it is a view. Aggregates and plans are refused, as on
+//     Supabase by default.
 package rest

@@ -51,6 +51,11 @@ create table public.many (n integer primary key);
 insert into public.many select generate_series(1, 30);
 analyze public.many;
 create view public.cheap with (security_invoker) as select id, title from public.books where price < 10;
+create view public.works with (security_invoker) as select b.id as work_id, b.title, b.author_id as by, a.name as writer_name,
+  (select count(*) from public.shelved s where s.book_id = b.id) as copies, '{} \ (' as odd from public.books b left join public.authors a on a.id = b.author_id;
+create view public.works_of_ann with (security_invoker) as select work_id as id, by as author from public.works where writer_name = 'Ann';
+create view public.people with (security_invoker) as select id, name from public.authors;
+create view public.hidden_key with (security_invoker) as select title from public.books;
 create table public."we""ird; drop table x --" ("a""b'c; --" text, "sp ace" integer, "select" integer);
 insert into public."we""ird; drop table x --" values ('v', 1, 2);
 create schema other;
