@@ -1,0 +1,274 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/time/rate"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/tests/harness"
+)
+
+const (
+	loadTime = 8 * time.Second // of each measurement of a throughput
+	loadPods = 10_000          // in the table, of two users
+	shards   = 50              // labels that tell them apart
+)
+
+// rest measures requests of a developer, whose token, rows and quota are checked like
+// anybody's, on tables that hold others' rows too. Whoever asks runs in this process,
+// on the same cores, and the scheduler binds what is asked for.
+func (b *bench) rest(ctx context.Context) error {
+	if !b.wants("rest.create", "rest.read", "rest.list") {
+		return nil
+	}
+	f, err := b.field(ctx, "rest", 1000)
+	defer f.close(ctx)
+	if err != nil {
+		return err
+	}
+	_, session, err := f.User(ctx, "load@example.com", api.RoleDeveloper)
+	if err != nil {
+		return err
+	}
+	ids, err := f.furnish(ctx, session.User.ID)
+	if err != nil {
+		return err
+	}
+	db, err := postmaster(ctx, f.conn)
+	if err != nil {
+		return err
+	}
+	l := &requests{url: f.URL, token: session.AccessToken, server: f.Server.PID(), database: db}
+	body := []byte(`{"packName":"pack0","packVersion":"1.0.0","namespace":"load","labels":{"app":"load"},"resourceRequests":{"cpu":10,"memory":16}}`)
+	for _, m := range []struct {
+		key, setup string
+		clients    int
+		pace       rate.Limit
+		next       func(i int) (method, path string, body []byte)
+	}{
+		{"rest.read", "GET of one of 5,000 pods of its owner, 32 clients, 10,000 pods in the table", 32, 0, func(i int) (string, string, []byte) {
+			return http.MethodGet, "/api/pods/" + ids[i%len(ids)], nil
+		}},
+		{"rest.list", "100 of 10,000 pods by a label, 200 requests a second", 32, 200, func(i int) (string, string, []byte) {
+			return http.MethodGet, fmt.Sprintf("/api/pods?pageSize=100&labelSelector=shard%%3Ds%d", i%shards), nil
+		}},
+		{"rest.create", "POST /api/pods in a namespace with a quota, 128 clients, 1,000 nodes, scheduler binding", 128, 0, func(int) (string, string, []byte) {
+			return http.MethodPost, "/api/pods", body
+		}},
+	} {
+		if !b.wants(m.key) {
+			continue
+		}
+		l.clients, l.pace = m.clients, m.pace
+		sum, err := l.run(ctx, m.next)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.key, err)
+		}
+		b.burdened(m.key, m.setup, sum, m.pace == 0)
+	}
+	return nil
+}
+
+// memory measures what a server holds when nothing is there and when much is.
+func (b *bench) memory(ctx context.Context) error {
+	if !b.wants("server.rss", "server.rss.empty") {
+		return nil
+	}
+	for _, m := range []struct {
+		key, setup string
+		nodes      int
+	}{
+		{"server.rss.empty", "a server without nodes and pods", 0},
+		{"server.rss", "5,000 nodes and 10,000 bound pods", 5000},
+	} {
+		if err := b.resident(ctx, m.key, m.setup, m.nodes); err != nil {
+			return fmt.Errorf("%s: %w", m.key, err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) resident(ctx context.Context, key, setup string, nodes int) error {
+	if nodes == 0 {
+		c, err := harness.Start(ctx, harness.Options{Stark: b.stark, Dir: filepath.Join(b.dir, key), Durable: true})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close(ctx) }()
+		return b.holds(key, setup, c.Server.PID())
+	}
+	f, err := b.field(ctx, key, nodes)
+	defer f.close(ctx)
+	if err != nil {
+		return err
+	}
+	if err := f.ask(ctx, 1, boundPods); err != nil {
+		return err
+	}
+	if err := f.allBound(ctx); err != nil {
+		return err
+	}
+	pause(ctx, time.Second) // until the feed has shown what was bound
+	return b.holds(key, setup, f.Server.PID())
+}
+
+func (b *bench) holds(key, setup string, pid int) error {
+	now, err := residentMemory(pid)
+	b.figures[key] = figure{Value: now, Unit: "MiB", Setup: "resident memory, " + setup}
+	return err
+}
+
+// furnish writes a namespace with a quota, and pods of the user and of the admin bound
+// to nodes, and gives those of the user.
+func (f *field) furnish(ctx context.Context, owner string) ([]string, error) {
+	if _, err := f.conn.Exec(ctx, `insert into public.namespaces (name, resource_quota) values ('load', '{"hard": {"pods": 1000000}}')`); err != nil {
+		return nil, err
+	}
+	if _, err := f.conn.Exec(ctx, "insert into public.namespace_members (namespace, user_id, role) values ('load', $1, 'developer')", owner); err != nil {
+		return nil, err
+	}
+	if _, err := f.conn.Exec(ctx, "update public.packs set visibility = 'public'"); err != nil {
+		return nil, err
+	}
+	for _, by := range []string{owner, f.Session.User.ID} {
+		if _, err := f.conn.Exec(ctx, `insert into public.pods (pack_id, created_by, labels)
+			select $1::uuid, $2::uuid, jsonb_build_object('shard', 's' || i % $4) from generate_series(1, $3) i`,
+			f.packs[0], by, loadPods/2, shards); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.allBound(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := f.conn.Exec(ctx, "analyze public.pods"); err != nil {
+		return nil, err
+	}
+	rows, err := f.conn.Query(ctx, "select id::text from public.pods where created_by = $1", owner)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// requests sends requests with so many clients for loadTime, each after its last answer,
+// or with a pace, as many a second as that in all.
+type requests struct {
+	url, token string
+
+	server, database int // processes whose CPU is counted
+
+	clients int
+	pace    rate.Limit
+}
+
+type burden struct {
+	took             []time.Duration
+	lasts            time.Duration
+	server, database time.Duration // of the CPU
+}
+
+// run fails at the first answer that is not a success.
+func (l *requests) run(ctx context.Context, next func(i int) (method, path string, body []byte)) (burden, error) {
+	transport := &http.Transport{MaxIdleConns: l.clients, MaxIdleConnsPerHost: l.clients}
+	defer transport.CloseIdleConnections()
+	h := &http.Client{Transport: transport, Timeout: waitLimit}
+	wide, stop := context.WithTimeout(ctx, loadTime)
+	defer stop()
+	var limit *rate.Limiter
+	if l.pace > 0 {
+		limit = rate.NewLimiter(l.pace, 1)
+	}
+	serverBefore, databaseBefore, err := l.cpu()
+	if err != nil {
+		return burden{}, err
+	}
+	begin := time.Now()
+	parts, errs := make([][]time.Duration, l.clients), make([]error, l.clients)
+	var wg sync.WaitGroup
+	for n := range l.clients {
+		wg.Go(func() {
+			for i := rand.IntN(1 << 20); wide.Err() == nil; i++ { //nolint:gosec // which pod comes first is no secret
+				if limit != nil && limit.Wait(wide) != nil {
+					return
+				}
+				method, path, body := next(i)
+				sent := time.Now()
+				if errs[n] = l.send(ctx, h, method, path, body); errs[n] != nil {
+					stop()
+					return
+				}
+				parts[n] = append(parts[n], time.Since(sent))
+			}
+		})
+	}
+	wg.Wait()
+	sum := burden{took: slices.Concat(parts...), lasts: time.Since(begin)}
+	serverAfter, databaseAfter, err := l.cpu()
+	if err != nil {
+		return sum, err
+	}
+	sum.server, sum.database = serverAfter-serverBefore, databaseAfter-databaseBefore
+	for _, err := range errs {
+		if err != nil {
+			return sum, err
+		}
+	}
+	return sum, ctx.Err()
+}
+
+func (l *requests) cpu() (server, database time.Duration, err error) {
+	if server, err = cpuOfProcess(l.server); err != nil {
+		return 0, 0, err
+	}
+	database, err = cpuOfFamily(l.database)
+	return server, database, err
+}
+
+func (l *requests) send(ctx context.Context, h *http.Client, method, path string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, method, l.url+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+l.token)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := h.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= http.StatusBadRequest {
+		answer, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<12))
+		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, answer)
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+// burdened records requests per second, or the latency at a steady pace, with what each
+// cost the processors beside it.
+func (b *bench) burdened(key, setup string, sum burden, perSecond bool) {
+	n := len(sum.took)
+	if n == 0 {
+		return
+	}
+	b.latencies(key, fmt.Sprintf("%s; CPU of each: server %d us, Postgres %d us; load average %s",
+		setup, sum.server.Microseconds()/int64(n), sum.database.Microseconds()/int64(n), load()), sum.took)
+	if perSecond {
+		row := b.figures[key]
+		row.Value, row.Unit, row.Latency = float64(n)/sum.lasts.Seconds(), "/s", row.Unit
+		b.figures[key] = row
+	}
+}
