@@ -72,6 +72,7 @@ Try it: "stark dev" starts everything on this machine.`,
 	f.BoolVar(&a.flagNoColor, "no-color", false, "no colours (env NO_COLOR)")
 	root.AddCommand(
 		a.explainCommand(),
+		a.simCommand(),
 		a.devCommand(), a.serverCommand(), a.authCommand(), a.userCommand(), a.packCommand(), a.nodeCommand(), a.podCommand(),
 		a.namespaceCommand(), a.priorityClassCommand(), a.clusterCommand(),
 		a.applyCommand(), a.diffCommand(), a.deleteCommand(), a.waitCommand(), a.eventsCommand(), a.statusCommand(), a.doctorCommand(), a.configCommand(), a.versionCommand(),

@@ -41,6 +41,16 @@ type Object struct {
 	Space         *api.CreateNamespaceRequest
 	PriorityClass *api.PriorityClass
 	Node          *api.UpdateNodeRequest
+	Offer         *NodeOffer // what a node of ParseCluster offers
+}
+
+// NodeOffer is what a node says of itself when it registers. Only a description of a
+// whole cluster gives it.
+type NodeOffer struct {
+	Allocatable  *api.ResourceInput `json:"allocatable,omitempty"`
+	Pods         *int               `json:"pods,omitempty"` // how many it takes; default 110
+	RuntimeType  api.RuntimeType    `json:"runtimeType,omitempty"`
+	Capabilities api.Capabilities   `json:"capabilities,omitzero"`
 }
 
 // String names the object as kubectl does.
@@ -204,9 +214,11 @@ type nodeDocument struct {
 		Unschedulable *bool        `json:"unschedulable,omitempty"`
 		Maintenance   *bool        `json:"maintenance,omitempty"`
 	} `json:"spec,omitzero"`
+	Status *NodeOffer `json:"status,omitempty"`
 }
 
 func (d *nodeDocument) object(o *Object) error {
+	o.Offer = d.Status
 	o.Node = &api.UpdateNodeRequest{
 		Labels: d.Metadata.Labels, Annotations: d.Metadata.Annotations,
 		Taints: d.Spec.Taints, Unschedulable: d.Spec.Unschedulable, Maintenance: d.Spec.Maintenance,

@@ -43,7 +43,13 @@ func (f FileError) Error() string {
 
 // Parse reads all documents of a file, in YAML or JSON, and reports every fault of all of
 // them, joined.
-func Parse(file string, data []byte) ([]Object, error) {
+func Parse(file string, data []byte) ([]Object, error) { return parse(file, data, false) }
+
+// ParseCluster is Parse for the description of a cluster that need not exist: nodes have
+// a status too, with what they offer.
+func ParseCluster(file string, data []byte) ([]Object, error) { return parse(file, data, true) }
+
+func parse(file string, data []byte, cluster bool) ([]Object, error) {
 	if len(data) > MaxSize {
 		return nil, FileError{File: file, Message: fmt.Sprintf("is larger than %d bytes", MaxSize)}
 	}
@@ -59,6 +65,9 @@ func Parse(file string, data []byte) ([]Object, error) {
 		}
 		r := reading{file: file, body: doc.Body}
 		if o, ok := r.read(); ok {
+			if o.Offer != nil && !cluster {
+				r.add("status", "is what the node itself says when it registers: only a description for \"stark sim\" gives it")
+			}
 			out = append(out, o)
 		}
 		faults = append(faults, r.faults...)
