@@ -110,6 +110,9 @@ func (x *index) judge(q *query) {
 	}
 }
 
+// cordon is the taint as which a cordoned node counts, whether or not it has it.
+var cordon = api.Taint{Key: node.TaintUnschedulable, Effect: api.NoSchedule}
+
 // refusalByKind gives the first filter of classes that refuses the pod.
 func refusalByKind(q *query, c *class) filterID {
 	n := &c.node
@@ -124,7 +127,7 @@ func refusalByKind(q *query, c *class) filterID {
 		return filterNodeAccess
 	case !node.Ready(n.Status):
 		return filterNodeReady
-	case n.Unschedulable:
+	case n.Unschedulable && !toleratedBy(q.pod.Tolerations, cordon):
 		return filterUnschedulable
 	}
 	for _, t := range c.hard {

@@ -107,7 +107,7 @@ func TestPlanProperties(t *testing.T) {
 }
 
 func checkPlace(t *rapid.T, p api.Pod, n api.Node) {
-	if n.Status != api.NodeOnline || n.Unschedulable || !p.RuntimeTag.Fits(n.RuntimeType) {
+	if n.Status != api.NodeOnline || n.Unschedulable && !toleratesCordon(p) || !p.RuntimeTag.Fits(n.RuntimeType) {
 		t.Fatalf("pod %+v was bound to %+v", p, n)
 	}
 	if !n.Shared && n.RegisteredBy != p.CreatedBy {

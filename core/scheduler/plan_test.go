@@ -48,6 +48,12 @@ func TestFilters(t *testing.T) {
 		{"draining", func(n *api.Node) { n.Status = api.NodeDraining }, nil, "NodeReady", "draining"},
 		{"maintenance", func(n *api.Node) { n.Status = api.NodeMaintenance }, nil, "NodeReady", "in maintenance"},
 		{"cordoned", func(n *api.Node) { n.Unschedulable = true }, nil, "Unschedulable", "unschedulable"},
+		{"cordoned and tolerated", func(n *api.Node) { n.Unschedulable = true }, func(p *api.Pod) {
+			p.Tolerations = []api.Toleration{{Key: "node.stark.io/unschedulable", Operator: api.TolerationExists, Effect: api.NoSchedule}}
+		}, "", ""},
+		{"cordoned, another effect tolerated", func(n *api.Node) { n.Unschedulable = true }, func(p *api.Pod) {
+			p.Tolerations = []api.Toleration{{Key: "node.stark.io/unschedulable", Operator: api.TolerationExists, Effect: api.NoExecute}}
+		}, "Unschedulable", "unschedulable"},
 		{"taint", taint(api.NoSchedule), nil, "Taints", "untolerated taint {a: b}"},
 		{"no execute", taint(api.NoExecute), nil, "Taints", "untolerated taint {a: b}"},
 		{"soft taint", taint(api.PreferNoSchedule), nil, "", ""},

@@ -43,9 +43,15 @@ func (r *reference) fits(p api.Pod) []string {
 	return names
 }
 
+// toleratesCordon is the rule of Kubernetes' NodeUnschedulable.
+func toleratesCordon(p api.Pod) bool {
+	_, bad := api.Untolerated([]api.Taint{{Key: "node.stark.io/unschedulable", Effect: api.NoSchedule}}, p.Tolerations, api.NoSchedule)
+	return !bad
+}
+
 func (r *reference) kind(p api.Pod, n *api.Node) bool {
 	_, bad := api.Untolerated(n.Taints, p.Tolerations, api.NoSchedule, api.NoExecute)
-	return n.Status == api.NodeOnline && !n.Unschedulable && p.RuntimeTag.Fits(n.RuntimeType) && !bad &&
+	return n.Status == api.NodeOnline && (!n.Unschedulable || toleratesCordon(p)) && p.RuntimeTag.Fits(n.RuntimeType) && !bad &&
 		(n.Shared || n.RegisteredBy == p.CreatedBy) && near(p, n)
 }
 

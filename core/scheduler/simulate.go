@@ -23,8 +23,8 @@ type Fate struct {
 // Placed reports whether nothing is left to wait for.
 func (f Fate) Placed() bool { return f.Node != "" || f.Ends }
 
-// Simulate plays through what becomes of a cluster: the nodes that drain lists by id are
-// cordoned and their pods leave, every pod that waits is planned, victims of preemption
+// Simulate plays through what becomes of a cluster: the nodes that drain lists by id take
+// nobody and their pods leave, every pod that waits is planned, victims of preemption
 // leave at once and are planned themselves, until nothing moves any more. It changes
 // nothing of s, and is as pure as Plan. Graces, budgets of drains and quotas are not part
 // of the play; pods that are stopping are thought to have gone. The fates come in the
@@ -76,8 +76,11 @@ func newGame(s Snapshot) *game {
 // drain cordons a node and has its pods leave.
 func (g *game) drain(id string) {
 	for i := range g.s.Nodes {
-		if g.s.Nodes[i].ID == id {
-			g.s.Nodes[i].Unschedulable = true
+		if n := &g.s.Nodes[i]; n.ID == id {
+			n.Unschedulable = true
+			if n.Status == api.NodeOnline {
+				n.Status = api.NodeDraining // so that whoever tolerates a cordon stays away, too
+			}
 		}
 	}
 	for i := range g.s.Pods {

@@ -52,7 +52,7 @@ func TestSimulate(t *testing.T) {
 			drain: []string{"a"},
 			want: []string{
 				"never ends", "small on b",
-				"tall waits: 0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable.",
+				"tall waits: 0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were draining.",
 			},
 		},
 		{

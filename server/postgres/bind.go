@@ -21,7 +21,7 @@ import (
 const hashedSQL = "select set_config('enable_nestloop', 'off', true), set_config('jit', 'off', true)"
 
 // bindSQL binds pods to nodes where the plan still holds: the pod is pending in
-// that incarnation and the node takes pods. Without the lease it does nothing.
+// that incarnation and the node takes pods, or is cordoned and the pod tolerates that. Without the lease it does nothing.
 const bindSQL = "with " + leaseSQL + `,
 	d as (
 		select * from unnest(@pods::text[]::uuid[], @incarnations::bigint[], @nodes::text[]::uuid[]) as d (pod_id, incarnation, node_id)),
@@ -30,7 +30,12 @@ const bindSQL = "with " + leaseSQL + `,
 			nominated_node_id = null
 		from d, lease
 		where p.id = d.pod_id and p.id = any (@pods::text[]::uuid[]) and p.status = 'pending' and p.incarnation = d.incarnation
-			and exists (select from public.nodes n where n.id = d.node_id and n.status = 'online' and not n.unschedulable)
+			and exists (select from public.nodes n where n.id = d.node_id and n.status = 'online'
+				and (not n.unschedulable or exists (select from jsonb_array_elements(p.tolerations) t
+					where coalesce(t ->> 'effect', '') in ('', 'NoSchedule')
+						and (t ->> 'operator' = 'Exists' and coalesce(t ->> 'key', '') in ('', 'node.stark.io/unschedulable')
+							or coalesce(t ->> 'operator', '') in ('', 'Equal') and t ->> 'key' = 'node.stark.io/unschedulable'
+								and coalesce(t ->> 'value', '') = ''))))
 		returning p.id),
 	settled as (delete from stark.verdicts v using bound where v.pod_id = bound.id)
 	select (select count(*) from lease), array(select id::text from bound)`
