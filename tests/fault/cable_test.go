@@ -133,7 +133,9 @@ func TestACableIsPulledForGood(t *testing.T) {
 	c.giveUpAfter(3*time.Second, eviction)
 	began := time.Now()
 	n.pull()
-	c.eventually("the pods to be given up", func() error { return c.areAll(ids, api.PodPending) })
+	if err := within(t.Context(), eviction+patience, func() error { return c.areAll(ids, api.PodPending) }); err != nil {
+		t.Fatalf("the pods are not given up: %v", err)
+	}
 	time.Sleep(time.Until(began.Add(total)))
 	n.plug()
 	c.all(ids)
