@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,6 +25,7 @@ type run struct {
 	pod                  string
 	incarnation, attempt int
 	pid                  int
+	born                 string // when its process was started, in ticks since the boot
 }
 
 // counted reads what the packs have left. A key that was started twice ends the test:
@@ -40,27 +42,40 @@ func (c *cluster) counted() []run {
 	var out []run
 	for _, e := range entries {
 		part := strings.Split(e.Name(), ".")
-		pid, err := os.ReadFile(filepath.Join(c.starts, e.Name()))
+		text, err := os.ReadFile(filepath.Join(c.starts, e.Name()))
 		if len(part) != 3 || err != nil {
 			c.t.Fatalf("a start left %q: %v", e.Name(), err)
 		}
 		r := run{pod: part[0]}
 		r.incarnation, _ = strconv.Atoi(part[1])
 		r.attempt, _ = strconv.Atoi(part[2])
-		r.pid, _ = strconv.Atoi(string(pid))
+		pid, stat, _ := strings.Cut(string(text), " ")
+		r.pid, _ = strconv.Atoi(pid)
+		r.born = born(stat)
 		out = append(out, r)
 	}
 	return out
 }
 
-// lives reports whether the host of a run is alive. The number of a process may be
-// somebody else's by now.
+// lives reports whether the host of a run is alive. The number of a process is somebody
+// else's before long, perhaps another host's: the time of its birth is not.
 func (r run) lives() bool {
-	if r.pid == 0 {
+	if r.pid == 0 || r.born == "" {
 		return false // killed between making its file and filling it
 	}
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", r.pid))
-	return err == nil && strings.Contains(string(line), "host") && strings.Contains(string(line), "node")
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.pid))
+	return err == nil && born(string(stat)) == r.born
+}
+
+// born is when the process of a line of /proc/<pid>/stat was started, "" where it has
+// ended and nobody has taken notice. The name stands in brackets and may hold anything.
+func born(stat string) string {
+	const state, start = 0, 19
+	fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])
+	if len(fields) <= start || fields[state] == "Z" {
+		return ""
+	}
+	return fields[start]
 }
 
 func (c *cluster) nothingLives() {
@@ -258,4 +273,20 @@ func (c *cluster) leaksNothing(before []int) {
 		}
 		return nil
 	})
+}
+
+func TestBorn(t *testing.T) {
+	t.Parallel()
+	const fields = " 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 11 0 %d 1 1"
+	for stat, want := range map[string]string{
+		"42 (node) S" + fmt.Sprintf(fields, 987):         "987",
+		"42 (a) Z (b) node) R" + fmt.Sprintf(fields, 12): "12",
+		"42 (node) Z" + fmt.Sprintf(fields, 987):         "",
+		"42 (no": "",
+		"":       "",
+	} {
+		if got := born(stat); got != want {
+			t.Errorf("%q was born at %q, want %q", stat, got, want)
+		}
+	}
 }

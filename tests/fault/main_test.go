@@ -54,7 +54,7 @@ const counted = `const fs = require("fs"), path = require("path");
 exports.default = async ({ pod, signal, ready }) => {
   const key = [pod.id, pod.incarnation, pod.attempt].join(".");
   try {
-    fs.writeFileSync(path.join(DIR, key), String(process.pid), { flag: "wx" });
+    fs.writeFileSync(path.join(DIR, key), process.pid + " " + fs.readFileSync("/proc/self/stat"), { flag: "wx" });
   } catch (err) {
     if (err.code === "EEXIST") fs.appendFileSync(path.join(DIR, "twice"), key + "\n");
     throw err;
