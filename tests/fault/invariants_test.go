@@ -282,8 +282,8 @@ func TestBorn(t *testing.T) {
 		"42 (node) S" + fmt.Sprintf(fields, 987):         "987",
 		"42 (a) Z (b) node) R" + fmt.Sprintf(fields, 12): "12",
 		"42 (node) Z" + fmt.Sprintf(fields, 987):         "",
-		"42 (no": "",
-		"":       "",
+		"42 (no":                                         "",
+		"":                                               "",
 	} {
 		if got := born(stat); got != want {
 			t.Errorf("%q was born at %q, want %q", stat, got, want)
