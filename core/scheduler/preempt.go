@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stark-orchestrator/stark/core/namespace"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
@@ -231,9 +232,9 @@ func (x *index) fitsOn(q *query, slot int32, neighbours bool) bool {
 	return mask.has(slot)
 }
 
-// budgets gives how many pods each namespace with a budget may still lose: live pods
-// that have a node and do not run count against it. Those may leave themselves,
-// whatever the budget: nobody is served by them.
+// budgets gives how many pods each namespace with a budget may still lose, by
+// namespace.Unavailable. Who does not run may leave, whatever the budget: nobody is
+// served by it.
 func (x *index) budgets() map[string]int {
 	left := map[string]int{}
 	for name, ns := range x.namespaces {
@@ -245,7 +246,7 @@ func (x *index) budgets() map[string]int {
 		return left
 	}
 	for _, e := range x.pods {
-		if _, bounded := left[e.pod.Namespace]; bounded && holding(e.pod) && (e.pod.Status != api.PodRunning || e.pod.Eviction != nil) {
+		if _, bounded := left[e.pod.Namespace]; bounded && namespace.Unavailable(*e.pod) {
 			left[e.pod.Namespace]--
 		}
 	}

@@ -64,22 +64,31 @@ const verdictSQL = "with " + leaseSQL + `,
 	where (v.reason, v.message, v.change, v.nodes) is distinct from (excluded.reason, excluded.message, excluded.change, excluded.nodes)`
 
 // preemptSQL tells victims to leave, all of a pod's or none: only while the pod waits
-// in that incarnation, and each victim is there as the plan saw it. It gives the pods
+// in that incarnation, each victim is there as the plan saw it, and all of them together
+// are within the disruption budgets of their namespaces. It gives the pods
 // whose victims were told.
 const preemptSQL = "with " + leaseSQL + `,
 	d as (
 		select * from jsonb_to_recordset(@victims::text::jsonb)
 			as d (preemptor uuid, preemptor_incarnation bigint, pod_id uuid, incarnation bigint, eviction jsonb)),
 	there as (
-		select p.id, d.preemptor, d.eviction
+		select p.id, d.preemptor, d.eviction, p.namespace, p.status
 		from d join public.pods p on p.id = d.pod_id and p.incarnation = d.incarnation
 			join public.pods w on w.id = d.preemptor and w.incarnation = d.preemptor_incarnation and w.status = 'pending'
 				and w.stop_requested_at is null, lease
 		where p.status in ('scheduled', 'starting', 'running', 'unknown') and p.eviction is null and p.stop_requested_at is null
 		order by p.id for no key update of p),
+	overdrawn as (
+		select s.name from public.namespaces s
+		where s.disruption_budget is not null and s.name in (select t.namespace from there t)
+			and (s.disruption_budget ->> 'maxUnavailable')::bigint
+				< (select count(*) from public.pods p where p.namespace = s.name and ` + unavailableSQL + `)
+					+ (select count(*) from there t where t.namespace = s.name and t.status = 'running')),
 	whole as (
 		select d.preemptor from d group by d.preemptor
-		having count(*) = (select count(*) from there t where t.preemptor = d.preemptor)),
+		having count(*) = (select count(*) from there t where t.preemptor = d.preemptor)
+			and not exists (select from there t join overdrawn o on o.name = t.namespace
+				where t.preemptor = d.preemptor and t.status = 'running')),
 	told as (
 		update public.pods p set eviction = t.eviction || jsonb_build_object('since', now()),
 			status = case when p.status = 'unknown' then p.status else 'stopping' end,

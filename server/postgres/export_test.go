@@ -23,3 +23,6 @@ func SinceForTest(since time.Time) func(context.Context) context.Context {
 		return context.WithValue(ctx, termKey{}, t)
 	}
 }
+
+// UnavailableSQL is namespace.Unavailable of the pod p.
+const UnavailableSQL = unavailableSQL

@@ -198,9 +198,11 @@ type drainState struct {
 
 type budget struct{ most, unavailable int }
 
+// unavailableSQL is namespace.Unavailable of the pod p.
+const unavailableSQL = `p.status not in ('succeeded', 'stopped', 'failed', 'evicted') and p.stop_requested_at is null
+	and case p.status when 'pending' then p.incarnation > 1 when 'running' then p.eviction is not null else true end`
+
 // load locks the node and reads its pods, and how the budgets of their namespaces stand.
-// A pod counts as unavailable that has a place and does not run, or that has lost its
-// place and not found another.
 func (s *drainState) load(ctx context.Context, tx Tx, nodeID string) error {
 	tx.Queue(`select n.name, n.drain, clock_timestamp() from public.nodes n
 		where n.id = $1 and n.drain ->> 'phase' = 'draining' for no key update`, nodeID).Query(func(rows pgx.Rows) error {
@@ -228,9 +230,7 @@ func (s *drainState) load(ctx context.Context, tx Tx, nodeID string) error {
 			s.budgets[name] = b
 		}
 		return rows.Err()
-	}, `select s.name, (s.disruption_budget ->> 'maxUnavailable')::integer, count(p.id) filter (
-			where p.status not in ('running', 'succeeded', 'stopped', 'failed', 'evicted')
-				and p.stop_requested_at is null and (p.status <> 'pending' or p.incarnation > 1))
+	}, `select s.name, (s.disruption_budget ->> 'maxUnavailable')::integer, count(p.id) filter (where `+unavailableSQL+`)
 		from public.namespaces s join public.pods p on p.namespace = s.name
 		where s.disruption_budget is not null and s.name in (select h.namespace from public.pods h where h.node_id = $1)
 		group by s.name, s.disruption_budget`, nodeID)
