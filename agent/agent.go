@@ -61,7 +61,8 @@ func (a *Agent) NodeID() string {
 
 // Run works until ctx ends, then stops all pods within their grace, delivers what
 // can be delivered, and returns nil. It returns an error only when the kept state
-// cannot be read, or a *RefusedError when the server does not let a new node in.
+// cannot be read, or a *RefusedError when the server does not let the node in, see
+// Config.GiveUp.
 func (a *Agent) Run(ctx context.Context) error {
 	id, err := a.ledger.loadIdentity(ctx)
 	if err != nil {
@@ -97,7 +98,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		a.drain(bg)
-	case err = <-unwelcome: // nothing runs yet that would have to be stopped
+	case err = <-unwelcome:
+		a.drain(bg)
 	}
 	cancel()
 	wg.Wait()

@@ -26,6 +26,11 @@ type Config struct {
 	Version     string        // of the agent, shown in the node's capabilities
 	Leave       bool          // a graceful stop takes the node out of the cluster
 
+	// GiveUp ends the agent with a *RefusedError also where the server has let the node in
+	// before: pods are stopped first. For agents whose owner is at hand with a new token;
+	// others go on trying.
+	GiveUp bool
+
 	// TokenSource gives a token that is good now, in place of Token: a user's session
 	// is renewed from time to time. It is asked only where no credential is kept.
 	TokenSource func(ctx context.Context) (string, error)

@@ -9,8 +9,8 @@ import (
 // token. The agent then retries slowly.
 var ErrRefused = errors.New("the server refused the token")
 
-// RefusedError ends an agent that has never been let in: what the server refuses now
-// it will refuse later.
+// RefusedError ends an agent that has never been let in, or that shall give up: what the
+// server refuses now it will refuse later.
 type RefusedError struct {
 	Err  error
 	Help string // the next step to take

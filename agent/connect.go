@@ -30,13 +30,13 @@ const (
 )
 
 // connect keeps a session up until ctx ends; after stopped no new one is opened. It
-// gives up only where it was never let in.
+// gives up only where it was never let in, or shall.
 func (a *Agent) connect(ctx context.Context, stopped <-chan struct{}, id identity) error {
 	wait := time.Duration(0)
 	for {
 		next, registered, err := a.serve(ctx, id)
 		id = next
-		if id.Credential == "" && refused(err) && ctx.Err() == nil {
+		if (id.Credential == "" || a.cfg.GiveUp) && refused(err) && ctx.Err() == nil {
 			return &RefusedError{Err: err, Help: remedy(err)}
 		}
 		wait = a.nextWait(ctx, wait, registered, err)

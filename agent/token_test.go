@@ -2,11 +2,14 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stark-orchestrator/stark/agent"
+	"github.com/stark-orchestrator/stark/agent/executor/executortest"
+	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
@@ -31,5 +34,33 @@ func TestTokenOfASession(t *testing.T) {
 	defer s.mu.Unlock()
 	if want := []string{joinToken, credential}; !slices.Equal(s.tokens, want) || asked.Load() != 3 {
 		t.Errorf("tokens %v after %d questions, want %v", s.tokens, asked.Load(), want)
+	}
+}
+
+// An agent whose owner is at hand ends when its credential is revoked, after its pods.
+func TestGivesUpWhereItIsNotLetInAnyMore(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	cfg, state := configure(t, s, t.TempDir())
+	t.Cleanup(func() { _ = state.Close() })
+	cfg.GiveUp = true
+	a, err := agent.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	go func() { ended <- a.Run(ctx) }()
+	s.want(assign("p1", executortest.Serves), 0)
+	s.awaitReport("p1", 1, api.RunRunning)
+	s.set(func() { s.accept = func(string) bool { return false } })
+	s.cut()
+	err = <-ended
+	if refused, ok := errors.AsType[*agent.RefusedError](err); !ok || refused.Help == "" {
+		t.Errorf("ended with %v, want the refusal and what helps", err)
+	}
+	if n := cfg.Executor.(*executortest.Fake).Live(); n != 0 {
+		t.Errorf("%d pods run on", n)
 	}
 }

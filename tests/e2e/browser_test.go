@@ -177,7 +177,13 @@ func (tb *tab) state(want string) {
 // join makes the tab a node of the cluster by a fresh join token.
 func (c *cluster) join(tb *tab) {
 	c.t.Helper()
-	tb.do(chromedp.Navigate(c.URL + "/node#" + c.invite()))
+	c.joinAt(tb, c.URL)
+}
+
+// joinAt does so by an address of the server.
+func (c *cluster) joinAt(tb *tab, url string) {
+	c.t.Helper()
+	tb.do(chromedp.Navigate(url + "/node#" + c.invite()))
 	if text := eval[string](tb, `document.body.textContent`); strings.Contains(text, "built without the page") {
 		c.t.Fatal("the binary has no page of tabs: run `make tab` before the tests, as `make test` does")
 	}
