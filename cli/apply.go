@@ -148,7 +148,17 @@ func (a *app) applyAll(ctx context.Context, files []string, t *applier) ([]appli
 	return results, nil
 }
 
+// apply makes one object what its document says. What somebody else makes meanwhile is
+// looked at once more.
 func (t *applier) apply(ctx context.Context, o manifest.Object) (applied, error) {
+	done, err := t.applyOnce(ctx, o)
+	if fault.CodeOf(err) == fault.Conflict {
+		return t.applyOnce(ctx, o)
+	}
+	return done, err
+}
+
+func (t *applier) applyOnce(ctx context.Context, o manifest.Object) (applied, error) {
 	switch o.Kind {
 	case manifest.KindNamespace:
 		return t.applyNamespace(ctx, o)

@@ -2,11 +2,14 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strings"
 
 	"github.com/stark-orchestrator/stark/cli/manifest"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/client"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
@@ -47,7 +50,11 @@ func (t *applier) applyPod(ctx context.Context, o manifest.Object) (applied, err
 				return applied{Action: "unchanged", ID: ended.ID}, nil // it has done its work
 			}
 		}
-		return t.createPod(ctx, o)
+		before := ""
+		if ended != nil {
+			before = ended.ID
+		}
+		return t.createPod(ctx, o, before)
 	}
 	_, _, last := manifest.Last(live.Annotations)
 	if spec := manifest.SameSpec(last, o.Document); len(spec) > 0 {
@@ -56,7 +63,10 @@ func (t *applier) applyPod(ctx context.Context, o manifest.Object) (applied, err
 	return t.changePod(ctx, o, *live)
 }
 
-func (t *applier) createPod(ctx context.Context, o manifest.Object) (applied, error) {
+// createPod makes the pod that comes after another one of the same document, or after
+// none. Two that apply the same document at the same time ask with the same key, so
+// that they get one pod.
+func (t *applier) createPod(ctx context.Context, o manifest.Object, before string) (applied, error) {
 	r := *o.Pod
 	r.Namespace = t.spaceOf(o)
 	r.Annotations = manifest.Merge(nil, nil, r.Annotations)
@@ -65,9 +75,22 @@ func (t *applier) createPod(ctx context.Context, o manifest.Object) (applied, er
 	if t.dry {
 		return made, nil
 	}
-	p, err := t.c.CreatePod(ctx, r)
-	made.ID = p.ID
-	return made, err
+	for {
+		key := sha256.Sum256([]byte(strings.Join([]string{"stark apply", r.Namespace, o.Name, r.Annotations[manifest.LastApplied], before}, "\x00")))
+		p, err := t.c.CreatePod(client.WithIdempotencyKey(ctx, "apply-"+hex.EncodeToString(key[:])), r)
+		if err != nil {
+			return made, err
+		}
+		made.ID = p.ID
+		// The answer may be an older one, about a pod that is no more: this one comes after it.
+		now, err := t.c.GetPod(ctx, p.ID)
+		switch {
+		case fault.CodeOf(err) == fault.NotFound, err == nil && now.StopRequestedAt != nil:
+			before = p.ID
+		default:
+			return made, err
+		}
+	}
 }
 
 // replacePod is for what cannot be changed of a live pod.
@@ -86,7 +109,7 @@ func (t *applier) replacePod(ctx context.Context, o manifest.Object, live api.Po
 	if _, _, err := t.c.StopPod(ctx, live.ID); err != nil {
 		return applied{}, err
 	}
-	made, err := t.createPod(ctx, o)
+	made, err := t.createPod(ctx, o, live.ID)
 	made.Action, made.Changes = "replaced", spec
 	return made, err
 }

@@ -37,13 +37,26 @@ type NewUser struct {
 	Email       string
 	Password    string
 	DisplayName string
+	// Request marks a user that an administrator makes, so that who asks again can be
+	// told whether it was this request that made them; "" marks nothing.
+	Request string
 }
+
+// requestMark is the key of app_metadata, which users cannot change, with NewUser.Request.
+const requestMark = "stark_request"
 
 func (u NewUser) metadata() map[string]any {
 	if u.DisplayName == "" {
 		return nil
 	}
 	return map[string]any{"display_name": u.DisplayName}
+}
+
+func (u NewUser) mark() map[string]any {
+	if u.Request == "" {
+		return nil
+	}
+	return map[string]any{requestMark: u.Request}
 }
 
 // SignUp registers a user. Where the project wants e-mails confirmed first, the
@@ -115,12 +128,30 @@ func (c *Client) AdminCreateUser(ctx context.Context, u NewUser) (api.User, erro
 	}
 	resp, err := client.Auth.WithClient(c.factory.HTTPClient(ctx, "")).WithToken(c.factory.ServiceKey()).
 		AdminCreateUser(types.AdminCreateUserRequest{
-			Email: u.Email, Password: &u.Password, EmailConfirm: true, UserMetadata: u.metadata(),
+			Email: u.Email, Password: &u.Password, EmailConfirm: true, UserMetadata: u.metadata(), AppMetadata: u.mark(),
 		})
 	if err != nil {
 		return api.User{}, supabase.Fault(err, "create user")
 	}
 	return user(resp.User), nil
+}
+
+// AdminMadeBy reports whether a user was made by AdminCreateUser with this request.
+func (c *Client) AdminMadeBy(ctx context.Context, userID, request string) (bool, error) {
+	id, err := uuid.Parse(userID)
+	if err != nil {
+		return false, fault.New(fault.Validation, "the user id is not a UUID")
+	}
+	client, err := c.factory.Auth(true)
+	if err != nil {
+		return false, err
+	}
+	resp, err := client.Auth.WithClient(c.factory.HTTPClient(ctx, "")).WithToken(c.factory.ServiceKey()).
+		AdminGetUser(types.AdminGetUserRequest{UserID: id})
+	if err != nil {
+		return false, supabase.Fault(err, "get user")
+	}
+	return request != "" && resp.AppMetadata[requestMark] == request, nil
 }
 
 // AdminDeleteUser removes a user; one who is gone already is no fault.

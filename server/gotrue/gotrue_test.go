@@ -103,6 +103,24 @@ func TestAdmin(t *testing.T) {
 	if s.header.Get("apikey") != "service-key" || s.header.Get("Authorization") != "Bearer service-key" {
 		t.Errorf("headers %v", s.header)
 	}
+	if _, marked := s.body["app_metadata"]; marked {
+		t.Errorf("a user without a request is marked: %v", s.body)
+	}
+	if _, err := c.AdminCreateUser(t.Context(), gotrue.NewUser{Email: "a@b.example", Password: "pw", Request: "r1"}); err != nil {
+		t.Error(err)
+	}
+	if mark, _ := s.body["app_metadata"].(map[string]any); mark["stark_request"] != "r1" {
+		t.Errorf("the mark is %v", s.body)
+	}
+	s.answer = `{"id":"` + userID + `","app_metadata":{"stark_request":"r1"}}`
+	for request, want := range map[string]bool{"r1": true, "r2": false, "": false} {
+		if ours, err := c.AdminMadeBy(t.Context(), userID, request); err != nil || ours != want || s.path != "GET /auth/v1/admin/users/"+userID {
+			t.Errorf("made by %q: %t, %v, %s", request, ours, err, s.path)
+		}
+	}
+	if _, err := c.AdminMadeBy(t.Context(), "nope", "r1"); fault.CodeOf(err) != fault.Validation {
+		t.Errorf("made by, of no uuid: %v", err)
+	}
 	s.answer = "{}"
 	if err := c.AdminDeleteUser(t.Context(), userID); err != nil || s.path != "DELETE /auth/v1/admin/users/"+userID {
 		t.Errorf("delete: %v, %s", err, s.path)

@@ -6,6 +6,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stark-orchestrator/stark/core/idempotency"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 // looselySQL lets the commit of what follows be written with the next one that is
@@ -75,4 +77,24 @@ func (db *DB) loosely(ctx context.Context, op string, build func(*pgx.Batch)) er
 		b.Queue(looselySQL)
 		build(b)
 	}))
+}
+
+// orNewID is the id that a request brings, or a new one.
+func orNewID(id string) string {
+	if id == "" {
+		return api.NewID()
+	}
+	return id
+}
+
+// madeBefore gives what an earlier try of the same write has left under its id, where
+// the write is refused because there is something. Anything else is as it was.
+func madeBefore[T any](made T, err error, id string, get func() (T, error)) (T, error) {
+	if id == "" || fault.CodeOf(err) != fault.Conflict {
+		return made, err
+	}
+	if found, getErr := get(); getErr == nil {
+		return found, nil
+	}
+	return made, err
 }

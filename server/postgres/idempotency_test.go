@@ -9,6 +9,7 @@ import (
 	"github.com/stark-orchestrator/stark/core/idempotency"
 	"github.com/stark-orchestrator/stark/server/postgres"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 func keyed(t *testing.T, owner, asked string, hold time.Duration) idempotency.Write {
@@ -117,6 +118,62 @@ func TestPodIsMadeOnce(t *testing.T) {
 	ask.PackID = w.pack(t, bob, "other", "1.0.0").ID
 	if p, err := w.CreatePod(t.Context(), bob, ask); err == nil {
 		t.Errorf("the pod of another was given: %+v", p)
+	}
+}
+
+// TestObjectsAreMadeOnce makes nodes, namespaces, classes and join tokens again under
+// their ids, as the server does that takes over from one that died before it answered.
+func TestObjectsAreMadeOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	ann := w.user(t, api.RoleAdmin)
+	id, other := api.NewID(), api.NewID()
+	makers := map[string]func(id, name string) (string, error){
+		"node": func(id, name string) (string, error) {
+			n, err := w.CreateNode(ctx, ann, api.RegisterNodeRequest{ID: id, Name: name, RuntimeType: api.RuntimeNode})
+			return n.ID, err
+		},
+		"namespace": func(id, name string) (string, error) {
+			n, err := w.CreateNamespace(ctx, ann, api.CreateNamespaceRequest{ID: id, Name: name})
+			return n.ID, err
+		},
+		"priority class": func(id, name string) (string, error) {
+			c, err := w.CreatePriorityClass(ctx, ann, api.PriorityClass{ID: id, Name: name, Value: 7, PreemptionPolicy: api.PreemptNever})
+			return c.ID, err
+		},
+	}
+	for kind, create := range makers {
+		for range 2 {
+			if got, err := create(id, "one"); err != nil || got != id {
+				t.Errorf("%s: got %s, %v; want %s", kind, got, err, id)
+			}
+		}
+		if got, err := create(other, "one"); fault.CodeOf(err) != fault.Conflict {
+			t.Errorf("%s: another request for the name is given %s, %v", kind, got, err)
+		}
+		if got, err := create("", "one"); fault.CodeOf(err) != fault.Conflict {
+			t.Errorf("%s: a request without a key is given %s, %v", kind, got, err)
+		}
+		if got, err := create("", "two"); err != nil || got == "" || got == id {
+			t.Errorf("%s: got %s, %v; want a new one", kind, got, err)
+		}
+	}
+	// Of a join token the secret was lost with the answer: it gets another.
+	ask := api.CreateJoinTokenRequest{ID: id, Uses: 3}
+	first, again := must(w.CreateJoinToken(ctx, ann, ask))(t), must(w.CreateJoinToken(ctx, ann, ask))(t)
+	if first.ID != id || again.ID != id || first.Token == again.Token || again.Token == "" {
+		t.Errorf("got %+v, then %+v", first, again)
+	}
+	if all := must(w.ListJoinTokens(ctx, ann))(t); len(all) != 1 {
+		t.Errorf("there are %d tokens", len(all))
+	}
+	if _, err := w.CreateJoinToken(ctx, w.user(t, api.RoleAdmin), ask); fault.CodeOf(err) != fault.Conflict {
+		t.Errorf("the token of another: %v", err)
+	}
+	w.exec(t, "update stark.join_tokens set uses = 2")
+	if _, err := w.CreateJoinToken(ctx, ann, ask); fault.CodeOf(err) != fault.Conflict {
+		t.Errorf("a token that was used: %v", err)
 	}
 }
 

@@ -24,16 +24,16 @@ func (db *DB) CreateNamespace(ctx context.Context, id access.Identity, r api.Cre
 	if err != nil {
 		return n, err
 	}
-	args["name"] = r.Name
+	args["id"], args["name"] = orNewID(r.ID), r.Name
 	err = db.writeAs(ctx, "create namespace", id, func(b *pgx.Batch) {
-		b.Queue(`insert into public.namespaces as s (name, labels, annotations, resource_quota, limit_range, disruption_budget)
-			values (@name, @labels::text::jsonb, @annotations::text::jsonb, @quota::text::jsonb, @limits::text::jsonb, @budget::text::jsonb)
+		b.Queue(`insert into public.namespaces as s (id, name, labels, annotations, resource_quota, limit_range, disruption_budget)
+			values (@id::text::uuid, @name, @labels::text::jsonb, @annotations::text::jsonb, @quota::text::jsonb, @limits::text::jsonb, @budget::text::jsonb)
 			returning `+namespaceColumns, args).Query(one(&n, scanNamespace))
 	})
 	if f := conflictOn(err, "namespaces_name_key"); f != nil {
-		return n, fault.Wrap(f.Cause, fault.Conflict, "a namespace named %s exists already", r.Name)
+		err = fault.Wrap(f.Cause, fault.Conflict, "a namespace named %s exists already", r.Name)
 	}
-	return n, err
+	return madeBefore(n, err, r.ID, func() (api.Namespace, error) { return db.GetNamespace(ctx, id, r.ID) })
 }
 
 // namespaceArgs encodes what is JSON; what is nil becomes null.

@@ -33,20 +33,22 @@ func nodeArgs(r api.RegisterNodeRequest) (pgx.StrictNamedArgs, error) {
 // defaultCapacity is what a node offers that does not say.
 const defaultCapacity = `'{"cpu":1000,"memory":1024,"storage":10240,"pods":110}'`
 
-// CreateNode stores a node ahead of its agent; it is offline until that comes.
+// CreateNode stores a node ahead of its agent; it is offline until that comes. A
+// request with an id that is stored already gives that node.
 func (db *DB) CreateNode(ctx context.Context, id access.Identity, r api.RegisterNodeRequest) (api.Node, error) {
 	var n api.Node
 	args, err := nodeArgs(r)
 	if err != nil {
 		return n, err
 	}
+	args["id"] = orNewID(r.ID)
 	err = db.writeAs(ctx, "create node", id, func(b *pgx.Batch) {
-		b.Queue(`insert into public.nodes as n (name, runtime_type, capabilities, allocatable, labels, annotations, taints, namespaces)
-			values (@name, @type::text::public.runtime_type, @capabilities::text::jsonb, coalesce(@allocatable::text::jsonb, `+defaultCapacity+`),
+		b.Queue(`insert into public.nodes as n (id, name, runtime_type, capabilities, allocatable, labels, annotations, taints, namespaces)
+			values (@id::text::uuid, @name, @type::text::public.runtime_type, @capabilities::text::jsonb, coalesce(@allocatable::text::jsonb, `+defaultCapacity+`),
 				@labels::text::jsonb, @annotations::text::jsonb, @taints::text::jsonb, @namespaces::text[])
 			returning `+nodeColumns, args).Query(one(&n, scanNode))
 	})
-	return n, nameTaken(err, r.Name)
+	return madeBefore(n, nameTaken(err, r.Name), r.ID, func() (api.Node, error) { return db.GetNode(ctx, id, r.ID) })
 }
 
 // nameTaken says so where a node's name is the conflict.

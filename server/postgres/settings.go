@@ -33,14 +33,20 @@ func (db *DB) GetPriorityClass(ctx context.Context, id access.Identity, name str
 func (db *DB) CreatePriorityClass(ctx context.Context, id access.Identity, p api.PriorityClass) (api.PriorityClass, error) {
 	var c api.PriorityClass
 	err := db.writeAs(ctx, "create priority class", id, func(b *pgx.Batch) {
-		b.Queue(`insert into public.priority_classes as c (name, value, global_default, preemption_policy, description)
-			values ($1, $2, $3, $4::text::public.preemption_policy, $5) returning `+priorityClassColumns,
-			p.Name, p.Value, p.GlobalDefault, string(p.PreemptionPolicy), orNull(p.Description)).Query(one(&c, scanPriorityClass))
+		b.Queue(`insert into public.priority_classes as c (id, name, value, global_default, preemption_policy, description)
+			values ($6::text::uuid, $1, $2, $3, $4::text::public.preemption_policy, $5) returning `+priorityClassColumns,
+			p.Name, p.Value, p.GlobalDefault, string(p.PreemptionPolicy), orNull(p.Description), orNewID(p.ID)).Query(one(&c, scanPriorityClass))
 	})
 	if f := conflictOn(err, "priority_classes_name_key"); f != nil {
-		return c, fault.Wrap(f.Cause, fault.Conflict, "a priority class named %s exists already", p.Name)
+		err = fault.Wrap(f.Cause, fault.Conflict, "a priority class named %s exists already", p.Name)
 	}
-	return c, err
+	return madeBefore(c, err, p.ID, func() (api.PriorityClass, error) {
+		found, err := db.GetPriorityClass(ctx, id, p.Name)
+		if err == nil && found.ID != p.ID {
+			err = fault.New(fault.NotFound, "another class")
+		}
+		return found, err
+	})
 }
 
 // seenClassSQL asks whether the caller sees the class.

@@ -67,15 +67,23 @@ func (db *DB) CreateJoinToken(ctx context.Context, id access.Identity, r api.Cre
 	if uses <= 0 {
 		uses = defaultTokenUses
 	}
-	secret := newSecret(api.JoinTokenPrefix)
+	secret, token := newSecret(api.JoinTokenPrefix), orNewID(r.ID)
+	before := false
 	err = db.write(ctx, "create join token", service, func(b *pgx.Batch) {
-		b.Queue(`insert into stark.join_tokens as j (secret_hash, uses, labels, taints, created_by, expires_at)
-			select @hash, @uses::integer, @labels::text::jsonb, @taints::text::jsonb, @by::uuid, now() + @ttl::text::interval
-			where `+registersSQL+` returning `+tokenColumns, pgx.StrictNamedArgs{
-			"hash": HashSecret(secret), "uses": uses, "labels": labels, "taints": taints, "by": id.UserID, "ttl": ttl.String(),
+		b.Queue("select exists (select from stark.join_tokens where id = $1::text::uuid)", token).Query(one(&before, scanBool))
+		b.Queue(`insert into stark.join_tokens as j (id, secret_hash, uses, labels, taints, created_by, expires_at)
+			select @id::text::uuid, @hash, @uses::integer, @labels::text::jsonb, @taints::text::jsonb, @by::uuid, now() + @ttl::text::interval
+			where `+registersSQL+`
+			on conflict (id) do update set secret_hash = excluded.secret_hash, expires_at = excluded.expires_at
+				where j.created_by = excluded.created_by and j.uses = excluded.uses and j.revoked_at is null
+			returning `+tokenColumns, pgx.StrictNamedArgs{
+			"id": token, "hash": HashSecret(secret), "uses": uses, "labels": labels, "taints": taints, "by": id.UserID, "ttl": ttl.String(),
 		}).Query(one(&j, scanToken))
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
+	switch {
+	case errors.Is(err, pgx.ErrNoRows) && before: // of this very request, and used since
+		return api.JoinToken{}, fault.Wrap(err, fault.Conflict, "the token of this request was used or revoked already: ask for another with a new key")
+	case errors.Is(err, pgx.ErrNoRows):
 		return api.JoinToken{}, fault.Wrap(err, fault.Forbidden, "you may not do this with join tokens")
 	}
 	if err != nil {

@@ -163,6 +163,7 @@ type IdentityProvider interface {
 	Refresh(ctx context.Context, refreshToken string) (api.Session, error)
 	Logout(ctx context.Context, token string) error
 	AdminCreateUser(ctx context.Context, u gotrue.NewUser) (api.User, error)
+	AdminMadeBy(ctx context.Context, userID, request string) (bool, error)
 	AdminDeleteUser(ctx context.Context, userID string) error
 	AdminSetBanned(ctx context.Context, userID string, banned bool) error
 	Health(ctx context.Context) error

@@ -402,6 +402,7 @@ type fakeAuth struct {
 	refresh    func(token string) (api.Session, error)
 	logout     func(token string) error
 	createUser func(gotrue.NewUser) (api.User, error)
+	madeBy     map[string]string // the request that made a user
 	deleteUser func(userID string) error
 	setBanned  func(userID string, banned bool) error
 	health     func() error
@@ -443,6 +444,10 @@ func (f *fakeAuth) AdminCreateUser(_ context.Context, u gotrue.NewUser) (api.Use
 		return api.User{}, unexpected()
 	}
 	return f.createUser(u)
+}
+
+func (f *fakeAuth) AdminMadeBy(_ context.Context, userID, request string) (bool, error) {
+	return f.madeBy[userID] == request, nil
 }
 
 func (f *fakeAuth) AdminDeleteUser(_ context.Context, userID string) error {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/core/idempotency"
+	"github.com/stark-orchestrator/stark/server/gotrue"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
@@ -241,5 +242,44 @@ func TestUploadGoesOnWhereItsServerDied(t *testing.T) {
 			t.Error("nobody has looked for the pack of the first try")
 		}
 		h.do(formRequest(t, "code")).fails(http.StatusConflict, fault.Conflict)
+	}
+}
+
+// A server may die between an account and the answer about it. The same request gives
+// the account then, with its roles; another request does not.
+func TestAnAccountIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	made := map[string]string{} // e-mail by the request
+	h.auth.madeBy = map[string]string{}
+	h.auth.createUser = func(u gotrue.NewUser) (api.User, error) {
+		if _, ok := made[u.Email]; ok {
+			return api.User{}, fault.New(fault.Conflict, "exists already")
+		}
+		made[u.Email], h.auth.madeBy[otherID] = u.Request, u.Request
+		return api.User{}, fault.New(fault.Unavailable, "the server dies here")
+	}
+	h.db.listUsers = func(_ access.Identity, q api.UserQuery) ([]api.User, int, error) {
+		return []api.User{{ID: someID, Email: "x" + q.Search}, {ID: otherID, Email: q.Search}}, 2, nil
+	}
+	var given []api.Role
+	h.db.setRoles = func(id string, roles []api.Role, _ string) error {
+		if id != otherID {
+			t.Errorf("roles for %s", id)
+		}
+		given = roles
+		return nil
+	}
+	users := request{method: http.MethodPost, path: "/auth/users", token: "good-admin", body: `{"email":"new@example.com","password":"Correct-Horse-9","roles":["developer"]}`}
+	h.keyed("k", users).fails(http.StatusServiceUnavailable, fault.Unavailable)
+	h.keyed("other", users).fails(http.StatusConflict, fault.Conflict)
+	h.do(users).fails(http.StatusConflict, fault.Conflict)
+	if given != nil {
+		t.Error("an account of somebody else was given roles")
+	}
+	var out struct{ User api.User }
+	h.keyed("k", users).want(http.StatusCreated, &out)
+	if out.User.ID != otherID || len(given) != 1 || given[0] != api.RoleDeveloper {
+		t.Errorf("got %+v with roles %v", out.User, given)
 	}
 }

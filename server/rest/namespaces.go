@@ -138,6 +138,7 @@ func (s *server) createNamespace(ctx context.Context, who caller, in *createName
 	if err != nil {
 		return oneNamespace{}, err
 	}
+	req.ID = who.objectID
 	return namespaceAnswer(s.DB.CreateNamespace(ctx, who.Identity, req))
 }
 

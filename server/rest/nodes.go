@@ -129,6 +129,7 @@ func (s *server) createNode(ctx context.Context, who caller, in *createNodeInput
 	if err != nil {
 		return oneNode{}, err
 	}
+	req.ID = who.objectID
 	return s.nodeAnswer(s.DB.CreateNode(ctx, who.Identity, req))
 }
 

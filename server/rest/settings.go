@@ -96,6 +96,7 @@ func (s *server) createClass(ctx context.Context, who caller, in *createClassInp
 	if err != nil {
 		return oneClass{}, err
 	}
+	req.ID = who.objectID
 	c, err := s.DB.CreatePriorityClass(ctx, who.Identity, req)
 	return oneClass{PriorityClass: c}, err
 }

@@ -60,6 +60,7 @@ func (s *server) createToken(ctx context.Context, who caller, in *createTokenInp
 	if err != nil {
 		return oneToken{}, err
 	}
+	req.ID = who.objectID
 	token, err := s.DB.CreateJoinToken(ctx, who.Identity, req)
 	s.audit(ctx, "joinToken.create", err == nil, "", slog.String("by", who.UserID), slog.String("inviteId", token.ID))
 	completeToken(&token)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/server/gotrue"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 type listUsersInput struct {
@@ -58,6 +60,30 @@ func (s *server) listUsers(ctx context.Context, who caller, in *listUsersInput) 
 	return userList{Users: emptyIfNil(users), Count: count}, err
 }
 
+// userMadeBefore gives the account that an earlier try of this very request has left,
+// perhaps without its roles, where err says that there is one; else err.
+func (s *server) userMadeBefore(ctx context.Context, who caller, email string, err error) (api.User, error) {
+	if who.objectID == "" || fault.CodeOf(err) != fault.Conflict {
+		return api.User{}, err
+	}
+	found, _, listErr := s.DB.ListUsers(ctx, who.Identity, api.UserQuery{Search: email, Limit: api.MaxPageSize})
+	if listErr != nil {
+		return api.User{}, listErr
+	}
+	for _, u := range found {
+		if !strings.EqualFold(u.Email, email) {
+			continue
+		}
+		switch ours, askErr := s.Auth.AdminMadeBy(ctx, u.ID, who.objectID); {
+		case askErr != nil:
+			return api.User{}, askErr
+		case ours:
+			return u, nil
+		}
+	}
+	return api.User{}, err
+}
+
 // createUser makes an account and gives it its roles; without the roles there is
 // no account.
 func (s *server) createUser(ctx context.Context, who caller, in *createUserInput) (profile, error) {
@@ -65,9 +91,13 @@ func (s *server) createUser(ctx context.Context, who caller, in *createUserInput
 	if err != nil {
 		return profile{}, err
 	}
-	user, err := s.Auth.AdminCreateUser(ctx, gotrue.NewUser{Email: req.Email, Password: req.Password, DisplayName: req.DisplayName})
+	user, err := s.Auth.AdminCreateUser(ctx, gotrue.NewUser{
+		Email: req.Email, Password: req.Password, DisplayName: req.DisplayName, Request: who.objectID,
+	})
 	if err != nil {
-		return profile{}, err
+		if user, err = s.userMadeBefore(ctx, who, req.Email, err); err != nil {
+			return profile{}, err
+		}
 	}
 	if err := s.DB.SetRoles(ctx, who.Identity, user.ID, req.Roles); err != nil {
 		s.removeUser(ctx, user.ID)

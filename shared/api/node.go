@@ -135,6 +135,10 @@ const (
 
 // RegisterNodeRequest is the payload of node:register and the body of POST /api/nodes.
 type RegisterNodeRequest struct {
+	// ID is the id that it gets, and "" a new one. It comes from the server and never
+	// from a body: asked for twice, it is made once.
+	ID string `json:"-"`
+
 	Name         string            `json:"name"`
 	RuntimeType  RuntimeType       `json:"runtimeType"`
 	Capabilities Capabilities      `json:"capabilities,omitzero"`
@@ -203,6 +207,10 @@ type JoinToken struct {
 
 // CreateJoinTokenRequest is the body of POST /api/node-tokens.
 type CreateJoinTokenRequest struct {
+	// ID is the id that it gets, and "" a new one. It comes from the server and never
+	// from a body: asked for twice, it is made once.
+	ID string `json:"-"`
+
 	TTLSeconds int               `json:"ttlSeconds,omitempty"` // 60 to 604800; default 3600
 	Uses       int               `json:"uses,omitempty"`       // 1 to 1000; default 1
 	Labels     map[string]string `json:"labels,omitempty"`

@@ -4,6 +4,10 @@ import "github.com/stark-orchestrator/stark/shared/fault"
 
 // CreateNamespaceRequest is the body of POST /api/namespaces.
 type CreateNamespaceRequest struct {
+	// ID is the id that it gets, and "" a new one. It comes from the server and never
+	// from a body: asked for twice, it is made once.
+	ID string `json:"-"`
+
 	Name          string            `json:"name"`
 	Labels        map[string]string `json:"labels,omitempty"`
 	Annotations   map[string]string `json:"annotations,omitempty"`

@@ -163,7 +163,10 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
 	if !k.once {
 		return c.sendFresh(ctx, k, "")
 	}
-	key := api.NewID()
+	key, ok := ctx.Value(idempotencyKey{}).(string)
+	if !ok {
+		key = api.NewID()
+	}
 	for attempt := 1; ; attempt++ {
 		resp, err := c.sendFresh(ctx, k, key)
 		if err == nil || attempt == maxAttempts || !worthAnother(err) {
@@ -175,6 +178,16 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
 			return nil, err
 		}
 	}
+}
+
+type idempotencyKey struct{}
+
+// WithIdempotencyKey gives what is created with the context this key, instead of one of
+// its own: who asks for the same with the same key within a day, in whatever process,
+// gets what was made first. The key holds for one creation; 1 to 255 visible ASCII
+// characters.
+func WithIdempotencyKey(ctx context.Context, key string) context.Context {
+	return context.WithValue(ctx, idempotencyKey{}, key)
 }
 
 // sendFresh sends a call once, or twice when its token has expired, and turns failed

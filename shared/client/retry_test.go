@@ -42,6 +42,9 @@ func TestCreatesAreRepeatedWithTheirKey(t *testing.T) {
 	if _, err := s.client(t, nil).CreatePod(t.Context(), api.CreatePodRequest{PackName: "x"}); err != nil || keys[3] == keys[0] {
 		t.Errorf("another pod has the key %q of the first, %v", keys[3], err)
 	}
+	if _, err := s.client(t, nil).CreatePod(client.WithIdempotencyKey(t.Context(), "mine"), api.CreatePodRequest{PackName: "x"}); err != nil || keys[4] != "mine" {
+		t.Errorf("the key is %q, want that of the caller; %v", keys[4], err)
+	}
 }
 
 func TestWhatIsDecidedIsNotRepeated(t *testing.T) {
