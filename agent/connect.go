@@ -374,10 +374,19 @@ type inbox struct {
 	greeted bool
 	synced  bool
 	seq     uint64
+	parts   parts // of the set that is coming
 
 	mu      sync.Mutex
 	streams map[string]context.CancelFunc
 	wg      sync.WaitGroup
+}
+
+// parts are those of a complete set that have come so far.
+type parts struct {
+	seq  uint64
+	next int // the number of the part that is to come
+	size int // bytes
+	runs []wire.Assignment
 }
 
 func (in *inbox) handle(ctx context.Context, e wire.Envelope) {
@@ -419,8 +428,22 @@ func (in *inbox) set(ctx context.Context, e wire.Envelope) error {
 	if err := json.Unmarshal(e.Payload, &set); err != nil {
 		return in.resync(ctx, err)
 	}
-	in.seq, in.synced = e.Seq, true
-	in.agent.worker.want(ctx, change{complete: true, put: set.Runs})
+	if set.Part == 0 {
+		in.parts = parts{seq: e.Seq}
+	}
+	p := &in.parts
+	if p.seq != e.Seq || p.next != set.Part || p.size+len(e.Payload) > wire.MaxSet {
+		cause := fmt.Errorf("part %d of set %d does not follow part %d of set %d, or the set is too large", set.Part, e.Seq, p.next-1, p.seq)
+		in.parts = parts{}
+		return in.resync(ctx, cause)
+	}
+	p.next, p.size, p.runs = p.next+1, p.size+len(e.Payload), append(p.runs, set.Runs...)
+	if set.More {
+		return nil
+	}
+	runs := p.runs
+	in.seq, in.synced, in.parts = e.Seq, true, parts{}
+	in.agent.worker.want(ctx, change{complete: true, put: runs})
 	return in.session.send(ctx, wire.TypeRunsAck, wire.RunsAck{Seq: e.Seq})
 }
 

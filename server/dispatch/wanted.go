@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"maps"
 	"reflect"
@@ -103,10 +104,14 @@ func (s *session) sendSet(ctx context.Context, nodeID string) error {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	list, err := s.d.DB.Wanted(call, nodeID)
+	var parts []wire.RunsSet
+	if err == nil {
+		parts, err = split(list)
+	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.reading = false
 	if err != nil {
+		defer w.mu.Unlock()
+		w.reading = false
 		return err
 	}
 	w.runs, w.next = make(map[string]wire.Assignment, len(list)), map[string]wire.Assignment{}
@@ -117,23 +122,64 @@ func (s *session) sendSet(ctx context.Context, nodeID string) error {
 			w.runs[a.PodID] = a
 		}
 	}
-	if list == nil {
-		list = []wire.Assignment{}
-	}
 	w.seq++
 	w.sent, w.acked = time.Now(), w.seq-1
-	frame, err := encode(wire.TypeRunsSet, "", w.seq, wire.RunsSet{Runs: list})
+	seq := w.seq
+	w.mu.Unlock()
+	err = s.sendParts(ctx, seq, parts) // without the lock: it takes as long as the node reads
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reading, w.sent = false, time.Now()
 	if err != nil {
 		return err
 	}
-	s.enqueue(frame)
 	pods := s.d.Store.Pods.Snapshot()
 	for _, id := range slices.Sorted(maps.Keys(w.missed)) {
 		if p, ok := pods.Get(id); ok {
 			s.applyLocked(p)
+		} else if _, known := w.runs[id]; known {
+			s.drop(id)
 		}
 	}
 	return nil
+}
+
+// sendParts queues the parts of a set at the speed at which the node reads them.
+func (s *session) sendParts(ctx context.Context, seq uint64, parts []wire.RunsSet) error {
+	for _, part := range parts {
+		frame, err := encode(wire.TypeRunsSet, "", seq, part)
+		if err != nil {
+			return err
+		}
+		if !s.offer(ctx.Done(), frame) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// partBytes is how much of a frame the assignments of one part may fill; the rest is
+// for the envelope.
+const partBytes = wire.MaxMessage - 4096
+
+// split makes the parts of a complete set, at least one. An assignment alone is less
+// than a frame: the bounds of what a pod may carry see to that.
+func split(list []wire.Assignment) ([]wire.RunsSet, error) {
+	parts := []wire.RunsSet{{Runs: []wire.Assignment{}}}
+	size := 0
+	for _, a := range list {
+		raw, err := json.Marshal(a)
+		if err != nil {
+			return nil, err
+		}
+		if size > 0 && size+len(raw)+1 > partBytes {
+			parts[len(parts)-1].More = true
+			parts, size = append(parts, wire.RunsSet{Part: len(parts)}), 0
+		}
+		last := &parts[len(parts)-1]
+		last.Runs, size = append(last.Runs, a), size+len(raw)+1
+	}
+	return parts, nil
 }
 
 // apply tells the node what a change of a pod means to it, if anything.
@@ -259,15 +305,20 @@ func (s *session) drop(podID string) {
 func (s *session) delta(d wire.RunsDelta) {
 	w := &s.wanted
 	d.Prev = w.seq
+	frame, err := encode(wire.TypeRunsDelta, "", w.seq+1, d)
+	switch {
+	case err != nil:
+		s.log.Error("an increment could not be encoded", slog.Any("error", err))
+		return
+	case len(frame) > wire.MaxMessage || s.held.Load()+int64(len(frame)) > outBytes/2:
+		// Nobody waits here for room. The complete set does, and has this in it.
+		s.resync()
+		return
+	}
 	if w.acked == w.seq {
 		w.sent = time.Now()
 	}
 	w.seq++
-	frame, err := encode(wire.TypeRunsDelta, "", w.seq, d)
-	if err != nil {
-		s.log.Error("an increment could not be encoded", slog.Any("error", err))
-		return
-	}
 	s.enqueue(frame)
 }
 
@@ -276,6 +327,10 @@ func (s *session) remove(podID string) {
 	w := &s.wanted
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.reading { // the set that is read may still have it
+		w.missed[podID] = struct{}{}
+		return
+	}
 	if _, known := w.runs[podID]; known {
 		s.drop(podID)
 	}

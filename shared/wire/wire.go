@@ -186,10 +186,17 @@ type PodSpec struct {
 	DeadlineSeconds *int              `json:"deadlineSeconds,omitempty"`
 }
 
-// RunsSet is the payload of TypeRunsSet; the envelope's Seq numbers it.
+// RunsSet is the payload of TypeRunsSet; the envelope's Seq numbers it. A set that is
+// too large for one frame comes in parts, one behind the other and with the same
+// number; it means something only when the last part, which has no More, is there.
 type RunsSet struct {
 	Runs []Assignment `json:"runs"`
+	Part int          `json:"part,omitempty"` // from 0
+	More bool         `json:"more,omitempty"` // another part follows
 }
+
+// MaxSet bounds a complete set, in bytes of the payloads of its parts.
+const MaxSet = 256 << 20
 
 // RunsDelta is the payload of TypeRunsDelta. It applies to the state at Prev;
 // an agent at another sequence number asks for TypeRunsResync.
