@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,7 @@ type describedNode struct {
 	Usage   *api.Figures     `json:"usage,omitempty"` // of its machine now; absent when it has told none lately
 	// PodUsage has what the pods use now, by their id.
 	PodUsage map[string]*api.Figures `json:"podUsage"`
+	Events   []api.Event             `json:"events"` // of the last day, the newest, oldest first
 }
 
 func (a *app) nodeDescribeCommand() *cobra.Command {
@@ -50,7 +52,7 @@ func readNode(ctx context.Context, c *client.Client, name string) (describedNode
 	if err != nil {
 		return describedNode{}, err
 	}
-	d := describedNode{Node: n, Pods: []api.Pod{}, Blocked: []api.DrainBlock{}, PodUsage: map[string]*api.Figures{}}
+	d := describedNode{Node: n, Pods: []api.Pod{}, Blocked: []api.DrainBlock{}, PodUsage: map[string]*api.Figures{}, Events: []api.Event{}}
 	pods, _, err := collect(paging{}, func(page api.PageQuery) (api.Page[api.Pod], error) {
 		return c.ListPods(ctx, api.PodQuery{PageQuery: page, NodeID: n.ID})
 	})
@@ -65,6 +67,11 @@ func readNode(ctx context.Context, c *client.Client, name string) (describedNode
 	if err := d.readUsage(ctx, c); err != nil {
 		return d, err
 	}
+	events, err := c.Events(ctx, api.EventQuery{Kind: api.EventNode, ObjectID: n.ID, Since: time.Now().Add(-24 * time.Hour), Limit: describedEvents})
+	if err != nil {
+		return d, err
+	}
+	d.Events = append(d.Events, events...)
 	if n.Drain != nil {
 		state, err := c.GetDrain(ctx, n.ID)
 		if err != nil {
@@ -121,6 +128,7 @@ func (d describedNode) write(w io.Writer) {
 	writeRoom(w, n)
 	describeUsage(w, "Uses", d.Usage)
 	writePods(w, d.Pods, d.PodUsage)
+	writeEvents(w, d.Events)
 }
 
 func (d describedNode) writeDrain(w io.Writer) {
@@ -165,6 +173,19 @@ func block(w io.Writer, title string, cells [][]string) {
 	for l := range strings.Lines(layOut(cells)) {
 		fmt.Fprintf(w, "  %s", l)
 	}
+}
+
+// writeEvents writes what happened lately, oldest first, as kubectl does.
+func writeEvents(w io.Writer, events []api.Event) {
+	if len(events) == 0 {
+		line(w, "Events", "<none>")
+		return
+	}
+	cells := [][]string{{"TYPE", "REASON", "AGE", "MESSAGE"}}
+	for _, e := range events {
+		cells = append(cells, []string{string(e.Type), clean(orDefault(e.Reason, e.Action)), orDefault(age(e.Time), "-"), clean(eventMessage(e))})
+	}
+	block(w, "Events", cells)
 }
 
 func writeConditions(w io.Writer, conditions []api.NodeCondition) {
