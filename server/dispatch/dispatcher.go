@@ -170,6 +170,7 @@ const (
 type Dispatcher struct {
 	Deps
 	routing chan struct{} // closed when nodes are told of changes
+	encoded *watch.Encoded
 	config  Config
 	log     *slog.Logger
 	metrics *metrics
@@ -194,6 +195,7 @@ func New(d Deps) *Dispatcher {
 		Deps: d, config: d.Config.withDefaults(), log: d.Logger, metrics: newMetrics(d.Metrics),
 		doubts:   newDoubts(),
 		routing:  make(chan struct{}),
+		encoded:  watch.NewEncoded(),
 		sessions: map[*session]struct{}{}, nodes: map[string]*session{}, beats: map[string]string{},
 		health: map[string]NodeHealth{},
 	}

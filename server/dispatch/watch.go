@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/server/watch"
@@ -90,7 +91,7 @@ func (s *session) unwatch(id string) bool {
 // serveWatch answers the request and sends one watch until it is cancelled or falls
 // behind.
 func (s *session) serveWatch(ctx context.Context, e wire.Envelope, w wire.Watch) {
-	source := watch.Source{Store: s.d.Store, Log: s.d.Log, Node: s.setAllocated}
+	source := watch.Source{Store: s.d.Store, Log: s.d.Log, Node: s.setAllocated, Encoded: s.d.encoded}
 	events, err := source.Open(ctx, s.viewer, watch.Request{
 		Kind: w.Kind, Name: w.Name, Namespace: w.Namespace, LabelSelector: w.LabelSelector, Since: w.Since,
 	})
@@ -109,12 +110,37 @@ func (s *session) serveWatch(ctx context.Context, e wire.Envelope, w wire.Watch)
 		case event.Event == wire.EventBookmark:
 			ok = s.offerFrame(ctx, wire.TypeBookmark, wire.Bookmark{WatchID: w.WatchID, Cursor: event.Cursor, Synced: event.Synced})
 		default:
-			ok = s.offerFrame(ctx, wire.TypeEvent, wire.Event{WatchID: w.WatchID, Event: event.Event, Object: event.Object, Cursor: event.Cursor})
+			var frame []byte
+			frame, err = encodeEvent(w.WatchID, event)
+			ok = err == nil && s.offer(ctx.Done(), frame)
 		}
 		if !ok {
 			return
 		}
 	}
+}
+
+// encodeEvent is encode for the frames that are by far the most. It puts them together by
+// hand: encoding them as others would go through the object twice more.
+func encodeEvent(watchID string, e wire.WatchEvent) ([]byte, error) {
+	id, err := json.Marshal(watchID)
+	if err != nil {
+		return nil, err
+	}
+	cursor, err := json.Marshal(e.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	const most = 128 // bytes beside those
+	frame := make([]byte, 0, len(id)+len(cursor)+len(e.Object)+most)
+	frame = append(frame, `{"type":"`+wire.TypeEvent+`","payload":{"watchId":`...)
+	frame = append(frame, id...)
+	frame = append(frame, `,"event":"`+e.Event+`","object":`...)
+	frame = append(frame, e.Object...)
+	if e.Cursor != "" {
+		frame = append(append(frame, `,"cursor":`...), cursor...)
+	}
+	return append(frame, "}}"...), nil
 }
 
 func (s *session) offerFrame(ctx context.Context, typ string, payload any) bool {

@@ -10,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/stark-orchestrator/stark/server/watch"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
@@ -28,6 +29,7 @@ type server struct {
 	auth     *limiter
 	spool    chan struct{} // one place for each upload under way
 	watching *watching
+	encoded  *watch.Encoded
 }
 
 // concurrentUploads bounds the disk that spooled bundles may take: this many
@@ -50,6 +52,7 @@ func New(d Deps) http.Handler {
 	s.roles = newRoleCache(d.DB, d.Store)
 	s.probes = newProber(s)
 	s.watching = &watching{users: map[string]int{}}
+	s.encoded = watch.NewEncoded()
 	s.apiRate = newLimiter(s.config.APIRate)
 	s.auth = newLimiter(s.config.AuthRate)
 	s.engine = s.newEngine()

@@ -183,7 +183,7 @@ func (s *server) watch(c *gin.Context, who caller, r watch.Request) {
 		ctx, stop = context.WithDeadlineCause(ctx, who.ExpiresAt, fault.New(fault.TokenExpired, "the token has expired: watch on from the last cursor with a new one"))
 		defer stop()
 	}
-	source := watch.Source{Store: s.Store, Log: s.Log, Node: s.completeNode}
+	source := watch.Source{Store: s.Store, Log: s.Log, Node: s.completeNode, Encoded: s.encoded}
 	events, err := source.Open(ctx, func() access.Identity { return s.rolesNow(who.Identity) }, r)
 	if err != nil {
 		s.abort(c, err)

@@ -42,6 +42,8 @@ type Source struct {
 	Store *store.Store
 	Log   Log
 	Node  func(api.Node) api.Node // completes a node that is shown; may be nil
+
+	Encoded *Encoded // shared by the watches of one server; may be nil
 }
 
 // Request says what is to be watched.
@@ -81,9 +83,9 @@ func (s Source) Open(ctx context.Context, viewer func() access.Identity, r Reque
 	}
 	switch r.Kind {
 	case Pods:
-		events, err = open(ctx, s.Store.Pods, resume, s.podFilter(viewer, r, selector), nil)
+		events, err = open(ctx, s.Store.Pods, resume, s.podFilter(viewer, r, selector), s.encodePod)
 	case Nodes:
-		events, err = open(ctx, s.Store.Nodes, resume, nodeFilter(viewer, r, selector), s.Node)
+		events, err = open(ctx, s.Store.Nodes, resume, nodeFilter(viewer, r, selector), s.encodeNode)
 	default:
 		err = api.InvalidField("kind", fault.FieldInvalidValue, `must be "pods" or "nodes"`)
 	}
@@ -95,6 +97,19 @@ func (s Source) Open(ctx context.Context, viewer func() access.Identity, r Reque
 		defer cancel()
 		events(yield)
 	}, nil
+}
+
+// encodePod encodes a pod, which everybody is shown as it is.
+func (s Source) encodePod(id, cursor string, p api.Pod) (json.RawMessage, error) {
+	return s.Encoded.of(change{id: id, cursor: cursor}, p)
+}
+
+// encodeNode encodes a node with what it is completed by at the moment.
+func (s Source) encodeNode(_, _ string, n api.Node) (json.RawMessage, error) {
+	if s.Node != nil {
+		n = s.Node(n)
+	}
+	return json.Marshal(n)
 }
 
 // behind waits until the read model is not behind a cursor.
@@ -137,7 +152,8 @@ func nodeFilter(viewer func() access.Identity, r Request, selector api.Selector)
 
 // open begins a watch of one table.
 func open[T any](
-	ctx context.Context, t *store.Table[T], resume func() (*since, error), sees func(T) bool, dress func(T) T,
+	ctx context.Context, t *store.Table[T], resume func() (*since, error), sees func(T) bool,
+	encode func(id, cursor string, object T) (json.RawMessage, error),
 ) (iter.Seq2[wire.WatchEvent, error], error) {
 	changes := t.Watch(ctx)
 	from, err := resume()
@@ -145,7 +161,7 @@ func open[T any](
 		return nil, err
 	}
 	return func(yield func(wire.WatchEvent, error) bool) {
-		w := watcher[T]{shown: map[string]struct{}{}, since: from, sees: sees, dress: dress, yield: yield}
+		w := watcher[T]{shown: map[string]struct{}{}, since: from, sees: sees, encode: encode, yield: yield}
 		for e := range changes {
 			if !w.take(e) {
 				return
@@ -162,11 +178,11 @@ type since struct {
 
 // watcher is one watch under way.
 type watcher[T any] struct {
-	shown map[string]struct{} // what the watcher holds
-	since *since              // until everything that existed has been gone through
-	sees  func(T) bool
-	dress func(T) T
-	yield func(wire.WatchEvent, error) bool
+	shown  map[string]struct{} // what the watcher holds
+	since  *since              // until everything that existed has been gone through
+	sees   func(T) bool
+	encode func(id, cursor string, object T) (json.RawMessage, error)
+	yield  func(wire.WatchEvent, error) bool
 }
 
 // take tells of one event and reports whether the watch goes on. An object that leaves
@@ -219,11 +235,7 @@ func (w *watcher[T]) gone(cursor string) bool {
 }
 
 func (w *watcher[T]) object(kind string, e store.Event[T]) bool {
-	value := e.Value
-	if w.dress != nil {
-		value = w.dress(value)
-	}
-	raw, err := json.Marshal(value)
+	raw, err := w.encode(e.ID, e.Cursor, e.Value)
 	if err != nil {
 		w.yield(wire.WatchEvent{}, fault.Wrap(err, fault.Internal, "an object could not be encoded"))
 		return false
