@@ -28,6 +28,7 @@ type podFlags struct {
 	cpu, memory, cpuLimit, memoryMax  string
 	restart, isolation, priorityClass string
 	node                              string
+	place                             placeFlags
 	grace, deadline                   int
 	replicas                          int
 	wait, dryRun                      bool
@@ -68,6 +69,9 @@ func (p *podFlags) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&p.annotations, "annotation", nil, "annotation key=value (repeatable)")
 	f.StringArrayVarP(&p.files, "file", "f", nil, "make the pods of a file instead, or of stdin for - (repeatable)")
 	f.StringVar(&p.affinity, "affinity", "", "file with nodeAffinity, podAffinity and podAntiAffinity, as below spec.affinity of a pod's file")
+	f.StringArrayVar(&p.place.near, "pod-affinity", nil, "run near pods: key=value[,...]@label of nodes, such as app=cache@zone (repeatable)")
+	f.StringArrayVar(&p.place.away, "anti-affinity", nil, "run away from pods: key=value[,...]@label of nodes, such as app=web@zone (repeatable)")
+	f.StringArrayVar(&p.place.spread, "spread", nil, "spread pods with these labels over values of a node label: zone, or zone:2:soft for a difference of 2 as a wish (repeatable)")
 	f.StringVar(&p.storage, "storage", "", "storage to reserve, such as 1Gi")
 	f.StringVar(&p.storageMax, "storage-limit", "", "storage that it may use")
 	f.StringArrayVar(&p.env, "env", nil, "variable NAME=value for the pack (repeatable)")
@@ -127,6 +131,9 @@ func (p *podFlags) request(cmd *cobra.Command, namespace string) (api.CreatePodR
 		if err := readAffinity(p.affinity, &r); err != nil {
 			return r, err
 		}
+	}
+	if err := p.place.apply(&r); err != nil {
+		return r, err
 	}
 	if cmd.Flags().Changed("grace") {
 		r.TerminationGracePeriodSeconds = &p.grace
@@ -196,7 +203,7 @@ func (a *app) podRequests(cmd *cobra.Command, p *podFlags) ([]api.CreatePodReque
 		r, err := p.request(cmd, a.namespace(p.namespace))
 		return slices.Repeat([]api.CreatePodRequest{r}, max(p.replicas, 0)), err
 	}
-	for _, flag := range []string{"pack", "ver", "label", "annotation", "env", "cpu", "memory", "node-selector", "toleration", "affinity", "replicas"} {
+	for _, flag := range []string{"pack", "ver", "label", "annotation", "env", "cpu", "memory", "node-selector", "toleration", "affinity", "pod-affinity", "anti-affinity", "spread", "replicas"} {
 		if cmd.Flags().Changed(flag) || p.pack != "" {
 			return nil, usagef("-f says all of a pod: give no pack and no --%s beside it", flag)
 		}
