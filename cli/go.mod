@@ -88,7 +88,7 @@ require (
 	github.com/coder/websocket v1.8.15 // indirect
 	github.com/evanw/esbuild v0.28.2
 	github.com/google/uuid v1.6.0 // indirect
-	github.com/stark-orchestrator/stark/core v0.0.0 // indirect
+	github.com/stark-orchestrator/stark/core v0.0.0
 	github.com/stark-orchestrator/stark/server v0.0.0
 	github.com/stark-orchestrator/stark/supabase v0.0.0
 	golang.org/x/sys v0.49.0
