@@ -152,7 +152,7 @@ func (r *reading) read() (Object, bool) {
 	if r.unknownFields(r.body, "", reflect.TypeOf(d).Elem()); len(r.faults) > 0 {
 		return Object{}, false
 	}
-	data, err := json.Marshal(raw)
+	data, err := json.Marshal(quantities(raw, reflect.TypeOf(d)))
 	if err != nil {
 		r.add("", "cannot be read: %s", err)
 		return Object{}, false

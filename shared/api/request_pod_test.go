@@ -110,7 +110,11 @@ func TestSchedulingRules(t *testing.T) {
 		{"names", scheduling(api.Scheduling{NodeName: "1", NodeSelector: map[string]string{"a": "!"}}), map[string]string{"scheduling.nodeName": "INVALID_FORMAT", "scheduling.nodeSelector.a": "INVALID_VALUE"}},
 		{"no terms", scheduling(api.Scheduling{NodeAffinity: &api.NodeAffinity{Required: &api.NodeSelector{}}}), map[string]string{terms: "REQUIRED"}},
 		{"empty terms", scheduling(api.Scheduling{NodeAffinity: &api.NodeAffinity{Required: &api.NodeSelector{NodeSelectorTerms: []api.NodeSelectorTerm{}}}}), map[string]string{terms: "EMPTY"}},
-		{"empty term", scheduling(nodes()), map[string]string{terms + "[0]": "REQUIRED"}},
+		{"empty term, which matches no node", scheduling(nodes()), nil},
+		{"fields", scheduling(api.Scheduling{NodeAffinity: &api.NodeAffinity{Required: &api.NodeSelector{NodeSelectorTerms: []api.NodeSelectorTerm{{MatchFields: []api.Requirement{
+			{Key: "metadata.name", Operator: api.OpNotIn, Values: []string{"n"}}, {Key: "metadata.name", Operator: api.OpExists},
+			{Key: "metadata.name", Operator: api.OpIn, Values: []string{"n", "m"}},
+		}}}}}}), map[string]string{terms + "[0].matchFields[1].operator": "INVALID_VALUE", terms + "[0].matchFields[2].values": "INVALID_VALUE"}},
 		{"requirements", scheduling(nodes(
 			api.Requirement{}, api.Requirement{Key: "-", Operator: "Near"}, api.Requirement{Key: "a", Operator: api.OpIn},
 			api.Requirement{Key: "a", Operator: api.OpExists, Values: []string{"x"}}, api.Requirement{Key: "a", Operator: api.OpLt, Values: []string{"1", "2"}},
@@ -123,8 +127,9 @@ func TestSchedulingRules(t *testing.T) {
 			{Weight: 101, Preference: api.NodeSelectorTerm{MatchFields: []api.Requirement{{Key: "spec.x", Operator: api.OpExists}}}},
 			{Weight: 1, Preference: api.NodeSelectorTerm{MatchFields: []api.Requirement{{Key: "metadata.name", Operator: api.OpIn, Values: []string{"n"}}}}},
 		}}}), map[string]string{
-			"scheduling.nodeAffinity." + preferred + "[0].weight":                        "OUT_OF_RANGE",
-			"scheduling.nodeAffinity." + preferred + "[0].preference.matchFields[0].key": "INVALID_VALUE",
+			"scheduling.nodeAffinity." + preferred + "[0].weight":                             "OUT_OF_RANGE",
+			"scheduling.nodeAffinity." + preferred + "[0].preference.matchFields[0].key":      "INVALID_VALUE",
+			"scheduling.nodeAffinity." + preferred + "[0].preference.matchFields[0].operator": "INVALID_VALUE",
 		}},
 		{"pods", scheduling(api.Scheduling{
 			PodAffinity: &api.PodAffinity{Required: []api.PodAffinityTerm{{Namespaces: []string{"A"}, LabelSelector: &api.LabelSelector{

@@ -91,15 +91,22 @@ func (c *checker) weight(path string, w int) {
 	c.intRange(path, int64(w), 1, maxWeight)
 }
 
+// nodeTerm takes a term without conditions too, as Kubernetes does: it matches no node.
+// Of fields Kubernetes compares the name alone, with one value.
 func (c *checker) nodeTerm(path string, t NodeSelectorTerm) {
-	if len(t.MatchExpressions) == 0 && len(t.MatchFields) == 0 {
-		c.add(path, fault.FieldRequired, "matchExpressions or matchFields is required")
-	}
 	c.requirements(path+".matchExpressions", t.MatchExpressions, true)
 	c.requirements(path+".matchFields", t.MatchFields, true)
 	for i, r := range t.MatchFields {
+		at := index(path+".matchFields", i)
 		if r.Key != "" && r.Key != FieldMetadataName {
-			c.add(index(path+".matchFields", i)+".key", fault.FieldInvalidValue, "must be %s", FieldMetadataName)
+			c.add(at+".key", fault.FieldInvalidValue, "must be %s", FieldMetadataName)
+		}
+		switch {
+		case r.Operator == "": // said already
+		case r.Operator != OpIn && r.Operator != OpNotIn:
+			c.add(at+".operator", fault.FieldInvalidValue, "must be one of In, NotIn")
+		case len(r.Values) != 1:
+			c.add(at+".values", fault.FieldInvalidValue, "must be one name")
 		}
 	}
 }
