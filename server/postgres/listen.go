@@ -30,11 +30,9 @@ var ErrDeaf = errors.New("notifications do not arrive: LISTEN needs a direct or 
 func (f *feed) listen(ctx context.Context) {
 	wait := backOffMin
 	told := false // once is enough while the connection fails for the same reason
-	for first := true; ctx.Err() == nil; first = false {
+	for ctx.Err() == nil {
 		heard, err := f.listenOnce(ctx, func() {
-			if !first { // nobody would have heard of a crash since the last try
-				f.cut.Store(true)
-			}
+			f.cut.Store(true) // nobody would have heard of a crash until now, nor at the first try
 			f.heard(true)
 		})
 		if heard {

@@ -112,7 +112,8 @@ func TestSchedulingRules(t *testing.T) {
 		{"empty terms", scheduling(api.Scheduling{NodeAffinity: &api.NodeAffinity{Required: &api.NodeSelector{NodeSelectorTerms: []api.NodeSelectorTerm{}}}}), map[string]string{terms: "EMPTY"}},
 		{"empty term, which matches no node", scheduling(nodes()), nil},
 		{"fields", scheduling(api.Scheduling{NodeAffinity: &api.NodeAffinity{Required: &api.NodeSelector{NodeSelectorTerms: []api.NodeSelectorTerm{{MatchFields: []api.Requirement{
-			{Key: "metadata.name", Operator: api.OpNotIn, Values: []string{"n"}}, {Key: "metadata.name", Operator: api.OpExists},
+			{Key: "metadata.name", Operator: api.OpNotIn, Values: []string{"n"}},
+			{Key: "metadata.name", Operator: api.OpExists},
 			{Key: "metadata.name", Operator: api.OpIn, Values: []string{"n", "m"}},
 		}}}}}}), map[string]string{terms + "[0].matchFields[1].operator": "INVALID_VALUE", terms + "[0].matchFields[2].values": "INVALID_VALUE"}},
 		{"requirements", scheduling(nodes(

@@ -47,7 +47,7 @@ func TestHelloAnywhere(t *testing.T) {
 			r.Env = map[string]string{"NAME": "Ada", "FETCH": address}
 			r.Scheduling = &api.Scheduling{NodeSelector: map[string]string{label: value}}
 		})
-		c.waitStatus(pod.ID, api.PodRunning)
+		c.waitLine(pod.ID, "INFO fetched:") // it runs before it has said all
 		if _, _, err := c.Client.StopPod(t.Context(), pod.ID); err != nil {
 			t.Fatal(err)
 		}

@@ -113,3 +113,19 @@ func at(lines []string, i int) string {
 	}
 	return lines[i]
 }
+
+// waitLine follows what a pod says until a line begins so.
+func (c *cluster) waitLine(podID, prefix string) {
+	c.t.Helper()
+	ctx, stop := context.WithTimeout(c.t.Context(), patience)
+	defer stop()
+	for l, err := range c.Client.PodLogs(ctx, podID, client.LogOptions{Tail: new(-1), Follow: true}) {
+		if err != nil {
+			c.t.Fatalf("logs: %v", err)
+		}
+		if strings.HasPrefix(l.Line, prefix) {
+			return
+		}
+	}
+	c.t.Fatalf("the pod never said %q", prefix)
+}

@@ -38,7 +38,15 @@ func (p *project) join(url, name, token string) *node {
 		p.t.Fatal("the node's token is not believed")
 	}
 	n.send(wire.TypeRegister, register(name))
-	e := n.await(wire.TypeRegister+wire.AckSuffix, wire.TypeRegister+wire.ErrorSuffix)
+	e, err := n.awaitOrEnd(wire.TypeRegister+wire.AckSuffix, wire.TypeRegister+wire.ErrorSuffix)
+	if websocket.CloseStatus(err) == websocket.StatusPolicyViolation {
+		// A server that hears late of a rotation ends the new connection too, since it
+		// still comes with the old credential; nodes come back, and it hears once.
+		return p.join(url, name, token)
+	}
+	if err != nil {
+		p.t.Fatalf("register %s: %v", name, err)
+	}
 	var r wire.Registered
 	if err := json.Unmarshal(e.Payload, &r); err != nil || r.Node.ID == "" {
 		p.t.Fatalf("register %s: %s", name, e.Payload)

@@ -244,19 +244,29 @@ func (s *socket) send(typ string, payload any) {
 // await skips frames up to one of these types.
 func (s *socket) await(types ...string) wire.Envelope {
 	s.t.Helper()
+	e, err := s.awaitOrEnd(types...)
+	if err != nil {
+		s.t.Fatalf("waiting for %v: %v", types, err)
+	}
+	return e
+}
+
+// awaitOrEnd is await that also gives how the connection ended.
+func (s *socket) awaitOrEnd(types ...string) (wire.Envelope, error) {
+	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	for {
 		_, frame, err := s.conn.Read(ctx)
 		if err != nil {
-			s.t.Fatalf("waiting for %v: %v", types, err)
+			return wire.Envelope{}, err
 		}
 		var e wire.Envelope
 		if err := json.Unmarshal(frame, &e); err != nil {
 			s.t.Fatal(err)
 		}
 		if slices.Contains(types, e.Type) {
-			return e
+			return e, nil
 		}
 	}
 }
