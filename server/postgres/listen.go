@@ -30,9 +30,11 @@ var ErrDeaf = errors.New("notifications do not arrive: LISTEN needs a direct or 
 func (f *feed) listen(ctx context.Context) {
 	wait := backOffMin
 	told := false // once is enough while the connection fails for the same reason
-	for ctx.Err() == nil {
+	for first := true; ctx.Err() == nil; first = false {
 		heard, err := f.listenOnce(ctx, func() {
-			f.cut.Store(true) // nobody would have heard of a crash until now, nor at the first try
+			if !first { // nobody would have heard of a crash since the last try
+				f.cut.Store(true)
+			}
 			f.heard(true)
 		})
 		if heard {
