@@ -41,7 +41,7 @@ func New(cfg Config) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: cfg, log: cfg.Logger, ledger: newLedger(cfg.State), link: newLink(),
-		logs: newLogbook(cfg.LogBytesPerPod), registered: make(chan struct{}),
+		logs: newLogbook(cfg.LogBytesPerPod, cfg.LogBytes), registered: make(chan struct{}),
 	}
 	a.reporter = newReporter(a.log, a.link, a.reportAcked)
 	a.worker = newWorker(a)
@@ -89,6 +89,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.worker.run(bg) })
 	wg.Go(func() { a.reporter.run(bg) })
+	wg.Go(func() { a.checkpoint(bg) })
 	unwelcome := make(chan error, 1)
 	wg.Go(func() {
 		if err := a.connect(bg, ctx.Done(), id); err != nil {

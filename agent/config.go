@@ -49,7 +49,9 @@ type Config struct {
 	// ConditionsChanged makes the agent send a heartbeat at once; may be nil.
 	ConditionsChanged <-chan struct{}
 
-	LogBytesPerPod int           // default 1 MiB
+	LogBytesPerPod int           // kept output of one pod; default 1 MiB
+	LogBytes       int64         // kept output of all pods together, also of those that have ended; default 64 MiB
+	LogCheckpoints time.Duration // between copies of the end of the output to the server; default 10 s, never when negative
 	StopTimeout    time.Duration // bounds a graceful stop of all pods; default 35 s
 	Backoff        Backoff       // of the connection
 	Restart        RestartDelays
@@ -90,6 +92,12 @@ func (c *Config) complete() error {
 	}
 	if c.LogBytesPerPod <= 0 {
 		c.LogBytesPerPod = 1 << 20
+	}
+	if c.LogBytes <= 0 {
+		c.LogBytes = 64 << 20
+	}
+	if c.LogCheckpoints == 0 {
+		c.LogCheckpoints = 10 * time.Second
 	}
 	setDefault(&c.StopTimeout, 35*time.Second)
 	setDefault(&c.Backoff.First, 100*time.Millisecond)

@@ -195,7 +195,7 @@ func (a *Agent) open(ctx context.Context, token string) (*session, wire.Connecte
 	s := newSession(conn)
 	first := make(chan wire.Connected, 1)
 	over := &ending{done: make(chan struct{})}
-	in := &inbox{agent: a, session: s, first: first}
+	in := &inbox{agent: a, session: s, first: first, turn: make(chan struct{}, 1)}
 	go func() {
 		defer close(over.done)
 		over.err = s.read(ctx, func(e wire.Envelope) { in.handle(ctx, e) })
@@ -377,7 +377,8 @@ type inbox struct {
 	parts   parts // of the set that is coming
 
 	mu      sync.Mutex
-	streams map[string]context.CancelFunc
+	streams map[string]*logStream
+	turn    chan struct{} // holds the one log chunk that stands before the connection
 	wg      sync.WaitGroup
 }
 
@@ -406,6 +407,8 @@ func (in *inbox) handle(ctx context.Context, e wire.Envelope) {
 		err = in.delta(ctx, e)
 	case wire.TypeLogsOpen:
 		err = in.openLogs(ctx, e)
+	case wire.TypeLogsMore:
+		err = in.moreLogs(e)
 	case wire.TypeLogsClose:
 		err = in.closeLogs(e)
 	case wire.TypeDisconnect:

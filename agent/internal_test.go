@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -93,81 +92,6 @@ func TestRefusedTokenIsRetriedSlowly(t *testing.T) {
 			t.Errorf("the first retry came after %s", gap)
 		}
 	})
-}
-
-func TestRingDropsAndMarks(t *testing.T) {
-	t.Parallel()
-	r := newRing(1, 10*(lineOverhead+10))
-	at, _ := r.seek(wire.LogsOpen{Tail: -1})
-	for i := range 25 {
-		r.append(api.LogLine{Line: fmt.Sprintf("line %05d", i), Attempt: 1 + i/20})
-	}
-	got := r.read(at, 4, 1<<20)
-	if got.dropped != 15 || len(got.lines) != 4 || got.lines[0].Line != "line 00015" || !got.more {
-		t.Errorf("read %+v", got)
-	}
-	rest := r.read(got.next, 100, 1<<20)
-	if rest.dropped != 0 || len(rest.lines) != 6 || rest.more {
-		t.Errorf("the rest: %+v", rest)
-	}
-	r.append(api.LogLine{Line: "more", Attempt: 2})
-	select {
-	case <-rest.changed:
-	default:
-		t.Error("the reader was not woken")
-	}
-	if got := r.tail(2, 16); got != "line 00024\nmore\n" {
-		t.Errorf("tail %q", got)
-	}
-}
-
-func TestRingSeek(t *testing.T) {
-	t.Parallel()
-	r := newRing(1, 1<<20)
-	start := time.Unix(1000, 0)
-	for i := range 6 {
-		r.append(api.LogLine{Line: fmt.Sprint(i), Attempt: 1 + i/3, Time: start.Add(time.Duration(i) * time.Second)})
-	}
-	for name, tc := range map[string]struct {
-		open wire.LogsOpen
-		want string
-	}{
-		"all":      {wire.LogsOpen{Tail: -1}, "012345"},
-		"tail":     {wire.LogsOpen{Tail: 2}, "45"},
-		"none":     {wire.LogsOpen{Tail: 0}, ""},
-		"since":    {wire.LogsOpen{Tail: -1, Since: new(start.Add(4 * time.Second))}, "45"},
-		"previous": {wire.LogsOpen{Tail: 2, Previous: true}, "12"},
-	} {
-		at, attempt := r.seek(tc.open)
-		lines := r.read(at, 100, 1<<20).lines
-		if tc.open.Previous {
-			lines = onlyAttempt(lines, attempt)
-		}
-		var got strings.Builder
-		for _, l := range lines {
-			got.WriteString(l.Line)
-		}
-		if got.String() != tc.want {
-			t.Errorf("%s: got %q, want %q", name, got.String(), tc.want)
-		}
-	}
-}
-
-func TestLogbookLetsGoOfOldPods(t *testing.T) {
-	t.Parallel()
-	b := newLogbook(1 << 10)
-	for i := range maxEndedRings + 10 {
-		ref := wire.PodRef{PodID: fmt.Sprint(i), Incarnation: 1}
-		b.close(ref, b.open(ref))
-	}
-	if b.find("0") != nil || b.find(fmt.Sprint(maxEndedRings)) == nil {
-		t.Error("the wrong output was let go")
-	}
-	older := b.open(wire.PodRef{PodID: "x", Incarnation: 2})
-	b.open(wire.PodRef{PodID: "x", Incarnation: 1})
-	if b.find("x") != older {
-		t.Error("an older incarnation took the newer one's place")
-	}
 }
 
 func TestEveryCaseHasAnAction(t *testing.T) {

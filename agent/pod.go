@@ -70,7 +70,7 @@ func (p *pod) stopped() bool {
 
 // run makes attempts until the pod has ended, is stopped, or ctx ends.
 func (p *pod) run(ctx context.Context) {
-	defer p.agent.logs.close(p.ref, p.ring)
+	defer p.agent.logs.close(p.ring)
 	delay := time.Duration(0)
 	for {
 		key, first, err := p.agent.ledger.begin(ctx, *p.assignment.Load(), time.Now().UTC())

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,8 @@ type agentFlags struct {
 	labels, taints, namespaces     []string
 	cpu, memory                    string
 	pods, warmPool                 int
+	logBudget                      string
+	logCheckpoints                 time.Duration
 	leave                          bool
 }
 
@@ -61,6 +64,8 @@ func (f *agentFlags) flags(cmd *cobra.Command) {
 	p.StringVar(&f.memory, "memory", "", "memory to offer, such as 4Gi (default: what the machine has)")
 	p.IntVar(&f.pods, "pods", 0, "how many pods to take (default: what suits the machine)")
 	p.IntVar(&f.warmPool, "warm-pool", nodejs.DefaultWarmPool, "hosts of Node.js that wait ready; 0 for none")
+	p.StringVar(&f.logBudget, "log-memory", "64Mi", "memory for the newest output of all pods, at most 1Mi of each")
+	p.DurationVar(&f.logCheckpoints, "log-checkpoint-interval", 10*time.Second, "how often the last 16 KiB of each pod's output are stored; 0 for never")
 	p.BoolVar(&f.leave, "leave", false, "take the node out of the cluster when stopped")
 }
 
@@ -145,6 +150,12 @@ func (a *app) nodeOptions(f agentFlags) (local.NodeOptions, error) {
 		Name: o.Name, RuntimeType: api.RuntimeNode, Labels: o.Labels, Taints: o.Taints,
 		Namespaces: o.Namespaces, Allocatable: &o.Allocatable,
 	}
+	if o.LogMiB, err = f.logs(); err != nil {
+		return o, err
+	}
+	if o.LogCheckpoints = f.logCheckpoints; o.LogCheckpoints == 0 {
+		o.LogCheckpoints = -1
+	}
 	if f.warmPool < 0 {
 		return o, usagef("--warm-pool %d: want 0 or more", f.warmPool)
 	}
@@ -179,6 +190,22 @@ func (f *agentFlags) capacity() (api.Capacity, error) {
 		c.Memory = *r.Memory
 	}
 	return c, nil
+}
+
+// logs checks what is said of logs and gives their memory in MiB.
+func (f *agentFlags) logs() (int64, error) {
+	const least, most = 1, 16 << 10 // MiB
+	r, err := parseResources("--cpu", "", "--log-memory", f.logBudget)
+	if err != nil {
+		return 0, err
+	}
+	if r == nil || r.Memory == nil || *r.Memory < least || *r.Memory > most {
+		return 0, usagef("--log-memory %s: want 1Mi to 16Gi", f.logBudget)
+	}
+	if f.logCheckpoints != 0 && f.logCheckpoints < time.Second {
+		return 0, usagef("--log-checkpoint-interval %s: want 1s or more, or 0 for never", f.logCheckpoints)
+	}
+	return int64(*r.Memory), nil
 }
 
 // maxToken bounds a token file, in bytes.

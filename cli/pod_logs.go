@@ -21,7 +21,11 @@ func (a *app) podLogsCommand() *cobra.Command {
 	var tail int
 	cmd := &cobra.Command{
 		Use: "logs <id>", Short: "Show the output of a pod",
-		Long:    "Show the output of a pod; with -o json one object per line.",
+		Long: `Show the output of a pod; with -o json one object per line.
+
+Its node keeps the newest 1 MiB, also for a while after the pod has ended. Where no
+node can answer, the last 16 KiB stand in that are stored. A line in brackets says
+where lines are missing.`,
 		Example: "  stark pod logs <id>\n  stark pod logs -f --tail 20 <id>\n  stark pod logs --previous --since 10m <id>",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -84,6 +88,10 @@ func (a *app) logLine(l api.LogLine, timestamps bool) error {
 		_, err = fmt.Fprintf(a.stdout, "%s\n", escapeJSON(data))
 		return err
 	}
+	if l.Notice != "" { // on stderr: what reads the output gets output alone
+		_, err := fmt.Fprintf(a.stderr, "[%s]\n", l.Notice)
+		return err
+	}
 	prefix := ""
 	if timestamps {
 		prefix = l.Time.Local().Format(time.RFC3339Nano) + " "
@@ -97,6 +105,9 @@ func (a *app) logLine(l api.LogLine, timestamps bool) error {
 
 // logText is a line for people; it keeps colours of the pack but tells of gaps.
 func logText(l api.LogLine) string {
+	if l.Notice != "" {
+		return "[" + l.Notice + "]"
+	}
 	if l.Dropped > 0 {
 		return fmt.Sprintf("[%d lines lost]", l.Dropped)
 	}

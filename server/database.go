@@ -31,6 +31,15 @@ func (d dispatchDB) StoreHealth(ctx context.Context, all []dispatch.NodeHealth) 
 	return d.DB.StoreHealth(ctx, rows)
 }
 
+// StoreCheckpoints implements dispatch.Nodes.
+func (d dispatchDB) StoreCheckpoints(ctx context.Context, all []dispatch.NodeCheckpoint) error {
+	rows := make([]postgres.NodeCheckpoint, len(all))
+	for i, c := range all {
+		rows[i] = postgres.NodeCheckpoint(c)
+	}
+	return d.DB.StoreCheckpoints(ctx, rows)
+}
+
 // NodeByCredential implements dispatch.Credentials.
 func (d dispatchDB) NodeByCredential(ctx context.Context, secret string) (dispatch.Credential, error) {
 	c, err := d.DB.NodeByCredential(ctx, secret)

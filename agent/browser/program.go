@@ -162,7 +162,7 @@ func (p *program) join(ctx context.Context, c command) {
 		Annotations: c.Annotations, Namespaces: c.Namespaces,
 		Allocatable: &api.Capacity{CPU: c.CPU, Memory: c.Memory, Pods: c.Pods},
 		Leave:       true, GiveUp: true, Executor: p.exec, State: State{}, Dialer: p.dialer, Logger: p.log,
-		Linked: p.linked, Wake: p.wake, Conditions: p.current, ConditionsChanged: p.changed, StopTimeout: stopTimeout, LogBytesPerPod: 256 << 10,
+		Linked: p.linked, Wake: p.wake, Conditions: p.current, ConditionsChanged: p.changed, StopTimeout: stopTimeout, LogBytesPerPod: 256 << 10, LogBytes: 8 << 20,
 	})
 	if err != nil {
 		tell(map[string]any{"t": "state", "state": "broken", "message": err.Error()})

@@ -34,6 +34,9 @@ type NodeOptions struct {
 	Version     string
 	Leave       bool // take the node out of the cluster at the end
 	Logger      *slog.Logger
+
+	LogMiB         int64         // memory for the output of all pods; 0 for the agent's default
+	LogCheckpoints time.Duration // between copies of the end of each pod's output to the server; 0 for the agent's default, never when negative
 }
 
 // Node is a Node.js node that runs in this process; its pods are processes of
@@ -70,6 +73,7 @@ func NewNode(ctx context.Context, exec *nodejs.Executor, o NodeOptions) (*Node, 
 		Labels: o.Labels, Taints: o.Taints, Namespaces: o.Namespaces, Allocatable: new(capacity(o.Allocatable)),
 		Version: o.Version, Leave: o.Leave,
 		Executor: exec, State: state, Dialer: wsconn.Dialer{}, Logger: o.Logger, Conditions: exec.Conditions,
+		LogBytes: o.LogMiB << 20, LogCheckpoints: o.LogCheckpoints,
 	})
 	if err != nil {
 		return nil, errors.Join(err, closeRuntime(ctx, exec), state.Close())

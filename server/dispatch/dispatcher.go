@@ -55,6 +55,9 @@ type Nodes interface {
 	SetNodeStatus(ctx context.Context, nodeID, session string, status api.NodeStatus) error
 	// StoreHealth keeps what agents tell of their nodes' health, of those whose session it is.
 	StoreHealth(ctx context.Context, all []NodeHealth) error
+	// StoreCheckpoints keeps ends of the output of runs that live, of those on the node
+	// that speaks.
+	StoreCheckpoints(ctx context.Context, all []NodeCheckpoint) error
 }
 
 // NodeHealth is what a heartbeat told of a node: nil parts are not news.
@@ -177,6 +180,8 @@ type Dispatcher struct {
 	usage   usage
 	doubts  doubts
 
+	checkpoints *checkpoints
+
 	mu       sync.Mutex
 	sessions map[*session]struct{}
 	nodes    map[string]*session   // by node id: the newest
@@ -197,7 +202,8 @@ func New(d Deps) *Dispatcher {
 		routing:  make(chan struct{}),
 		encoded:  watch.NewEncoded(),
 		sessions: map[*session]struct{}{}, nodes: map[string]*session{}, beats: map[string]string{},
-		health: map[string]NodeHealth{},
+		checkpoints: newCheckpoints(d.DB.StoreCheckpoints),
+		health:      map[string]NodeHealth{},
 	}
 }
 

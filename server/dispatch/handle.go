@@ -15,20 +15,21 @@ type handler func(s *session, ctx context.Context, e wire.Envelope) error
 
 // handlers is the table of what a peer may say.
 var handlers = map[string]handler{
-	wire.TypeAuthenticate: (*session).onAuthenticate,
-	wire.TypePing:         (*session).onPing,
-	wire.TypePong:         func(*session, context.Context, wire.Envelope) error { return nil },
-	wire.TypeRegister:     (*session).onRegister,
-	wire.TypeHeartbeat:    (*session).onHeartbeat,
-	wire.TypeUnregister:   (*session).onUnregister,
-	wire.TypeRunsAck:      (*session).onRunsAck,
-	wire.TypeRunsResync:   (*session).onRunsResync,
-	wire.TypeRunReport:    (*session).onRunReport,
-	wire.TypeBundleURL:    (*session).onBundleURL,
-	wire.TypeLogsChunk:    (*session).onLogsChunk,
-	wire.TypeLogsEnd:      (*session).onLogsEnd,
-	wire.TypeWatch:        (*session).onWatch,
-	wire.TypeUnwatch:      (*session).onUnwatch,
+	wire.TypeAuthenticate:   (*session).onAuthenticate,
+	wire.TypePing:           (*session).onPing,
+	wire.TypePong:           func(*session, context.Context, wire.Envelope) error { return nil },
+	wire.TypeRegister:       (*session).onRegister,
+	wire.TypeHeartbeat:      (*session).onHeartbeat,
+	wire.TypeUnregister:     (*session).onUnregister,
+	wire.TypeRunsAck:        (*session).onRunsAck,
+	wire.TypeRunsResync:     (*session).onRunsResync,
+	wire.TypeRunReport:      (*session).onRunReport,
+	wire.TypeBundleURL:      (*session).onBundleURL,
+	wire.TypeLogsChunk:      (*session).onLogsChunk,
+	wire.TypeLogsEnd:        (*session).onLogsEnd,
+	wire.TypeLogsCheckpoint: (*session).onLogsCheckpoint,
+	wire.TypeWatch:          (*session).onWatch,
+	wire.TypeUnwatch:        (*session).onUnwatch,
 }
 
 func (s *session) handle(ctx context.Context, e wire.Envelope) {

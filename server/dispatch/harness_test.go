@@ -33,6 +33,8 @@ type statusCall struct {
 
 // fakeDB is a Database with function fields; what is nil does the obvious.
 type fakeDB struct {
+	storeCheckpoints func(context.Context, []dispatch.NodeCheckpoint) error
+
 	health   func([]dispatch.NodeHealth) error
 	register func(r dispatch.Registrar, req api.RegisterNodeRequest) (dispatch.Registration, error)
 	wanted   func() ([]wire.Assignment, error)
@@ -118,6 +120,13 @@ func (f *fakeDB) RenewLeases(_ context.Context, nodes, _ []string) ([]string, er
 		return f.lost(nodes), nil
 	}
 	return nil, nil
+}
+
+func (f *fakeDB) StoreCheckpoints(ctx context.Context, all []dispatch.NodeCheckpoint) error {
+	if f.storeCheckpoints == nil {
+		return nil
+	}
+	return f.storeCheckpoints(ctx, all)
 }
 
 func (f *fakeDB) StoreHealth(_ context.Context, all []dispatch.NodeHealth) error {

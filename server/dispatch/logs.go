@@ -3,7 +3,7 @@ package dispatch
 import (
 	"context"
 	"iter"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -12,16 +12,67 @@ import (
 )
 
 const (
-	streamBuffer  = 256 // chunks that wait for one reader of logs
+	// logWindow is how many bytes of lines a node may send to one reader before that has
+	// taken them in: what waits for a slow reader waits in the node's ring.
+	logWindow     = 256 << 10
 	firstLogAfter = 15 * time.Second
 )
 
-// stream is one reader of a pod's output. The session's reader never waits for
-// it: what finds no room is dropped and counted.
+// stream is one reader of a pod's output. The session's reader never waits for it: a
+// node keeps to the window, and what one sends beyond it is dropped and counted.
 type stream struct {
-	chunks  chan wire.LogsChunk
-	end     chan wire.LogsEnd // holds one
-	dropped atomic.Int64
+	window int
+	wake   chan struct{} // holds one
+
+	mu      sync.Mutex
+	chunks  []wire.LogsChunk
+	bytes   int
+	dropped int
+	end     *wire.LogsEnd
+}
+
+func newStream(window int) *stream {
+	return &stream{window: window, wake: make(chan struct{}, 1)}
+}
+
+func (st *stream) rouse() {
+	select {
+	case st.wake <- struct{}{}:
+	default:
+	}
+}
+
+// push takes a chunk in. The last one that a node's window allows may exceed it.
+func (st *stream) push(c wire.LogsChunk) {
+	st.mu.Lock()
+	if cost := c.Cost(); st.bytes < 2*st.window {
+		st.chunks = append(st.chunks, c)
+		st.bytes += cost
+	} else {
+		st.dropped += len(c.Lines)
+	}
+	st.mu.Unlock()
+	st.rouse()
+}
+
+func (st *stream) finish(end wire.LogsEnd) {
+	st.mu.Lock()
+	st.end = &end
+	st.mu.Unlock()
+	st.rouse()
+}
+
+// take gives what waits; the end counts once no chunk is left.
+func (st *stream) take() (chunks []wire.LogsChunk, end *wire.LogsEnd) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	chunks, st.chunks, st.bytes = st.chunks, nil, 0
+	if n := st.dropped; n > 0 && len(chunks) > 0 {
+		last := &chunks[len(chunks)-1]
+		last.Lines = append(last.Lines, api.LogLine{Time: time.Now().UTC(), Stream: "log", Dropped: n})
+		st.dropped = 0
+	}
+	return chunks, st.end
 }
 
 // OpenLogs reads the output of a pod from its node. The sequence ends with the
@@ -35,7 +86,10 @@ func (d *Dispatcher) OpenLogs(ctx context.Context, nodeID string, o wire.LogsOpe
 			return
 		}
 		o.StreamID = api.NewID()
-		st := &stream{chunks: make(chan wire.LogsChunk, streamBuffer), end: make(chan wire.LogsEnd, 1)}
+		if o.Window <= 0 || o.Window > logWindow {
+			o.Window = logWindow
+		}
+		st := newStream(o.Window)
 		if err := s.openStream(o, st); err != nil {
 			yield(wire.LogsChunk{}, err)
 			return
@@ -47,7 +101,7 @@ func (d *Dispatcher) OpenLogs(ctx context.Context, nodeID string, o wire.LogsOpe
 
 func (s *session) openStream(o wire.LogsOpen, st *stream) error {
 	s.mu.Lock()
-	full := len(s.streams) >= maxStreams
+	full := len(s.streams) >= wire.MaxLogStreams
 	if !full {
 		s.streams[o.StreamID] = st
 	}
@@ -55,7 +109,8 @@ func (s *session) openStream(o wire.LogsOpen, st *stream) error {
 	if full {
 		return fault.New(fault.RateLimited, "too many readers follow the logs of this node")
 	}
-	s.send(wire.TypeLogsOpen, o)
+	// Many streams may open and close at once: they wait for room.
+	s.reply(wire.TypeLogsOpen, "", o)
 	return nil
 }
 
@@ -66,7 +121,7 @@ func (s *session) closeStream(id string) {
 	delete(s.streams, id)
 	s.mu.Unlock()
 	if open {
-		s.send(wire.TypeLogsClose, wire.LogsClose{StreamID: id})
+		s.reply(wire.TypeLogsClose, "", wire.LogsClose{StreamID: id})
 	}
 }
 
@@ -75,18 +130,23 @@ func (s *session) relay(ctx context.Context, o wire.LogsOpen, st *stream, yield 
 	first := time.NewTimer(firstLogAfter)
 	defer first.Stop()
 	silence := first.C
+	taken := 0
 	for {
 		select {
-		case c := <-st.chunks:
+		case <-st.wake:
 			silence = nil
-			if !yield(st.marked(c), nil) {
-				return
-			}
-		case end := <-st.end:
-			for len(st.chunks) > 0 {
-				if !yield(st.marked(<-st.chunks), nil) {
+			chunks, end := st.take()
+			for _, c := range chunks {
+				if !yield(c, nil) {
 					return
 				}
+				if taken += c.Cost(); end == nil && taken >= o.Window/4 {
+					s.reply(wire.TypeLogsMore, "", wire.LogsMore{StreamID: o.StreamID, Bytes: taken})
+					taken = 0
+				}
+			}
+			if end == nil {
+				continue
 			}
 			if end.Code != "" {
 				yield(wire.LogsChunk{}, fault.New(fault.Code(end.Code), "%s", end.Message))
@@ -108,14 +168,6 @@ func (s *session) relay(ctx context.Context, o wire.LogsOpen, st *stream, yield 
 	}
 }
 
-// marked puts a mark for dropped lines before the lines that came after them.
-func (st *stream) marked(c wire.LogsChunk) wire.LogsChunk {
-	if n := st.dropped.Swap(0); n > 0 {
-		c.Lines = append([]api.LogLine{{Time: time.Now().UTC(), Stream: "log", Dropped: int(n)}}, c.Lines...)
-	}
-	return c
-}
-
 func (s *session) streamOf(id string) *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,14 +179,8 @@ func (s *session) onLogsChunk(_ context.Context, e wire.Envelope) error {
 	if err != nil {
 		return err
 	}
-	st := s.streamOf(c.StreamID)
-	if st == nil {
-		return nil // its reader has just gone
-	}
-	select {
-	case st.chunks <- c:
-	default:
-		st.dropped.Add(int64(len(c.Lines)))
+	if st := s.streamOf(c.StreamID); st != nil { // else its reader has just gone
+		st.push(c)
 	}
 	return nil
 }
@@ -149,7 +195,7 @@ func (s *session) onLogsEnd(_ context.Context, e wire.Envelope) error {
 	delete(s.streams, end.StreamID)
 	s.mu.Unlock()
 	if st != nil {
-		st.end <- end
+		st.finish(end)
 	}
 	return nil
 }

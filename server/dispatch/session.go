@@ -28,7 +28,6 @@ const (
 	maxWatches  = 32      // per session
 	maxBeside   = 8       // calls of one session that run beside its reader
 	maxReports  = wire.MaxReports
-	maxStreams  = 64
 	framesPer   = 2000 // per second and session; more waits
 	framesBurst = 4000
 )

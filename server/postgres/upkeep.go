@@ -60,6 +60,8 @@ func (db *DB) compactOnce(ctx context.Context, t term) (CompactResult, error) {
 			select count(*) from gone`).Query(one(&out.Tokens, scanInt))
 		tx.Queue("delete from stark.ws_tickets where expires_at < now() - interval '1 minute'")
 		tx.Queue("delete from stark.relay_passes where expires_at < now() - interval '1 minute'")
+		tx.Queue(`delete from stark.log_checkpoints c using public.pod_runs r
+			where (r.pod_id, r.incarnation, r.attempt) = (c.pod_id, c.incarnation, c.attempt) and r.status = 'exited'`)
 		tx.Queue("delete from stark.servers where renewed_at < now() - interval '1 hour'")
 		tx.Queue("select stark.forget_idempotent_writes()")
 		tx.Queue(`with gone as (

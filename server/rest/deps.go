@@ -92,6 +92,9 @@ type PodDatabase interface {
 	StopPod(ctx context.Context, id access.Identity, podID string) (pod api.Pod, purged bool, err error)
 	PodHistory(ctx context.Context, id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error)
 	PodRuns(ctx context.Context, id access.Identity, podID string) ([]api.Run, error)
+	// StoredLogs gives the ends of the output of a pod's newest runs, newest first, as
+	// the service: whoever asks has been let see the pod.
+	StoredLogs(ctx context.Context, podID string) ([]wire.StoredLogs, error)
 	RollbackPod(ctx context.Context, id access.Identity, podID string, r api.RollbackRequest) (api.Rollback, error)
 	DryRunPod(ctx context.Context, id access.Identity, r api.CreatePodRequest) (api.Pod, error)
 	Verdict(ctx context.Context, id access.Identity, podID string) (*api.Verdict, error)

@@ -62,6 +62,7 @@ type fakeDB struct {
 	stopPod     func(access.Identity, string) (api.Pod, bool, error)
 	rollbackPod func(id access.Identity, podID string, r api.RollbackRequest) (api.Rollback, error)
 	podHistory  func(id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error)
+	storedLogs  func(podID string) ([]wire.StoredLogs, error)
 	podRuns     func(access.Identity, string) ([]api.Run, error)
 	dryRunPod   func(access.Identity, api.CreatePodRequest) (api.Pod, error)
 	verdict     func(access.Identity, string) (*api.Verdict, error)
@@ -323,6 +324,13 @@ func (f *fakeDB) PodRuns(_ context.Context, id access.Identity, podID string) ([
 		return nil, unexpected()
 	}
 	return f.podRuns(id, podID)
+}
+
+func (f *fakeDB) StoredLogs(_ context.Context, podID string) ([]wire.StoredLogs, error) {
+	if f.storedLogs == nil {
+		return nil, nil
+	}
+	return f.storedLogs(podID)
 }
 
 func (f *fakeDB) RollbackPod(_ context.Context, id access.Identity, podID string, r api.RollbackRequest) (api.Rollback, error) {

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -90,46 +89,6 @@ func (s *server) logsOf(ctx context.Context, pod api.Pod, open wire.LogsOpen) it
 		return s.followLogs(ctx, pod, open)
 	}
 	return s.keptLogs(ctx, pod, open)
-}
-
-// keptLogs asks the node. Where no node can say, what the last run left behind in
-// the database stands in.
-func (s *server) keptLogs(ctx context.Context, pod api.Pod, open wire.LogsOpen) iter.Seq2[wire.LogsChunk, error] {
-	if pod.NodeID == nil || s.Logs == nil {
-		return lastOutput(pod, open.Tail)
-	}
-	return func(yield func(wire.LogsChunk, error) bool) {
-		first := true
-		for chunk, err := range s.Logs.OpenLogs(ctx, *pod.NodeID, open) {
-			code := fault.CodeOf(err)
-			if first && pod.LastTermination != nil && (code == fault.Unavailable || code == fault.NotFound) {
-				lastOutput(pod, open.Tail)(yield)
-				return
-			}
-			first = false
-			if !yield(chunk, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-func lastOutput(pod api.Pod, tail int) iter.Seq2[wire.LogsChunk, error] {
-	return func(yield func(wire.LogsChunk, error) bool) {
-		t := pod.LastTermination
-		if t == nil || t.LastOutput == "" {
-			return
-		}
-		lines := strings.Split(strings.TrimSuffix(t.LastOutput, "\n"), "\n")
-		if tail >= 0 && len(lines) > tail {
-			lines = lines[len(lines)-tail:]
-		}
-		chunk := wire.LogsChunk{}
-		for _, line := range lines {
-			chunk.Lines = append(chunk.Lines, api.LogLine{Time: t.FinishedAt, Stream: "log", Line: line, Attempt: t.Attempt})
-		}
-		yield(chunk, nil)
-	}
 }
 
 // streamLogs writes chunks as they come. The status waits for the first of them,

@@ -155,21 +155,132 @@ func TestLogsErrors(t *testing.T) {
 	if r.status != http.StatusOK || len(parts) != 2 || !strings.Contains(parts[1], `"error"`) {
 		t.Errorf("got %d %s", r.status, r.raw)
 	}
-	// What the last run left behind stands in for a node that is away.
-	chunks = nil
-	pod.LastTermination = &api.Termination{Reason: api.ReasonError, LastOutput: "a\nb\nc\n", FinishedAt: someTime(), Attempt: 2}
-	withPod(h, pod)
-	if lines := logLines(t, get().raw); len(lines) != 2 || lines[0] != "b" || lines[1] != "c" {
-		t.Errorf("got %v", lines)
-	}
 	pod.NodeID = nil
-	withPod(h, pod)
-	if lines := logLines(t, get().raw); len(lines) != 2 {
-		t.Errorf("got %v", lines)
-	}
-	pod.LastTermination = nil
 	withPod(h, pod)
 	if r := get(); r.status != http.StatusOK || len(r.raw) != 0 {
 		t.Errorf("a pod that never ran: %d %q", r.status, r.raw)
 	}
+}
+
+// fakeNode is one node whose streams a test makes.
+type fakeNode struct {
+	streams chan stream
+	opened  chan wire.LogsOpen
+}
+
+// stream is what the node says to one reader, and how it ends.
+type stream struct {
+	chunks []wire.LogsChunk
+	err    error
+}
+
+func (f fakeNode) OpenLogs(ctx context.Context, _ string, o wire.LogsOpen) iter.Seq2[wire.LogsChunk, error] {
+	return func(yield func(wire.LogsChunk, error) bool) {
+		select {
+		case f.opened <- o:
+		case <-ctx.Done():
+			return
+		}
+		st := <-f.streams
+		for _, c := range st.chunks {
+			if !yield(c, nil) {
+				return
+			}
+		}
+		if st.err != nil {
+			yield(wire.LogsChunk{}, st.err)
+		}
+	}
+}
+
+func at(ring string, next uint64, text string) wire.LogsChunk {
+	c := line(text)
+	c.Ring, c.Next = ring, next
+	return c
+}
+
+// A follower goes on exactly behind the last line that it has; where nobody knows
+// whether lines are missing, it says so.
+func TestFollowersGoOn(t *testing.T) {
+	t.Parallel()
+	n := fakeNode{streams: make(chan stream, 1), opened: make(chan wire.LogsOpen)}
+	h := newHarness(t, func(d *rest.Deps) { d.Logs = n })
+	withPod(h, somePod())
+	got := make(chan reply, 1)
+	go func() {
+		got <- h.do(request{method: "GET", path: "/api/pods/" + someID + "/logs?follow=true&tail=3", token: "good-viewer"})
+	}()
+	lost := fault.New(fault.Unavailable, "the connection is lost")
+	if o := <-n.opened; o.After != nil || o.Tail != 3 || o.Incarnation != somePod().Incarnation {
+		t.Errorf("at first: %+v", o)
+	}
+	n.streams <- stream{[]wire.LogsChunk{at("a", 7, "one")}, lost}
+	if o := <-n.opened; o.After == nil || *o.After != (wire.LogPosition{Ring: "a", Next: 7}) || o.Tail != -1 {
+		t.Errorf("after the connection was lost: %+v", o)
+	}
+	n.streams <- stream{[]wire.LogsChunk{at("a", 8, "two")}, lost}
+	<-n.opened
+	n.streams <- stream{[]wire.LogsChunk{at("b", 1, "three")}, fault.New(fault.RateLimited, "that is enough")}
+	r := <-got
+	var words []string
+	for text := range strings.Lines(string(r.raw)) {
+		var l api.LogLine
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			t.Fatal(err)
+		}
+		words = append(words, l.Line)
+		if l.Notice != "" {
+			words[len(words)-1] = "(notice)"
+		}
+	}
+	if s := strings.Join(words, " "); s != "one two (notice) three " {
+		t.Errorf("got %q", s)
+	}
+}
+
+// What stands in for a node that does not answer says what it is.
+func TestStoredLogs(t *testing.T) {
+	t.Parallel()
+	failure := fault.New(fault.Unavailable, "the node is not connected")
+	h := newHarness(t, func(d *rest.Deps) {
+		d.Logs = fakeLogs(func(context.Context, string, wire.LogsOpen) iter.Seq2[wire.LogsChunk, error] {
+			return func(yield func(wire.LogsChunk, error) bool) { yield(wire.LogsChunk{}, failure) }
+		})
+	})
+	withPod(h, somePod())
+	run := func(attempt int, ended bool, texts ...string) wire.StoredLogs {
+		s := wire.StoredLogs{At: someTime(), Ended: ended, RunKey: api.RunKey{Attempt: attempt}}
+		for i, text := range texts {
+			s.Lines = append(s.Lines, api.LogLine{Time: someTime().Add(time.Duration(i) * time.Second), Line: text, Attempt: attempt})
+		}
+		return s
+	}
+	h.db.storedLogs = func(string) ([]wire.StoredLogs, error) {
+		return []wire.StoredLogs{run(3, false, "a", "b", "c"), run(2, true, "x", "y")}, nil
+	}
+	for query, want := range map[string]string{
+		"?tail=-1":       "does not answer|a|b|c",
+		"?tail=2":        "does not answer|b|c",
+		"?tail=0":        "does not answer",
+		"?previous=true": "no node keeps|x|y",
+		"?since=" + someTime().Add(time.Second).Format(time.RFC3339): "does not answer|b|c",
+	} {
+		r := h.do(request{method: "GET", path: "/api/pods/" + someID + "/logs" + query, token: "good-viewer"})
+		var got []string
+		for text := range strings.Lines(string(r.raw)) {
+			var l api.LogLine
+			if err := json.Unmarshal([]byte(text), &l); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, l.Notice+l.Line)
+		}
+		words := strings.Split(want, "|")
+		if len(got) != len(words) || !strings.Contains(got[0], words[0]) || strings.Join(got[1:], "|") != strings.Join(words[1:], "|") {
+			t.Errorf("%s: got %q, want %q", query, got, words)
+		}
+	}
+	h.db.storedLogs = func(string) ([]wire.StoredLogs, error) {
+		return nil, fault.New(fault.Unavailable, "the database is away")
+	}
+	h.do(request{method: "GET", path: "/api/pods/" + someID + "/logs", token: "good-viewer"}).fails(http.StatusServiceUnavailable, fault.Unavailable)
 }

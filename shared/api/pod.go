@@ -306,7 +306,12 @@ type LogLine struct {
 	Line    string    `json:"line"`
 	Attempt int       `json:"attempt,omitempty"`
 	Dropped int       `json:"dropped,omitempty"` // lines lost before this one; Line is then empty
+	Notice  string    `json:"notice,omitempty"`  // a word of Stark about the lines around it; Line is then empty
+	PodID   string    `json:"podId,omitempty"`   // where the lines of many pods come together
 }
+
+// StreamLog is the LogLine.Stream of the pack's own logger, and of marks and notices.
+const StreamLog = "log"
 
 // Verdict says why a pod has no node.
 type Verdict struct {

@@ -20,6 +20,12 @@ const MaxMessage = 1 << 20
 // several messages.
 const MaxReports = 4096
 
+// MaxLogStreams bounds the readers of logs that one node serves at the same time.
+const MaxLogStreams = 512
+
+// LogLineCost is what a line counts beside its text where lines are counted in bytes.
+const LogLineCost = 64
+
 // Subprotocol is the WebSocket subprotocol that both sides speak. A browser may
 // send its token as a second offer, BearerSubprotocolPrefix + base64url(token).
 const (
@@ -38,24 +44,28 @@ const (
 	TypeError         = "error"      // server: the frame could not be understood
 	TypeDisconnect    = "disconnect" // server, before it closes
 
-	TypeRegister    = "node:register"   // agent
-	TypeHeartbeat   = "node:heartbeat"  // agent
-	TypeUnregister  = "node:unregister" // agent: leaves for good, its runs have ended
-	TypeRunsSet     = "runs:set"        // server: the complete wanted set
-	TypeRunsDelta   = "runs:delta"      // server: an increment to it
-	TypeRunsAck     = "runs:ack"        // agent: has taken in everything up to Seq
-	TypeRunsResync  = "runs:resync"     // agent: saw a gap, wants TypeRunsSet
-	TypeRunReport   = "run:report"      // agent: what became of runs
-	TypeBundleURL   = "bundle:url"      // agent: asks where to fetch a bundle
-	TypeLogsOpen    = "logs:open"       // server: asks for the output of a pod
-	TypeLogsClose   = "logs:close"      // server: the reader has gone
-	TypeLogsChunk   = "logs:chunk"      // agent
-	TypeLogsEnd     = "logs:end"        // agent
-	TypeWatch       = "watch"           // client
-	TypeUnwatch     = "unwatch"         // client
-	TypeEvent       = "event"           // server
-	TypeBookmark    = "bookmark"        // server
-	TypeWatchResync = "resync"          // server: the watch lagged or its cursor is gone; it has ended
+	TypeRegister   = "node:register"   // agent
+	TypeHeartbeat  = "node:heartbeat"  // agent
+	TypeUnregister = "node:unregister" // agent: leaves for good, its runs have ended
+	TypeRunsSet    = "runs:set"        // server: the complete wanted set
+	TypeRunsDelta  = "runs:delta"      // server: an increment to it
+	TypeRunsAck    = "runs:ack"        // agent: has taken in everything up to Seq
+	TypeRunsResync = "runs:resync"     // agent: saw a gap, wants TypeRunsSet
+	TypeRunReport  = "run:report"      // agent: what became of runs
+	TypeBundleURL  = "bundle:url"      // agent: asks where to fetch a bundle
+	TypeLogsOpen   = "logs:open"       // server: asks for the output of a pod
+	TypeLogsClose  = "logs:close"      // server: the reader has gone
+	TypeLogsMore   = "logs:more"       // server: the reader has taken so much in
+	TypeLogsChunk  = "logs:chunk"      // agent
+	TypeLogsEnd    = "logs:end"        // agent
+	// TypeLogsCheckpoint comes from agents: the end of the output of pods that live.
+	TypeLogsCheckpoint = "logs:checkpoint"
+
+	TypeWatch       = "watch"    // client
+	TypeUnwatch     = "unwatch"  // client
+	TypeEvent       = "event"    // server
+	TypeBookmark    = "bookmark" // server
+	TypeWatchResync = "resync"   // server: the watch lagged or its cursor is gone; it has ended
 	AckSuffix       = ":ack"
 	ErrorSuffix     = ":error"
 )
@@ -270,6 +280,27 @@ type LogsOpen struct {
 	Since    *time.Time `json:"since,omitempty"`
 	Follow   bool       `json:"follow"`
 	Previous bool       `json:"previous"` // of the attempt before the newest
+	// Incarnation is whose output is meant; 0 for the newest that the node has.
+	Incarnation int `json:"incarnation,omitempty"`
+	// After goes on exactly there, where the ring is the same; Tail and Since hold for
+	// another one.
+	After *LogPosition `json:"after,omitempty"`
+	// Window is how many bytes of lines may be under way to the reader, 0 for without
+	// limit: the agent goes on when TypeLogsMore has made room.
+	Window int `json:"window,omitempty"`
+}
+
+// LogPosition is a place in the output of a pod: behind line Next-1 of a ring. An agent
+// makes a ring for each incarnation of a pod, and a new one after its own restart.
+type LogPosition struct {
+	Ring string `json:"ring"`
+	Next uint64 `json:"next"`
+}
+
+// LogsMore is the payload of TypeLogsMore.
+type LogsMore struct {
+	StreamID string `json:"streamId"`
+	Bytes    int    `json:"bytes"` // as LogsChunk.Cost counts them
 }
 
 // LogsClose is the payload of TypeLogsClose.
@@ -281,6 +312,45 @@ type LogsClose struct {
 type LogsChunk struct {
 	StreamID string        `json:"streamId"`
 	Lines    []api.LogLine `json:"lines"`
+	// Ring and Next are the place behind these lines.
+	Ring string `json:"ring,omitempty"`
+	Next uint64 `json:"next,omitempty"`
+}
+
+// Cost is how many bytes of a reader's window the chunk takes.
+func (c LogsChunk) Cost() int {
+	n := 0
+	for _, l := range c.Lines {
+		n += len(l.Line) + LogLineCost
+	}
+	return n
+}
+
+// MaxCheckpoints bounds the entries of one TypeLogsCheckpoint, and MaxCheckpointLines the
+// lines of each; their text has at most api.MaxLastOutput bytes.
+const (
+	MaxCheckpoints     = 64
+	MaxCheckpointLines = 1024
+)
+
+// LogCheckpoint is the end of the output of a run that lives.
+type LogCheckpoint struct {
+	api.RunKey
+	Lines []api.LogLine `json:"lines"`
+}
+
+// LogCheckpoints is the payload of TypeLogsCheckpoint. Its answer says that all are
+// stored.
+type LogCheckpoints struct {
+	Checkpoints []LogCheckpoint `json:"checkpoints"`
+}
+
+// StoredLogs is the end of the output of one run, as the database has it.
+type StoredLogs struct {
+	api.RunKey
+	At    time.Time // when it was stored
+	Ended bool      // it is the last output of a run that has ended
+	Lines []api.LogLine
 }
 
 // LogsEnd is the payload of TypeLogsEnd.

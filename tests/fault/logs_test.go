@@ -2,6 +2,7 @@ package fault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -105,4 +106,45 @@ func TestLogsAreReadAtAnyServer(t *testing.T) {
 		return killed && n > 150
 	})
 	c.restart(holds)
+}
+
+// What a pod has written is read after its agent was killed, from what was stored, and
+// says so.
+func TestLogsOfADeadAgent(t *testing.T) {
+	t.Parallel()
+	c := start(t, 1, 0)
+	agent := c.node("node-1", "--log-checkpoint-interval", "1s")
+	c.register("counting", "1.0.0", counting)
+	pods := c.pods(1, func(r *api.CreatePodRequest) { r.PackName = "counting" })
+	c.eventually("a checkpoint", func() error {
+		var n int
+		if err := c.db.QueryRow(c.t.Context(), "select count(*) from stark.log_checkpoints where jsonb_array_length(lines) > 20").Scan(&n); err != nil {
+			return err
+		}
+		if n == 0 {
+			return errors.New("none is stored")
+		}
+		return nil
+	})
+	agent.Kill()
+	c.eventually("the node to be missed", func() error { return c.nodeIs("node-1", api.NodeSuspect) })
+	notices, lines, last := 0, 0, -1
+	for l, err := range c.Client.PodLogs(t.Context(), pods[0], client.LogOptions{Tail: new(-1)}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Notice != "" {
+			notices++
+			continue
+		}
+		if n := number(l); last >= 0 && n != last+1 {
+			t.Errorf("line %d comes after %d", n, last)
+		}
+		last = number(l)
+		lines++
+	}
+	if notices != 1 || lines < 20 {
+		t.Errorf("%d notices and %d lines", notices, lines)
+	}
+	c.node("node-1")
 }

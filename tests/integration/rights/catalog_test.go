@@ -59,7 +59,7 @@ var decided = map[string]grant{
 	"stark.changes": nothing, "stark.join_tokens": nothing, "stark.leader_lease": nothing, "stark.node_credentials": nothing,
 	"stark.node_leases": nothing, "stark.setup": nothing, "stark.verdicts": nothing, "stark.ws_tickets": nothing,
 	"stark.idempotent_writes": nothing, "stark.node_usage": nothing, "stark.node_history": nothing,
-	"stark.servers": nothing, "stark.relay_passes": nothing,
+	"stark.servers": nothing, "stark.relay_passes": nothing, "stark.log_checkpoints": nothing,
 }
 
 // callable are the functions that users may call. Policies and checks need them;
