@@ -35,6 +35,7 @@ func TestAPackShowsSomethingAndReachesNothing(t *testing.T) {
 	}
 	tb.accessible(axe(t), "with a pack that shows something")
 	tb.shot("shown-by-a-pack")
+	c.waitLine(pod.ID, "INFO got:") // it runs before it has tried all
 	if _, _, err := c.Client.StopPod(t.Context(), pod.ID); err != nil {
 		t.Fatal(err)
 	}

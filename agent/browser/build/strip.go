@@ -11,9 +11,13 @@ var pclntabMagic = []byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}
 
 var errUnknownLayout = errors.New("this Go lays its table of functions out in another way")
 
-// withoutNames blanks the names of functions in a WebAssembly program of Go. Only
-// tracebacks show them, and those keep file and line; compressed they weigh 60 KB. The
-// tables keep their places, so nothing else changes.
+// ownFiles begins the names of the files that are ours; the build trims what is before.
+var ownFiles = []byte("github.com/stark-orchestrator/")
+
+// withoutNames blanks the names of functions in a WebAssembly program of Go, and those of
+// files that are not ours. Only tracebacks show them, and those keep the line, and the
+// file where it is ours; compressed they weigh 65 KB. The tables keep their places, so
+// nothing else changes.
 func withoutNames(wasm []byte) error {
 	segments, err := dataSegments(wasm)
 	if err != nil {
@@ -29,19 +33,33 @@ func withoutNames(wasm []byte) error {
 	if at < 0 || len(memory) < at+header {
 		return errUnknownLayout
 	}
-	// two counts and the start of the text, then where the names and what follows them begin
+	// two counts and the start of the text, then where the names, the units, the files and
+	// what follows them begin
 	word := func(n int) int { return int(binary.LittleEndian.Uint64(memory[at+8+8*n:])) } //nolint:gosec // checked below
-	from, to := at+word(3), at+word(4)
-	if from <= at || to <= from || to > len(memory) || !bytes.HasPrefix(memory[from:], []byte("go:buildid\x00")) {
+	names, units, files, rest := at+word(3), at+word(4), at+word(5), at+word(6)
+	if names <= at || units <= names || files <= units || rest <= files || rest > len(memory) ||
+		!bytes.HasPrefix(memory[names:], []byte("go:buildid\x00")) || !bytes.Contains(memory[files:rest], []byte(".go\x00")) {
 		return errUnknownLayout
 	}
+	blank(segments, names, units)
+	for from := files; from < rest; {
+		name, _, _ := bytes.Cut(memory[from:rest], []byte{0})
+		if !bytes.HasPrefix(name, ownFiles) {
+			blank(segments, from, from+len(name))
+		}
+		from += len(name) + 1
+	}
+	return nil
+}
+
+// blank clears memory from one address to before another.
+func blank(segments []segment, from, to int) {
 	for _, s := range segments {
 		begin, end := max(from, s.address), min(to, s.address+len(s.content))
 		if begin < end {
 			clear(s.content[begin-s.address : end-s.address])
 		}
 	}
-	return nil
 }
 
 // segment is a piece of the memory that a program starts with; content lies in the program.
