@@ -30,7 +30,10 @@ func TestAHostilePackHarmsItselfAlone(t *testing.T) {
 	}
 
 	c.universal("loops", `module.exports = ({ ready }) => { ready(); for (;;); }`)
-	loop := c.pod("loops", never, func(r *api.CreatePodRequest) { r.TerminationGracePeriodSeconds = new(1) })
+	// What a worker posts leaves it for sure only once it has yielded: this one says that it
+	// is ready, and then loops.
+	c.universal("loops-later", `module.exports = ({ ready }) => { ready(); setTimeout(() => { for (;;); }, 100); return new Promise(() => {}); }`)
+	loop := c.pod("loops-later", never, func(r *api.CreatePodRequest) { r.TerminationGracePeriodSeconds = new(1) })
 	watched := c.pod("loops", never, func(r *api.CreatePodRequest) { r.Metadata = map[string]any{"unresponsiveAfterSeconds": 2} })
 	c.waitStatus(loop.ID, api.PodRunning)
 	if _, _, err := c.Client.StopPod(t.Context(), loop.ID); err != nil {

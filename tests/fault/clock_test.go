@@ -32,7 +32,7 @@ func TestClocksOfServersAreWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := bare(t, 1, brisk)
-	c.giveUpAfter(4*time.Second, 3*time.Second)
+	c.giveUpAfter(12*time.Second, 3*time.Second) // a busy machine is no silent node
 	c.register("failing", "1.0.0", failing)
 	wrong := map[string]*harness.Server{}
 	for _, by := range []string{"10m", "-10m"} {
