@@ -36,7 +36,7 @@ func TestRelayPasses(t *testing.T) {
 	if pass.Address != "http://there:1" || pass.Secret == "" {
 		t.Errorf("got %+v", pass)
 	}
-	if n := value[int](t, w, "select count(*) from stark.relay_passes p where convert_from(p.secret_hash, 'latin1') like '%'||$1||'%'", pass.Secret); n != 0 {
+	if n := value[int](t, w, "select count(*) from stark.relay_passes p where position(convert_to($1, 'latin1') in p.secret_hash) > 0", pass.Secret); n != 0 {
 		t.Error("the pass is stored as it is")
 	}
 	if _, err := other.RedeemRelayPass(t.Context(), pass.Secret); fault.CodeOf(err) != fault.TokenInvalid {

@@ -18,8 +18,9 @@ type Encoded struct {
 	objects *lru.Cache[change, json.RawMessage]
 }
 
-// change names one state of one pod.
-type change struct{ id, cursor string }
+// change names one state of one pod. The cursor alone does not: all events of a batch but
+// the last carry the one of the batch before.
+type change struct{ id, version, cursor string }
 
 // NewEncoded makes an empty Encoded.
 func NewEncoded() *Encoded {
@@ -30,10 +31,10 @@ func NewEncoded() *Encoded {
 	return &Encoded{objects: objects}
 }
 
-// of gives the JSON of a pod as it is at a cursor. Without a cursor, or in nil, it is
-// encoded each time.
+// of gives the JSON of a pod as it is at a cursor. Without a cursor or a version, or in
+// nil, it is encoded each time.
 func (e *Encoded) of(c change, p api.Pod) (json.RawMessage, error) {
-	if e == nil || c.cursor == "" {
+	if e == nil || c.cursor == "" || c.version == "" {
 		return json.Marshal(p)
 	}
 	if raw, ok := e.objects.Get(c); ok {

@@ -15,11 +15,13 @@ func TestEncodedOnce(t *testing.T) {
 		first, second change
 		same          bool
 	}{
-		"the same change": {NewEncoded(), change{"a", "1"}, change{"a", "1"}, true},
-		"a later change":  {NewEncoded(), change{"a", "1"}, change{"a", "2"}, false},
-		"another pod":     {NewEncoded(), change{"a", "1"}, change{"b", "1"}, false},
-		"no cursor":       {NewEncoded(), change{"a", ""}, change{"a", ""}, false},
-		"nothing kept":    {nil, change{"a", "1"}, change{"a", "1"}, false},
+		"the same change": {NewEncoded(), change{"a", "v", "1"}, change{"a", "v", "1"}, true},
+		"a later change":  {NewEncoded(), change{"a", "v", "1"}, change{"a", "v", "2"}, false},
+		"a later version": {NewEncoded(), change{"a", "v", "1"}, change{"a", "w", "1"}, false},
+		"no version":      {NewEncoded(), change{"a", "", "1"}, change{"a", "", "1"}, false},
+		"another pod":     {NewEncoded(), change{"a", "v", "1"}, change{"b", "v", "1"}, false},
+		"no cursor":       {NewEncoded(), change{"a", "v", ""}, change{"a", "v", ""}, false},
+		"nothing kept":    {nil, change{"a", "v", "1"}, change{"a", "v", "1"}, false},
 	} {
 		before, err := c.encoded.of(c.first, api.Pod{ID: "a", Status: api.PodPending})
 		if err != nil {

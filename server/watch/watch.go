@@ -101,7 +101,7 @@ func (s Source) Open(ctx context.Context, viewer func() access.Identity, r Reque
 
 // encodePod encodes a pod, which everybody is shown as it is.
 func (s Source) encodePod(id, cursor string, p api.Pod) (json.RawMessage, error) {
-	return s.Encoded.of(change{id: id, cursor: cursor}, p)
+	return s.Encoded.of(change{id: id, version: p.ResourceVersion, cursor: cursor}, p)
 }
 
 // encodeNode encodes a node with what it is completed by at the moment.
