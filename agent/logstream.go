@@ -131,7 +131,16 @@ func (in *inbox) stream(ctx context.Context, s *logStream, o wire.LogsOpen) {
 		return // the reader or the session has gone: nobody to tell
 	}
 	// Fails only with the session, which ends everything anyway.
-	_ = in.session.send(ctx, wire.TypeLogsEnd, end)
+	_ = in.whole(ctx, wire.TypeLogsEnd, end)
+}
+
+// whole sends a frame to its end, also where its reader closes meanwhile: a write that is
+// given up closes the connection of the whole node.
+func (in *inbox) whole(ctx context.Context, typ string, payload any) error {
+	if ctx.Err() != nil { // who has closed gets nothing more
+		return context.Cause(ctx)
+	}
+	return in.session.send(context.WithoutCancel(ctx), typ, payload)
 }
 
 // choose finds the ring and the part of it that a reader asks for. The attempt before the
@@ -203,7 +212,7 @@ func (in *inbox) sendInTurn(ctx context.Context, c wire.LogsChunk) error {
 	select {
 	case in.turn <- struct{}{}:
 		defer func() { <-in.turn }()
-		return in.session.send(ctx, wire.TypeLogsChunk, c)
+		return in.whole(ctx, wire.TypeLogsChunk, c)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
