@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
@@ -26,3 +27,17 @@ func SinceForTest(since time.Time) func(context.Context) context.Context {
 
 // UnavailableSQL is namespace.Unavailable of the pod p.
 const UnavailableSQL = unavailableSQL
+
+// ReadsWaiting is how many reads of pods wait for the statements of one identity.
+func (db *DB) ReadsWaiting(id access.Identity) int {
+	d, err := userDoor(id)
+	if err != nil {
+		return 0
+	}
+	db.reads.mu.Lock()
+	defer db.reads.mu.Unlock()
+	if of := db.reads.callers[d]; of != nil {
+		return len(of.waiting)
+	}
+	return 0
+}

@@ -10,18 +10,6 @@ import (
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
-// GetPod gives one pod that the caller may see.
-func (db *DB) GetPod(ctx context.Context, id access.Identity, podID string) (api.Pod, error) {
-	var p api.Pod
-	if err := checkID(podID, "pod"); err != nil {
-		return p, err
-	}
-	err := db.readAs(ctx, "get pod", id, func(b *pgx.Batch) {
-		b.Queue("select "+podColumns+" from public.pods p where p.id = $1", podID).Query(one(&p, scanPod))
-	})
-	return p, notFound(err, "pod")
-}
-
 // ListPods gives a page of the pods that the caller may see, newest first.
 func (db *DB) ListPods(ctx context.Context, id access.Identity, q api.PodQuery) (api.Page[api.Pod], error) {
 	w := where{}

@@ -77,6 +77,7 @@ type DB struct {
 	announce  chan struct{}
 	resigned  chan struct{} // wakes a candidate when some leader has resigned
 	creates   createQueue
+	reads     readQueue
 	term      termState
 	away      atomic.Bool // the feed has lost the database
 	clock     clock
@@ -172,10 +173,11 @@ func tune(c *pgx.ConnConfig) {
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// Close waits for creates that are under way and for connections in use, and
+// Close waits for creates and reads that are under way and for connections in use, and
 // ends the announcer and the pool. Nothing may be called on DB any more.
 func (db *DB) Close() {
 	db.creates.wg.Wait()
+	db.reads.wg.Wait()
 	db.stop()
 	<-db.done
 	db.pool.Close()

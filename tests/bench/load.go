@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
@@ -173,23 +171,28 @@ type requests struct {
 }
 
 type burden struct {
-	took             []time.Duration
-	lasts            time.Duration
-	server, database time.Duration // of the CPU
+	took  []time.Duration
+	lasts time.Duration
+	cpu   cpuShares
 }
 
 // run fails at the first answer that is not a success.
 func (l *requests) run(ctx context.Context, next func(i int) (method, path string, body []byte)) (burden, error) {
-	transport := &http.Transport{MaxIdleConns: l.clients, MaxIdleConnsPerHost: l.clients}
-	defer transport.CloseIdleConnections()
-	h := &http.Client{Transport: transport, Timeout: waitLimit}
+	lines := make([]*line, l.clients)
+	for n := range lines {
+		var err error
+		if lines[n], err = dial(ctx, l.url, l.token); err != nil {
+			return burden{}, err
+		}
+		defer lines[n].close()
+	}
 	wide, stop := context.WithTimeout(ctx, loadTime)
 	defer stop()
 	var limit *rate.Limiter
 	if l.pace > 0 {
 		limit = rate.NewLimiter(l.pace, 1)
 	}
-	serverBefore, databaseBefore, err := l.cpu()
+	before, err := l.cpu()
 	if err != nil {
 		return burden{}, err
 	}
@@ -204,7 +207,7 @@ func (l *requests) run(ctx context.Context, next func(i int) (method, path strin
 				}
 				method, path, body := next(i)
 				sent := time.Now()
-				if errs[n] = l.send(ctx, h, method, path, body); errs[n] != nil {
+				if errs[n] = lines[n].send(method, path, body); errs[n] != nil {
 					stop()
 					return
 				}
@@ -214,11 +217,11 @@ func (l *requests) run(ctx context.Context, next func(i int) (method, path strin
 	}
 	wg.Wait()
 	sum := burden{took: slices.Concat(parts...), lasts: time.Since(begin)}
-	serverAfter, databaseAfter, err := l.cpu()
+	after, err := l.cpu()
 	if err != nil {
 		return sum, err
 	}
-	sum.server, sum.database = serverAfter-serverBefore, databaseAfter-databaseBefore
+	sum.cpu = cpuShares{after.server - before.server, after.database - before.database, after.client - before.client}
 	for _, err := range errs {
 		if err != nil {
 			return sum, err
@@ -227,34 +230,16 @@ func (l *requests) run(ctx context.Context, next func(i int) (method, path strin
 	return sum, ctx.Err()
 }
 
-func (l *requests) cpu() (server, database time.Duration, err error) {
-	if server, err = cpuOfProcess(l.server); err != nil {
-		return 0, 0, err
-	}
-	database, err = cpuOfFamily(l.database)
-	return server, database, err
-}
+// cpuShares is the time of the CPU that each side of the requests has taken.
+type cpuShares struct{ server, database, client time.Duration }
 
-func (l *requests) send(ctx context.Context, h *http.Client, method, path string, body []byte) error {
-	req, err := http.NewRequestWithContext(ctx, method, l.url+path, bytes.NewReader(body))
-	if err != nil {
-		return err
+func (l *requests) cpu() (sum cpuShares, err error) {
+	if sum.server, err = cpuOfProcess(l.server); err != nil {
+		return sum, err
 	}
-	req.Header.Set("Authorization", "Bearer "+l.token)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := h.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode >= http.StatusBadRequest {
-		answer, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<12))
-		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, answer)
-	}
-	_, err = io.Copy(io.Discard, resp.Body)
-	return err
+	sum.database, err = cpuOfFamily(l.database)
+	sum.client = cpuTime()
+	return sum, err
 }
 
 // burdened records requests per second, or the latency at a steady pace, with what each
@@ -264,8 +249,9 @@ func (b *bench) burdened(key, setup string, sum burden, perSecond bool) {
 	if n == 0 {
 		return
 	}
-	b.latencies(key, fmt.Sprintf("%s; CPU of each: server %d us, Postgres %d us; load average %s",
-		setup, sum.server.Microseconds()/int64(n), sum.database.Microseconds()/int64(n), load()), sum.took)
+	each := func(d time.Duration) int64 { return d.Microseconds() / int64(n) }
+	b.latencies(key, fmt.Sprintf("%s; CPU of each: server %d us, Postgres %d us, whoever asks %d us; load average %s",
+		setup, each(sum.cpu.server), each(sum.cpu.database), each(sum.cpu.client), load()), sum.took)
 	if perSecond {
 		row := b.figures[key]
 		row.Value, row.Unit, row.Latency = float64(n)/sum.lasts.Seconds(), "/s", row.Unit
