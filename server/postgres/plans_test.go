@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/shared/api"
 )
 
 // What a check calls is planned anew at each call when it is written in SQL: a pod's
@@ -39,4 +41,28 @@ func TestTheAccountOfChangedPodsNeverComparesAllWithAll(t *testing.T) {
 			t.Errorf("stark.pods_updated has the settings %q and lacks %s; a replacement of the function must repeat them", settings, want)
 		}
 	}
+}
+
+// A session that made its first pod when there were few of them reads no more for a new
+// one when there are many.
+func TestNewPodsAreCheckedByTheIndexHoweverTheSessionBegan(t *testing.T) {
+	t.Parallel()
+	const many = 5000
+	w := newWorld(t)
+	ann := w.user(t, api.RoleDeveloper)
+	k := w.pack(t, ann, "hello", "1.0.0")
+	insert := func(n int) {
+		w.exec(t, "insert into public.pods (pack_id, created_by) select $1, $2 from generate_series(1, $3)", k.ID, ann.UserID, n)
+	}
+	for range 10 { // by then a session keeps its plans
+		insert(1)
+	}
+	w.exec(t, `insert into public.pod_history (pod_id, namespace, pod_created_by, action, incarnation)
+		select gen_random_uuid(), 'default', $1, 'created', 1 from generate_series(1, $2)`, ann.UserID, many)
+	w.exec(t, "begin")
+	insert(10)
+	if n := value[int](t, w, "select seq_tup_read from pg_stat_xact_user_tables where relid = 'public.pod_history'::regclass"); n > 0 {
+		t.Errorf("10 new pods had %d rows of the history read one after the other", n)
+	}
+	w.exec(t, "rollback")
 }
