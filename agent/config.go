@@ -49,6 +49,10 @@ type Config struct {
 	// ConditionsChanged makes the agent send a heartbeat at once; may be nil.
 	ConditionsChanged <-chan struct{}
 
+	// Heartbeat is the time between heartbeats, whatever the server says; 0 leaves it to
+	// the server. A node that is heard less often than its cluster expects counts as lost.
+	Heartbeat time.Duration
+
 	LogBytesPerPod int           // kept output of one pod; default 1 MiB
 	LogBytes       int64         // kept output of all pods together, also of those that have ended; default 64 MiB
 	LogCheckpoints time.Duration // between copies of the end of the output to the server; default 10 s, never when negative

@@ -282,6 +282,9 @@ func (a *Agent) register(ctx context.Context, s *session, id identity) (time.Dur
 	if ack.HeartbeatIntervalMS > 0 {
 		interval = time.Duration(ack.HeartbeatIntervalMS) * time.Millisecond
 	}
+	if a.cfg.Heartbeat > 0 {
+		interval = a.cfg.Heartbeat
+	}
 	return interval, next, nil
 }
 
@@ -353,7 +356,7 @@ func (a *Agent) beat(ctx context.Context, s *session, timeout time.Duration, eve
 	hb.Usage = a.usage()
 	var ack wire.HeartbeatAck
 	err := s.request(ctx, wire.TypeHeartbeat, hb, &ack)
-	if err == nil && ack.HeartbeatIntervalMS > 0 {
+	if err == nil && ack.HeartbeatIntervalMS > 0 && a.cfg.Heartbeat <= 0 {
 		every.Store((time.Duration(ack.HeartbeatIntervalMS) * time.Millisecond).Nanoseconds())
 	}
 	if err == nil || ctx.Err() != nil || errors.Is(err, errSessionOver) {

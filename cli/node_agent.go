@@ -211,19 +211,25 @@ func (f *agentFlags) logs() (int64, error) {
 // maxToken bounds a token file, in bytes.
 const maxToken = 8 << 10
 
+// readToken reads a join token from a file.
+func readToken(file string) (string, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("read the join token: %w", err)
+	}
+	if len(data) > maxToken {
+		return "", fmt.Errorf("%s is no join token: it has %d bytes", file, len(data))
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
 // joinToken gives what the node registers with. A node that has its credential
 // already needs none, so that missing a session is no fault then. The token of a
 // session is asked for whenever it is needed: by then the first one may be old.
 func (a *app) joinToken(ctx context.Context, f agentFlags, stateDir string) (string, func(context.Context) (string, error), error) {
 	if f.tokenFile != "" {
-		data, err := os.ReadFile(f.tokenFile)
-		if err != nil {
-			return "", nil, fmt.Errorf("read the join token: %w", err)
-		}
-		if len(data) > maxToken {
-			return "", nil, fmt.Errorf("%s is no join token: it has %d bytes", f.tokenFile, len(data))
-		}
-		return strings.TrimSpace(string(data)), nil, nil
+		token, err := readToken(f.tokenFile)
+		return token, nil, err
 	}
 	for _, name := range []string{"STARK_JOIN_TOKEN", "STARK_TOKEN"} {
 		if v := a.getenv(name); v != "" {

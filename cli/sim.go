@@ -96,6 +96,7 @@ Exit codes: 0 every pod has a place, 1 error, 2 a pod has to wait.`,
 	flags.StringArrayVar(&f.cordon, "cordon", nil, "node that takes no new pods, by name or id (repeatable)")
 	flags.StringArrayVar(&f.removeNodes, "remove-node", nil, "node that is gone, by name or id (repeatable)")
 	flags.StringVar(&f.policy, "policy", "", "scheduling policy: spread, binpack, least_loaded, affinity or random (default: the cluster's, else spread)")
+	cmd.AddCommand(a.simAgentsCommand())
 	return cmd
 }
 

@@ -3,7 +3,7 @@
 // durable commits, all on this machine's loopback. It prints a table and writes
 // tests/bench/out/latest.json.
 //
-// usage: bench [-n samples] [-only key,...] [-out file]
+// usage: bench [-n samples] [-only key,...] [-full] [-out file]
 package main
 
 import (
@@ -84,11 +84,22 @@ var rows = []row{
 	{"rest.read", ">= 8000/s, p99 <= 15 ms"},
 	{"rest.list", "p99 <= 20 ms"},
 	{"rest.create", ">= 5000/s, p99 <= 60 ms"},
+	{"agents.1k", "none"},
+	{"agents.1k.memory", "<= 32 KiB"},
+	{"agents.1k.statements", "<= 2/s"},
+	{"agents.1k.wal", "<= 150 bytes"},
+	{"agents.connect.1k", "none"},
+	{"agents.10k", "<= 25 %"},
+	{"agents.10k.memory", "<= 32 KiB"},
+	{"agents.10k.statements", "<= 2/s"},
+	{"agents.10k.wal", "<= 150 bytes"},
+	{"agents.connect", "<= 20 s"},
 }
 
 type bench struct {
 	samples int
 	only    []string
+	full    bool // also what takes long
 	stark   string
 	dir     string
 	figures map[string]figure
@@ -99,6 +110,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	b := &bench{figures: map[string]figure{}}
 	flags.IntVar(&b.samples, "n", 100, "samples of each latency")
 	only := flags.String("only", "", "keys to measure, separated by commas; all if empty")
+	flags.BoolVar(&b.full, "full", false, "measure also what takes long")
 	file := flags.String("out", "tests/bench/out/latest.json", "where the figures are written")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -115,7 +127,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	for _, measure := range []func(context.Context) error{
-		b.plans, b.deploys, b.noPool, b.failovers, b.lag, b.dev, b.serverReady, b.bound, b.scheduleLatency, b.memory, b.rest, b.tabs,
+		b.plans, b.deploys, b.noPool, b.failovers, b.lag, b.dev, b.serverReady, b.bound, b.scheduleLatency, b.memory, b.rest, b.agents, b.tabs,
 	} {
 		if err := measure(ctx); err != nil {
 			return err

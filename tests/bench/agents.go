@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/tests/harness"
+)
+
+const (
+	agentsTime   = 30 * time.Second // of the measurement with agents: three heartbeats of each
+	agentsSettle = 12 * time.Second // after the last has come: one heartbeat of each, which confirms its credential
+)
+
+// agents measures what connected nodes cost a server that has nothing else to do, and
+// how soon all are back when it was killed. The agents are those of `stark sim agents`,
+// in a process of their own.
+func (b *bench) agents(ctx context.Context) error {
+	for _, size := range []struct {
+		keys [5]string
+		n    int
+		full bool
+	}{
+		{[5]string{"agents.1k", "agents.1k.memory", "agents.1k.statements", "agents.1k.wal", "agents.connect.1k"}, 1000, false},
+		{[5]string{"agents.10k", "agents.10k.memory", "agents.10k.statements", "agents.10k.wal", "agents.connect"}, 10_000, true},
+	} {
+		if !b.wants(size.keys[:]...) || size.full && !b.full && len(b.only) == 0 {
+			continue
+		}
+		if err := b.agentsOf(ctx, size.keys, size.n); err != nil {
+			return fmt.Errorf("%s: %w", size.keys[0], err)
+		}
+	}
+	return nil
+}
+
+// burdenOf is what the cluster has done up to a moment.
+type burdenOf struct {
+	at               time.Time
+	server, postgres time.Duration // of the CPU
+	transactions     float64
+	wal              float64 // bytes
+	heartbeats       float64
+}
+
+func (b *bench) agentsOf(ctx context.Context, keys [5]string, n int) error {
+	dir := filepath.Join(b.dir, keys[0])
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	c, err := harness.Start(ctx, harness.Options{Stark: b.stark, Dir: dir, Durable: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close(ctx) }()
+	conn, err := pgx.Connect(ctx, c.Stack.DBURL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, "update public.cluster_config set max_total_nodes = 100000, heartbeat_interval_ms = 10000"); err != nil {
+		return err
+	}
+	db, err := postmaster(ctx, conn)
+	if err != nil {
+		return err
+	}
+	pause(ctx, 3*time.Second)
+	empty, err := residentMemory(c.Server.PID())
+	if err != nil {
+		return err
+	}
+	idle, err := b.over(ctx, c, conn, db, agentsTime/2)
+	if err != nil {
+		return err
+	}
+	fleet, end, err := b.fleet(c, n)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err := connected(ctx, c, fleet, n); err != nil {
+		return err
+	}
+	pause(ctx, agentsSettle)
+	busy, err := b.over(ctx, c, conn, db, agentsTime)
+	if err != nil {
+		return err
+	}
+	full, err := residentMemory(c.Server.PID())
+	if err != nil {
+		return err
+	}
+	b.cost(keys, n, idle, busy, (full-empty)*1024/float64(n))
+	return b.comeBack(ctx, keys[4], c, fleet, n)
+}
+
+// over gives what the cluster does in a time, per second.
+func (b *bench) over(ctx context.Context, c *harness.Cluster, conn *pgx.Conn, db int, d time.Duration) (burdenOf, error) {
+	before, err := burdenNow(ctx, c, conn, db)
+	if err != nil {
+		return before, err
+	}
+	pause(ctx, d)
+	after, err := burdenNow(ctx, c, conn, db)
+	if err != nil {
+		return after, err
+	}
+	s := after.at.Sub(before.at).Seconds()
+	return burdenOf{
+		server: time.Duration(float64(after.server-before.server) / s), postgres: time.Duration(float64(after.postgres-before.postgres) / s),
+		transactions: (after.transactions - before.transactions) / s, wal: (after.wal - before.wal) / s,
+		heartbeats: (after.heartbeats - before.heartbeats) / s,
+	}, ctx.Err()
+}
+
+func burdenNow(ctx context.Context, c *harness.Cluster, conn *pgx.Conn, db int) (burdenOf, error) {
+	now := burdenOf{at: time.Now()}
+	var err error
+	if now.server, err = cpuOfProcess(c.Server.PID()); err != nil {
+		return now, err
+	}
+	if now.postgres, err = cpuOfFamily(db); err != nil {
+		return now, err
+	}
+	// What a backend has done shows here a second after it, for all of them alike.
+	err = conn.QueryRow(ctx, `select (select sum(xact_commit + xact_rollback) from pg_stat_database)::float8,
+		pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8`).Scan(&now.transactions, &now.wal)
+	if err != nil {
+		return now, err
+	}
+	now.heartbeats, err = counter(ctx, c, `stark_ws_messages_received_total{type="node:heartbeat"}`)
+	return now, err
+}
+
+// cost records what n connected agents cost, beyond what the server costs without any.
+func (b *bench) cost(keys [5]string, n int, idle, busy burdenOf, memory float64) {
+	setup := fmt.Sprintf("%d agents without pods, heartbeats every 10 s (%.0f/s), load average %s", n, busy.heartbeats, load())
+	percent := func(d time.Duration) float64 { return 100 * d.Seconds() }
+	b.figures[keys[0]] = figure{
+		Value: percent(busy.server), Unit: "%",
+		Setup: fmt.Sprintf("of one core, the server; Postgres %.1f %%; without agents %.1f and %.1f %%; %s", percent(busy.postgres), percent(idle.server), percent(idle.postgres), setup),
+	}
+	b.figures[keys[1]] = figure{Value: memory, Unit: "KiB", Setup: "resident memory of the server for each agent; " + setup}
+	b.figures[keys[2]] = figure{
+		Value: busy.transactions - idle.transactions, Unit: "/s",
+		Setup: fmt.Sprintf("transactions of one statement, beyond the %.1f/s without agents; %s", idle.transactions, setup),
+	}
+	b.figures[keys[3]] = figure{
+		Value: (busy.wal - idle.wal) / max(busy.heartbeats, 1), Unit: "bytes",
+		Setup: fmt.Sprintf("WAL for each heartbeat, beyond the %.0f bytes/s without agents; %s", idle.wal, setup),
+	}
+}
+
+// comeBack kills the server, starts it again and waits until every agent is back.
+func (b *bench) comeBack(ctx context.Context, key string, c *harness.Cluster, fleet *harness.Process, n int) error {
+	if !b.wants(key) {
+		return nil
+	}
+	c.Server.Kill()
+	begin := time.Now()
+	if err := c.StartServer(ctx); err != nil {
+		return err
+	}
+	ready := time.Since(begin)
+	if err := connected(ctx, c, fleet, n); err != nil {
+		return err
+	}
+	b.figures[key] = figure{
+		Value: time.Since(begin).Seconds(), Unit: "s",
+		Setup: fmt.Sprintf("server killed and started at once, until all %d agents have registered again; it was ready after %.1f s; load average %s", n, ready.Seconds(), load()),
+	}
+	return nil
+}
+
+// fleet starts simulated agents; end takes them away without a goodbye.
+func (b *bench) fleet(c *harness.Cluster, n int, flags ...string) (p *harness.Process, end func(), err error) {
+	p, err = harness.Launch(harness.Spec{
+		Name: "agents", Path: b.stark, Dir: c.Dir, Args: append([]string{"sim", "agents", "-n", strconv.Itoa(n), "--open", "-o", "json"}, flags...),
+		Env: []string{"STARK_HOME=" + filepath.Join(c.Dir, "home"), "STARK_API_URL=" + c.URL, "STARK_TOKEN=" + c.Session.AccessToken},
+	})
+	return p, func() { p.Kill() }, err
+}
+
+// connected waits until so many nodes are connected to the server.
+func connected(ctx context.Context, c *harness.Cluster, fleet *harness.Process, n int) error {
+	ctx, stop := context.WithTimeout(ctx, 10*waitLimit)
+	defer stop()
+	for {
+		now, err := counter(ctx, c, "stark_ws_nodes")
+		if err == nil && int(now) >= n {
+			return nil
+		}
+		select {
+		case <-fleet.Done():
+			return fmt.Errorf("the agents have ended:\n%s", fleet.Output())
+		case <-ctx.Done():
+			return fmt.Errorf("%.0f of %d agents are connected: %w\n%s", now, n, ctx.Err(), fleet.Output())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// counter reads a figure of the server's metrics; what has not been counted yet is 0.
+func counter(ctx context.Context, c *harness.Cluster, name string) (float64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("/metrics: %s", resp.Status)
+	}
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			return strconv.ParseFloat(value, 64)
+		}
+	}
+	return 0, nil
+}
