@@ -80,6 +80,7 @@ func budget(ns api.Namespace) int {
 }
 
 func (l *loop) nodeEvent(e store.Event[api.Node]) {
+	l.known = max(l.known, e.Version)
 	switch e.Type {
 	case store.Put:
 		delete(l.lost, e.ID)

@@ -94,6 +94,7 @@ type loop struct {
 	nodes  <-chan store.Event[api.Node]
 	others <-chan struct{}
 	behind [2]bool             // pods, nodes: what exists is being sent
+	known  uint64              // version of the nodes that have been taken in
 	unseen map[string]struct{} // pods or nodes that what exists has not named yet
 	lost   map[string]struct{}
 
@@ -171,8 +172,25 @@ func (l *loop) wait(ctx context.Context, look <-chan time.Time) bool {
 			return false
 		}
 		l.drain()
+		l.catchUp(ctx)
 	}
 	return ctx.Err() == nil
+}
+
+// catchUp takes in every node that came before the pods that are known: the two are
+// told of by two channels, of which either may be ahead.
+func (l *loop) catchUp(ctx context.Context) {
+	for want := l.st.Nodes.Snapshot().Version(); l.known < want; {
+		select {
+		case e, ok := <-l.nodes:
+			if !ok {
+				return
+			}
+			l.nodeEvent(e)
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // drain takes in what has happened already, without waiting for more.

@@ -37,13 +37,14 @@ const (
 )
 
 // Event is one step of a watch. ID and Value are set for Put and Delete. Whoever has
-// taken in the events up to this one may go on from Cursor; it is empty while what
-// exists is being sent.
+// taken in the events up to this one may go on from Cursor, and knows the View of that
+// Version; they are empty and 0 while what exists is being sent.
 type Event[T any] struct {
-	Type   EventType
-	ID     string
-	Value  T
-	Cursor string
+	Type    EventType
+	ID      string
+	Value   T
+	Cursor  string
+	Version uint64
 }
 
 // Table holds the objects of one kind. It is safe for concurrent use.
@@ -159,19 +160,22 @@ func (t *Table[T]) apply(c Changes[T], reset bool, cursor string) {
 	for _, id := range gone {
 		if value, ok := next.m.Get(id); ok {
 			next.m = next.m.Delete(id)
-			events = append(events, Event[T]{Type: Delete, ID: id, Value: value, Cursor: old.cursor})
+			events = append(events, Event[T]{Type: Delete, ID: id, Value: value, Cursor: old.cursor, Version: old.version})
 		}
 	}
 	for _, value := range c.Put {
 		id := t.key(value)
 		next.m = next.m.Set(id, value)
-		events = append(events, Event[T]{Type: Put, ID: id, Value: value, Cursor: old.cursor})
+		events = append(events, Event[T]{Type: Put, ID: id, Value: value, Cursor: old.cursor, Version: old.version})
 	}
-	t.current.Store(&next)
 	if len(events) == 0 {
+		next.version = old.version
+		t.current.Store(&next)
 		return
 	}
-	events[len(events)-1].Cursor = cursor // only then is the batch complete
+	t.current.Store(&next)
+	last := &events[len(events)-1] // only then is the batch complete
+	last.Cursor, last.Version = cursor, next.version
 	for w := range t.watchers {
 		w.push(events)
 	}
@@ -289,7 +293,7 @@ func sendView[T any](ctx context.Context, view View[T], out chan<- Event[T]) boo
 			return false
 		}
 	}
-	return send(ctx, out, Event[T]{Type: Synced, Cursor: view.cursor})
+	return send(ctx, out, Event[T]{Type: Synced, Cursor: view.cursor, Version: view.version})
 }
 
 func send[T any](ctx context.Context, out chan<- Event[T], e Event[T]) bool {
