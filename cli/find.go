@@ -14,7 +14,7 @@ import (
 const minPrefix = 8
 
 // podID gives the id that an argument means: a whole one, its beginning when no
-// other pod begins so, or either as `-o name` prints it.
+// other pod begins so, either as `-o name` prints it, or the short name of the pod.
 func podID(ctx context.Context, c *client.Client, arg string) (string, error) {
 	text := strings.ToLower(strings.TrimPrefix(arg, podView().kind+"/"))
 	if api.ValidID(text) {
@@ -24,7 +24,8 @@ func podID(ctx context.Context, c *client.Client, arg string) (string, error) {
 		return "", withHint(fault.New(fault.Validation, "pod %q: want an id, or at least the first %d characters of one", arg, minPrefix), "`stark pod list` shows the ids")
 	}
 	found, seen := []string{}, 0
-	if strings.Trim(text, "0123456789abcdef-") != "" {
+	named := strings.Contains(text, "-")
+	if strings.Trim(text, "0123456789abcdef-") != "" && !named {
 		return "", absent("pod", arg)
 	}
 	for number := 1; ; number++ {
@@ -33,7 +34,7 @@ func podID(ctx context.Context, c *client.Client, arg string) (string, error) {
 			return "", err
 		}
 		for _, p := range page.Items {
-			if strings.HasPrefix(p.ID, text) {
+			if strings.HasPrefix(p.ID, text) || named && podName(p) == text {
 				found = append(found, p.ID)
 			}
 		}
@@ -47,7 +48,7 @@ func podID(ctx context.Context, c *client.Client, arg string) (string, error) {
 	case 1:
 		return found[0], nil
 	default:
-		return "", fault.New(fault.Validation, "pod %q: %d pods begin so, such as %s and %s: give more of the id", arg, len(found), found[0], found[1])
+		return "", fault.New(fault.Validation, "pod %q: %d pods begin so or have this name, such as %s and %s: give more of the id", arg, len(found), found[0], found[1])
 	}
 }
 

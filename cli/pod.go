@@ -18,7 +18,7 @@ func (a *app) podCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		a.completes(a.podCreateCommand(), false, packNames), a.podListCommand(),
-		a.completes(a.podStatusCommand(), false, podNames), a.completes(a.podLogsCommand(), false, podNames),
+		a.completes(a.podStatusCommand(), false, podNames), a.completes(a.podLogsCommand(), true, podNames),
 		a.completes(a.podStopCommand(), true, podNames), a.completes(a.podHistoryCommand(), false, podNames),
 		a.completes(a.podExplainCommand(), false, podNames), a.completes(a.podRollbackCommand(), false, podNames),
 		a.completes(a.podVersionsCommand(), false, podNames), a.completes(a.podTopCommand(), false, podNames),

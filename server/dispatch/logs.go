@@ -68,8 +68,8 @@ func (st *stream) take() (chunks []wire.LogsChunk, end *wire.LogsEnd) {
 	defer st.mu.Unlock()
 	chunks, st.chunks, st.bytes = st.chunks, nil, 0
 	if n := st.dropped; n > 0 && len(chunks) > 0 {
-		last := &chunks[len(chunks)-1]
-		last.Lines = append(last.Lines, api.LogLine{Time: time.Now().UTC(), Stream: "log", Dropped: n})
+		// A chunk of its own: the lines of the others are counted back from its end.
+		chunks = append(chunks, wire.LogsChunk{Lines: []api.LogLine{{Time: time.Now().UTC(), Stream: api.StreamLog, Dropped: n}}})
 		st.dropped = 0
 	}
 	return chunks, st.end

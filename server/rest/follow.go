@@ -24,7 +24,8 @@ func (s *server) followLogs(ctx context.Context, pod api.Pod, open wire.LogsOpen
 	return func(yield func(wire.LogsChunk, error) bool) {
 		ctx, cancel := s.untilStopping(ctx)
 		defer cancel(nil)
-		f := follower{s: s, pod: pod, open: open, yield: yield}
+		f := follower{s: s, pod: pod, open: open, cut: open.After != nil, yield: yield}
+		_, f.known = s.Store.Pods.Snapshot().Get(pod.ID)
 		changed := s.Store.Pods.Notify(ctx)
 		wait := followRetry
 		for {
@@ -114,6 +115,9 @@ func (f *follower) shown() bool { return f.open.After != nil }
 // pass sends a chunk. After a stream was cut off, the same ring goes on exactly behind
 // the last line and marks what it has lost; of another ring nobody knows.
 func (f *follower) pass(chunk wire.LogsChunk) bool {
+	if chunk.Ring == "" && f.shown() { // a mark of this server, which has no place
+		return f.yield(chunk, nil)
+	}
 	if f.cut && chunk.Ring != f.open.After.Ring {
 		mark := notice("the node's agent was lost or the pod has moved: lines before this may be missing")
 		chunk.Lines = append([]api.LogLine{mark}, chunk.Lines...)

@@ -45,6 +45,7 @@ var protectedRoutes = []struct {
 	{"GET", "/api/pods/" + someID + "/runs", ""},
 	{"GET", "/api/pods/" + someID + "/explain", ""},
 	{"GET", "/api/pods/" + someID + "/logs", ""},
+	{"GET", "/api/logs?podId=" + someID, ""},
 	{"GET", "/api/usage/pods", ""},
 	{"GET", "/api/usage/nodes", ""},
 	{"DELETE", "/api/pods/" + someID, "viewer"},

@@ -18,10 +18,15 @@ import (
 const reviewEvery = 2 * time.Second
 
 // whileVisible ends chunks, with the reason as their last word, when the reader's
-// session ends or the pod is no longer theirs to see. The expiry of the token is
-// no reason, unless it is all there is: a stream cannot be given a new one, and the
-// session behind it lasts.
+// session ends or the pod is no longer theirs to see.
 func (s *server) whileVisible(ctx context.Context, who caller, pod api.Pod, chunks func(context.Context) iter.Seq2[wire.LogsChunk, error]) iter.Seq2[wire.LogsChunk, error] {
+	return s.whileReviewed(ctx, who, chunks, func(ctx context.Context, end context.CancelCauseFunc) { s.review(ctx, end, who, pod) })
+}
+
+// whileReviewed ends chunks, with the reason as their last word, when review ends them.
+// The expiry of the token is no reason, unless it is all there is: a stream cannot be
+// given a new one, and the session behind it lasts.
+func (s *server) whileReviewed(ctx context.Context, who caller, chunks func(context.Context) iter.Seq2[wire.LogsChunk, error], review func(context.Context, context.CancelCauseFunc)) iter.Seq2[wire.LogsChunk, error] {
 	return func(yield func(wire.LogsChunk, error) bool) {
 		var reviewer sync.WaitGroup
 		defer reviewer.Wait()
@@ -32,7 +37,7 @@ func (s *server) whileVisible(ctx context.Context, who caller, pod api.Pod, chun
 			ctx, stop = context.WithDeadlineCause(ctx, who.ExpiresAt, fault.New(fault.TokenExpired, "the token has expired"))
 			defer stop()
 		}
-		reviewer.Go(func() { s.review(ctx, end, who, pod) })
+		reviewer.Go(func() { review(ctx, end) })
 		for chunk, err := range chunks(ctx) {
 			if reason, ended := ended(ctx); ended {
 				yield(wire.LogsChunk{}, reason)

@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"iter"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -55,33 +55,16 @@ func (s *server) podLogs(c *gin.Context) {
 }
 
 func logsOpen(c *gin.Context) (wire.LogsOpen, error) {
-	open := wire.LogsOpen{StreamID: api.NewID()}
-	for name := range c.Request.URL.Query() {
-		if !slices.Contains([]string{"tail", "follow", "previous", "since"}, name) {
-			return open, api.InvalidField(name, fault.FieldUnknown, "unknown query parameter")
-		}
+	if err := knownParams(c.Request.URL.Query(), "tail", "follow", "previous", "since"); err != nil {
+		return wire.LogsOpen{}, err
 	}
-	var err error
-	if open.PodID, err = (IDInput{ID: c.Param("id")}).uuid(); err != nil {
-		return open, err
+	id, err := (IDInput{ID: c.Param("id")}).uuid()
+	if err != nil {
+		return wire.LogsOpen{}, err
 	}
-	if open.Tail, err = intParam(c, "tail", defaultTail, -1, maxTail); err != nil {
-		return open, err
-	}
-	if open.Follow, err = boolParam(c, "follow"); err != nil {
-		return open, err
-	}
-	if open.Previous, err = boolParam(c, "previous"); err != nil {
-		return open, err
-	}
-	if raw := c.Query("since"); raw != "" {
-		t, err := time.Parse(time.RFC3339Nano, raw)
-		if err != nil {
-			return open, api.InvalidField("since", fault.FieldInvalidFormat, "must be a time such as 2026-01-02T15:04:05Z")
-		}
-		open.Since = &t
-	}
-	return open, nil
+	open, err := linesWanted(c, defaultTail)
+	open.StreamID, open.PodID = api.NewID(), id
+	return open, err
 }
 
 func (s *server) logsOf(ctx context.Context, pod api.Pod, open wire.LogsOpen) iter.Seq2[wire.LogsChunk, error] {
@@ -112,6 +95,11 @@ func (s *server) streamLogs(c *gin.Context, chunks iter.Seq2[wire.LogsChunk, err
 		for _, line := range chunk.Lines {
 			if enc.Encode(line) != nil {
 				return // the reader has gone
+			}
+		}
+		if len(chunk.Lines) == 0 { // a sign of life
+			if _, err := io.WriteString(c.Writer, "\n"); err != nil {
+				return
 			}
 		}
 		if rc.Flush() != nil {

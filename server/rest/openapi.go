@@ -18,6 +18,7 @@ func (s *server) documentStreams() {
 	doc := s.api.OpenAPI()
 	doc.AddOperation(s.documentUpload())
 	doc.AddOperation(s.documentLogs())
+	doc.AddOperation(s.documentManyLogs())
 	doc.AddOperation(s.documentLogout())
 	s.documentProbe("/health", "health", schemaOf[health](s), "How each part of the server does")
 	s.documentProbe("/ready", "ready", schemaOf[readiness](s), "Whether the server takes requests")
@@ -53,28 +54,6 @@ func (s *server) documentUpload() *huma.Operation {
 		"application/json":    {Schema: schemaOf[api.CreatePackRequest](s)},
 	}}
 	op.Responses["201"] = &huma.Response{Description: "Created", Content: jsonContent(schemaOf[Envelope[onePack]](s))}
-	return &op
-}
-
-func (s *server) documentLogs() *huma.Operation {
-	op := s.describe(operation{
-		method: http.MethodGet, path: "/api/pods/{id}/logs", id: "getPodLogs", tag: "pods", rule: may(access.Read, access.Pod),
-		summary: "The output of a pod, one JSON object per line",
-	})
-	query := func(name, typ, text string) *huma.Param {
-		return &huma.Param{Name: name, In: "query", Description: text, Schema: &huma.Schema{Type: typ}}
-	}
-	op.Parameters = []*huma.Param{
-		{Name: "id", In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString, Format: "uuid"}},
-		query("tail", huma.TypeInteger, "lines from the end, -1 for all; default 1000"),
-		query("follow", huma.TypeBoolean, "go on while the pod lives"),
-		query("previous", huma.TypeBoolean, "of the attempt before the newest"),
-		query("since", huma.TypeString, "RFC 3339"),
-	}
-	schemaOf[api.LogLine](s)
-	op.Responses["200"] = &huma.Response{Description: "Lines of api.LogLine", Content: map[string]*huma.MediaType{
-		"application/x-ndjson": {Schema: &huma.Schema{Type: huma.TypeString}},
-	}}
 	return &op
 }
 

@@ -118,6 +118,7 @@ func (s *server) podRoutes() {
 		summary: "Change labels and annotations of a pod", errors: []int{http.StatusConflict},
 	}, s.updatePod)
 	s.engine.GET("/api/pods/:id/logs", s.podLogs)
+	s.engine.GET("/api/logs", s.manyLogs)
 }
 
 func (s *server) createPod(ctx context.Context, who caller, in *createPodInput) (createdPod, error) {

@@ -299,20 +299,6 @@ type PodQuery struct {
 	LabelSelector string // Kubernetes syntax: equality and set-based
 }
 
-// LogLine is one line of a pod's output.
-type LogLine struct {
-	Time    time.Time `json:"time"`
-	Stream  string    `json:"stream"` // "stdout", "stderr" or "log"
-	Line    string    `json:"line"`
-	Attempt int       `json:"attempt,omitempty"`
-	Dropped int       `json:"dropped,omitempty"` // lines lost before this one; Line is then empty
-	Notice  string    `json:"notice,omitempty"`  // a word of Stark about the lines around it; Line is then empty
-	PodID   string    `json:"podId,omitempty"`   // where the lines of many pods come together
-}
-
-// StreamLog is the LogLine.Stream of the pack's own logger, and of marks and notices.
-const StreamLog = "log"
-
 // Verdict says why a pod has no node.
 type Verdict struct {
 	PodID    string        `json:"podId"`

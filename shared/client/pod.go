@@ -1,23 +1,15 @@
 package client
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
-	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
-
-// maxLogLine bounds one line of a log stream, in bytes of JSON.
-const maxLogLine = 4 << 20
 
 // CreatePod asks for a pod.
 func (c *Client) CreatePod(ctx context.Context, r api.CreatePodRequest) (api.Pod, error) {
@@ -129,77 +121,6 @@ func (c *Client) pod(ctx context.Context, k call) (api.Pod, error) {
 	}
 	err := c.do(ctx, k, &out)
 	return out.Pod, err
-}
-
-// LogOptions select the lines of PodLogs.
-type LogOptions struct {
-	Tail     *int // lines from the end; nil leaves it to the server, -1 is all that is kept
-	Since    *time.Time
-	Follow   bool // go on until the pod has ended
-	Previous bool // of the attempt before the newest
-}
-
-// PodLogs gives the output of a pod line by line. An error comes last and once;
-// the end of the loop closes the stream.
-func (c *Client) PodLogs(ctx context.Context, id string, o LogOptions) iter.Seq2[api.LogLine, error] {
-	v := url.Values{}
-	if o.Tail != nil {
-		v.Set("tail", strconv.Itoa(*o.Tail))
-	}
-	if o.Since != nil {
-		v.Set("since", o.Since.Format(time.RFC3339Nano))
-	}
-	if o.Follow {
-		v.Set("follow", "true")
-	}
-	if o.Previous {
-		v.Set("previous", "true")
-	}
-	k := call{method: http.MethodGet, path: []string{"api", "pods", id, "logs"}, query: v, noTimeout: true}
-	return func(yield func(api.LogLine, error) bool) {
-		resp, err := c.send(ctx, k)
-		if err != nil {
-			yield(api.LogLine{}, err)
-			return
-		}
-		defer func() { _ = resp.Body.Close() }() // the reader has what it wanted
-		c.readLines(ctx, resp.Body, yield)
-	}
-}
-
-func (c *Client) readLines(ctx context.Context, r io.Reader, yield func(api.LogLine, error) bool) {
-	const firstBuffer = 64 << 10
-	scan := bufio.NewScanner(r)
-	scan.Buffer(make([]byte, 0, firstBuffer), maxLogLine)
-	for scan.Scan() {
-		if len(scan.Bytes()) == 0 {
-			continue
-		}
-		var line struct {
-			api.LogLine
-			Error *fault.Body `json:"error"`
-		}
-		if err := json.Unmarshal(scan.Bytes(), &line); err != nil {
-			yield(api.LogLine{}, fault.Wrap(err, fault.Internal, "%s sent a log line that cannot be read", c.base.Host))
-			return
-		}
-		if line.Error != nil {
-			yield(api.LogLine{}, line.Error.Fault())
-			return
-		}
-		if !yield(line.LogLine, nil) {
-			return
-		}
-	}
-	switch err := scan.Err(); {
-	case err == nil:
-	case ctx.Err() != nil:
-		yield(api.LogLine{}, ctx.Err())
-	case errors.Is(err, bufio.ErrTooLong):
-		yield(api.LogLine{}, fault.New(fault.PayloadTooLarge, "a log line is longer than %d bytes", maxLogLine))
-	default:
-		yield(api.LogLine{}, fault.FromNetwork(err, c.base.Host))
-	}
 }
 
 // Health asks whether the server and what it stands on are well. The answer of
