@@ -35,6 +35,10 @@ type Config struct {
 	// is renewed from time to time. It is asked only where no credential is kept.
 	TokenSource func(ctx context.Context) (string, error)
 
+	// Random fills b with random bytes that are fit for secrets; nil takes those of the
+	// system. In a browser it must be given: package crypto/rand would weigh 100 KB in each tab.
+	Random func(b []byte) error
+
 	Executor executor.Executor
 	State    State
 	Dialer   Dialer
@@ -88,6 +92,9 @@ func (c *Config) complete() error {
 		return err
 	}
 	c.URL = u
+	if c.Random == nil {
+		c.Random = systemRandom
+	}
 	if c.RuntimeType == "" {
 		c.RuntimeType = api.RuntimeNode
 	}

@@ -120,20 +120,9 @@ func jitter(d time.Duration) time.Duration {
 func (a *Agent) serve(ctx context.Context, id identity) (_ identity, registered bool, _ error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	kept := id // a refusal may pass: the credential is given up only for a new one
-	show, err := a.token(ctx, id)
+	s, connected, over, claims, err := a.enter(ctx, a.claims(id))
 	if err != nil {
-		return kept, false, err
-	}
-	s, connected, over, err := a.open(ctx, show)
-	if a.fallsBack(ctx, id, err) {
-		id = identity{}
-		if show, err = a.token(ctx, id); err == nil {
-			s, connected, over, err = a.open(ctx, show)
-		}
-	}
-	if err != nil {
-		return kept, false, err
+		return id, false, err
 	}
 	defer func() {
 		a.setLink(nil, "")
@@ -142,13 +131,13 @@ func (a *Agent) serve(ctx context.Context, id identity) (_ identity, registered 
 		<-over.done
 	}()
 	if connected.RequiresAuth {
-		if id, err = a.authenticate(ctx, s, id); err != nil {
-			return kept, false, err
+		if claims, err = a.authenticate(ctx, s, claims); err != nil {
+			return id, false, err
 		}
 	}
-	interval, id, err := a.register(ctx, s, id)
+	interval, id, err := a.register(ctx, s, id, claims[0])
 	if err != nil {
-		return kept, false, err
+		return id, false, err
 	}
 	a.setLink(s, connected.ConnectionID)
 	a.registeredOnce.Do(func() { close(a.registered) })
@@ -161,21 +150,6 @@ func (a *Agent) setLink(s *session, connection string) {
 	if a.cfg.Linked != nil && (was != nil || s != nil) {
 		a.cfg.Linked(connection)
 	}
-}
-
-// token is what the agent shows: its credential, else what it was given.
-func (a *Agent) token(ctx context.Context, id identity) (string, error) {
-	if id.Credential != "" {
-		return id.Credential, nil
-	}
-	if a.cfg.TokenSource == nil {
-		return a.cfg.Token, nil
-	}
-	token, err := a.cfg.TokenSource(ctx)
-	if err != nil {
-		return "", fmt.Errorf("get a token: %w", err)
-	}
-	return token, nil
 }
 
 // ending tells how the reading side of a session ended.
@@ -212,80 +186,6 @@ func (a *Agent) open(ctx context.Context, token string) (*session, wire.Connecte
 	_ = conn.Close(CloseGoingAway, "") // the first error is the one that counts
 	<-over.done
 	return nil, wire.Connected{}, nil, fmt.Errorf("connect: %w", err)
-}
-
-// fallsBack says whether the given token shall be tried, since the kept credential is
-// refused: it was revoked, or the database is a new one.
-func (a *Agent) fallsBack(ctx context.Context, id identity, err error) bool {
-	if err == nil || !refused(err) || id.Credential == "" || a.cfg.Token == "" && a.cfg.TokenSource == nil {
-		return false
-	}
-	a.log.WarnContext(ctx, "the node's credential is refused, trying the given token", slog.Any("error", err))
-	return true
-}
-
-// authenticate shows the credential, else the token, to a server that asks for it
-// after the handshake.
-func (a *Agent) authenticate(ctx context.Context, s *session, id identity) (identity, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	show := func(id identity) error {
-		token, err := a.token(ctx, id)
-		if err != nil {
-			return err
-		}
-		if token == "" {
-			return fmt.Errorf("authenticate: no token was given: %w", ErrRefused)
-		}
-		return s.request(ctx, wire.TypeAuthenticate, wire.Authenticate{Token: token}, nil)
-	}
-	err := show(id)
-	if a.fallsBack(ctx, id, err) {
-		id = identity{}
-		err = show(id)
-	}
-	return id, err
-}
-
-// register presents the node and what is alive on it, and keeps the credential.
-func (a *Agent) register(ctx context.Context, s *session, id identity) (time.Duration, identity, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	capabilities := a.cfg.Executor.Capabilities()
-	capabilities.Agent = a.cfg.Version
-	req := wire.Register{
-		RegisterNodeRequest: api.RegisterNodeRequest{
-			Name: a.cfg.Name, RuntimeType: a.cfg.RuntimeType, Capabilities: capabilities, Allocatable: a.cfg.Allocatable,
-			Labels: a.cfg.Labels, Annotations: a.cfg.Annotations, Taints: a.cfg.Taints, Namespaces: a.cfg.Namespaces,
-		},
-		Runs: a.worker.inventory(ctx),
-	}
-	if a.cfg.Conditions != nil {
-		req.Conditions = orEmpty(a.cfg.Conditions())
-	}
-	var ack wire.Registered
-	if err := s.request(ctx, wire.TypeRegister, req, &ack); err != nil {
-		return 0, id, err
-	}
-	next := identity{NodeID: ack.Node.ID, Name: a.cfg.Name, Credential: id.Credential}
-	if ack.Credential != "" {
-		next.Credential = ack.Credential
-	}
-	if next != id {
-		if err := a.ledger.saveIdentity(ctx, next); err != nil {
-			return 0, next, err
-		}
-	}
-	a.nodeID.Store(&next.NodeID)
-	a.log.InfoContext(ctx, "registered", slog.String("node", next.NodeID), slog.String("name", a.cfg.Name))
-	interval := defaultHeartbeat
-	if ack.HeartbeatIntervalMS > 0 {
-		interval = time.Duration(ack.HeartbeatIntervalMS) * time.Millisecond
-	}
-	if a.cfg.Heartbeat > 0 {
-		interval = a.cfg.Heartbeat
-	}
-	return interval, next, nil
 }
 
 // heartbeat runs until the session is over or silent for too long.

@@ -27,6 +27,9 @@ type identity struct {
 	NodeID     string `json:"nodeId"`
 	Name       string `json:"name"`
 	Credential string `json:"credential,omitempty"`
+	// Proposed is a credential that the agent has made itself and that the server may
+	// know already: whether it does was not heard, or not kept.
+	Proposed string `json:"proposed,omitempty"`
 }
 
 // record is what must be known of a pod in one incarnation after a restart.

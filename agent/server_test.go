@@ -50,6 +50,7 @@ type server struct {
 	lateAuth   bool   // asks for the token after the handshake
 	poison     string // a pod whose reports cannot be read
 	accept     func(token string) bool
+	answer     func(reg wire.Register) *wire.Registered // to a registration, called under the lock; nil closes the connection
 	changed    chan struct{}
 }
 
@@ -127,6 +128,16 @@ func (s *server) handle(ctx context.Context, c *websocket.Conn, e wire.Envelope)
 		var reg wire.Register
 		_ = json.Unmarshal(e.Payload, &reg)
 		s.registered = append(s.registered, reg)
+		if s.answer != nil {
+			ack := s.answer(reg)
+			if ack == nil {
+				_ = c.CloseNow()
+				return
+			}
+			answer(ack)
+			s.sendSet(ctx, c)
+			return
+		}
 		answer(wire.Registered{Node: api.Node{ID: "node-1", Name: reg.Name}, Credential: credential, HeartbeatIntervalMS: 50})
 		s.sendSet(ctx, c)
 	case wire.TypeHeartbeat:

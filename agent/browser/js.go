@@ -44,6 +44,14 @@ func call(ctx context.Context, method string, args ...any) (js.Value, error) {
 	return await(ctx, glue.Call(method, args...))
 }
 
+// random fills b with random bytes of the browser.
+func random(b []byte) error {
+	bytes := js.Global().Get("Uint8Array").New(len(b))
+	js.Global().Get("crypto").Call("getRandomValues", bytes)
+	js.CopyBytesToGo(b, bytes)
+	return nil
+}
+
 func jsError(v js.Value) error {
 	if v.Type() == js.TypeObject {
 		if m := v.Get("message"); m.Type() == js.TypeString {

@@ -161,7 +161,7 @@ func (p *program) join(ctx context.Context, c command) {
 		URL: c.URL, Name: c.Name, Token: c.Token, RuntimeType: api.RuntimeBrowser, Labels: c.Labels, Version: c.Version,
 		Annotations: c.Annotations, Namespaces: c.Namespaces,
 		Allocatable: &api.Capacity{CPU: c.CPU, Memory: c.Memory, Pods: c.Pods},
-		Leave:       true, GiveUp: true, Executor: p.exec, State: State{}, Dialer: p.dialer, Logger: p.log,
+		Leave:       true, GiveUp: true, Random: random, Executor: p.exec, State: State{}, Dialer: p.dialer, Logger: p.log,
 		Linked: p.linked, Wake: p.wake, Conditions: p.current, ConditionsChanged: p.changed, StopTimeout: stopTimeout, LogBytesPerPod: 256 << 10, LogBytes: 8 << 20,
 	})
 	if err != nil {

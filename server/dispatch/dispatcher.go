@@ -83,6 +83,8 @@ type Registrar struct {
 	NodeID    string // the connection came with this node's credential
 
 	CredentialID string // the one that was shown, with NodeID
+
+	Proposed string // the credential that the agent has made for itself; "" for none
 }
 
 // Meta is what the connection tells about a node.

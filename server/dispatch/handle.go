@@ -66,6 +66,12 @@ func (s *session) onRegister(ctx context.Context, e wire.Envelope) error {
 	if err := errors.Join(req.Validate(), api.ValidateConditions(req.Conditions)); err != nil {
 		return err
 	}
+	if req.Credential != "" {
+		if err := api.ValidateCredential("credential", req.Credential); err != nil {
+			return err
+		}
+		by.Proposed = req.Credential
+	}
 	if id := s.node(); id != "" && by.NodeID != id {
 		return fault.New(fault.Conflict, "this connection has registered another node")
 	}

@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,37 @@ func TestRightToRegister(t *testing.T) {
 				t.Errorf("got %+v", ack)
 			}
 		})
+	}
+}
+
+// An agent may make its credential itself, if it is one.
+func TestAProposedCredentialIsChecked(t *testing.T) {
+	t.Parallel()
+	db := newFakeDB()
+	seen := make(chan dispatch.Registrar, 1)
+	db.register = func(r dispatch.Registrar, _ api.RegisterNodeRequest) (dispatch.Registration, error) {
+		seen <- r
+		return dispatch.Registration{Node: api.Node{ID: "n1"}, CredentialID: "c1"}, nil
+	}
+	p := newRig(t, db, dispatch.Config{}).dial(t, joinToken)
+	p.expect(wire.TypeConnected, nil)
+	req := aRegister()
+	good := api.NewCredential([api.CredentialBytes]byte{7})
+	for _, bad := range []string{"secret", joinToken, good + "x", good[:len(good)-1], good[:len(good)-1] + "\x00"} {
+		req.Credential = bad
+		p.send(wire.TypeRegister, "x", req)
+		var f wire.Failure
+		p.expect(wire.TypeRegister+wire.ErrorSuffix, &f)
+		if f.Code != string(fault.Validation) || f.Details["credential"] == nil || strings.Contains(f.Message, bad) {
+			t.Errorf("%q: got %+v", bad, f)
+		}
+	}
+	req.Credential = good
+	p.send(wire.TypeRegister, "x", req)
+	var ack wire.Registered
+	p.expect(wire.TypeRegister+wire.AckSuffix, &ack)
+	if by := <-seen; by != (dispatch.Registrar{JoinToken: joinToken, Proposed: good}) || ack.Credential != "" {
+		t.Errorf("registered %+v, answered %+v", by, ack)
 	}
 }
 

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 
 	"github.com/jackc/pgx/v5"
@@ -19,6 +20,8 @@ type Registrar struct {
 	NodeID    string // the connection came with this node's credential
 
 	CredentialID string // the one that was shown, with NodeID
+
+	Proposed string // the credential that the agent has made for itself; "" for none
 }
 
 // RegisterMeta is what the connection tells about a node.
@@ -137,6 +140,15 @@ func (g *registration) comeBack(ctx context.Context) (Registration, error) {
 
 // join makes a node or replaces the registrar's own of that name.
 func (g *registration) join(ctx context.Context) (Registration, error) {
+	if g.by.Proposed != "" {
+		before, err := g.joinedBefore(ctx)
+		if err != nil {
+			return Registration{}, err
+		}
+		if before {
+			return g.comeBack(ctx)
+		}
+	}
 	if g.by.JoinToken != "" {
 		if err := g.useToken(ctx); err != nil {
 			return Registration{}, err
@@ -165,11 +177,45 @@ func (g *registration) join(ctx context.Context) (Registration, error) {
 	if err != nil {
 		return Registration{}, err
 	}
-	out := Registration{Node: n, Credential: newSecret(api.NodeCredentialPrefix), CredentialID: api.NewID()}
+	out := Registration{Node: n, CredentialID: api.NewID()}
+	secret := g.by.Proposed
+	if secret == "" {
+		secret = newSecret(api.NodeCredentialPrefix)
+		out.Credential = secret
+	}
 	g.Queue("update stark.node_credentials set revoked_at = now() where node_id = $1 and revoked_at is null", n.ID)
 	g.Queue("insert into stark.node_credentials (id, node_id, secret_hash, created_by, last_used_at) values ($1, $2, $3, $4, now())",
-		out.CredentialID, n.ID, HashSecret(out.Credential), g.by.UserID)
+		out.CredentialID, n.ID, HashSecret(secret), g.by.UserID)
 	return out, nil
+}
+
+// joinedBefore tells whether the agent has registered by the credential that it
+// proposes, and was not told, or did not live to hear it: then it is that node. A
+// registration that is still under way is waited for. The secret itself is compared
+// nowhere: what is looked up is the hash of 256 random bits.
+func (g *registration) joinedBefore(ctx context.Context) (bool, error) {
+	type found struct {
+		id, node string
+		revoked  bool
+	}
+	hash := HashSecret(g.by.Proposed)
+	g.Queue("select pg_advisory_xact_lock($1)", int64(binary.BigEndian.Uint64(hash))) //nolint:gosec // any 64 bits will do
+	var c found
+	err := g.Query(ctx, one(&c, func(row pgx.CollectableRow) (found, error) {
+		var c found
+		err := row.Scan(&c.id, &c.node, &c.revoked)
+		return c, err
+	}), "select c.id::text, c.node_id::text, c.revoked_at is not null from stark.node_credentials c where c.secret_hash = $1", hash)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return false, nil
+	case err != nil:
+		return false, err
+	case c.revoked:
+		return false, api.InvalidField("credential", fault.FieldInvalidValue, "was given up or revoked before: make another one")
+	}
+	g.by.NodeID, g.by.CredentialID = c.node, c.id
+	return true, nil
 }
 
 func (g *registration) mayReplace(o nameOwner) error {

@@ -2,7 +2,9 @@ package postgres_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stark-orchestrator/stark/server/postgres"
@@ -136,6 +138,78 @@ func TestJoinTokensLetNodesIn(t *testing.T) {
 	}
 	if want := []api.TokenState{api.TokenExpired, api.TokenRevoked, api.TokenUsed}; !slices.Equal(states, want) {
 		t.Errorf("states %v, want %v", states, want)
+	}
+}
+
+// Who registers again with what it has proposed before is the same node, whoever saw the
+// first answer, and takes no second use of the token.
+func TestAProposedCredentialRegistersOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	ann, bob := w.user(t, api.RoleDeveloper), w.user(t, api.RoleDeveloper)
+	j := must(w.CreateJoinToken(ctx, ann, api.CreateJoinTokenRequest{Uses: 3}))(t)
+	secret := api.NewCredential([api.CredentialBytes]byte{1, 2, 3})
+	by := postgres.Registrar{JoinToken: j.Token, Proposed: secret}
+	req := api.RegisterNodeRequest{Name: "n1", RuntimeType: api.RuntimeNode}
+	uses := func() int { return must(w.ListJoinTokens(ctx, ann))(t)[0].Uses }
+
+	// At once, as by an agent that gave up waiting and asks again.
+	const many = 4
+	all := make([]postgres.Registration, many)
+	var wg sync.WaitGroup
+	for i := range all {
+		wg.Go(func() {
+			var err error
+			if all[i], err = w.RegisterNode(ctx, by, req, postgres.RegisterMeta{Session: strconv.Itoa(i)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, r := range all {
+		if r.Node.ID != all[0].Node.ID || r.CredentialID != all[0].CredentialID || r.Credential != "" {
+			t.Errorf("got %+v, want the same as %+v and no secret", r, all[0])
+		}
+	}
+	if n := uses(); n != 2 {
+		t.Errorf("%d uses are left, want 2", n)
+	}
+	if c := must(w.NodeByCredential(ctx, secret))(t); c.NodeID != all[0].Node.ID {
+		t.Errorf("the credential is of %+v", c)
+	}
+	// The same with a user's token.
+	again := must(w.RegisterNode(ctx, postgres.Registrar{UserID: ann.UserID, Proposed: secret}, req, postgres.RegisterMeta{Session: "s"}))(t)
+	if again.Node.ID != all[0].Node.ID || again.CredentialID != all[0].CredentialID {
+		t.Errorf("got %+v", again)
+	}
+
+	// It is the credential of this one node.
+	other := req
+	other.Name = "n2"
+	_, err := w.RegisterNode(ctx, by, other, postgres.RegisterMeta{})
+	wantCode(t, err, fault.Conflict)
+	// Nobody else's proposal takes the name.
+	by.Proposed = api.NewCredential([api.CredentialBytes]byte{9})
+	_, err = w.RegisterNode(ctx, by, req, postgres.RegisterMeta{})
+	wantCode(t, err, fault.Conflict)
+	_, err = w.RegisterNode(ctx, postgres.Registrar{UserID: bob.UserID, Proposed: by.Proposed}, req, postgres.RegisterMeta{})
+	wantCode(t, err, fault.Conflict)
+	if n := uses(); n != 2 {
+		t.Errorf("%d uses are left, want 2", n)
+	}
+	// What was revoked does not become good by being proposed again.
+	if err := w.RevokeCredentials(ctx, ann, all[0].Node.ID); err != nil {
+		t.Fatal(err)
+	}
+	by.Proposed = secret
+	_, err = w.RegisterNode(ctx, by, req, postgres.RegisterMeta{})
+	wantCode(t, err, fault.Validation)
+	if err != nil && strings.Contains(err.Error(), secret) {
+		t.Errorf("the refusal repeats the secret: %v", err)
+	}
+	if n := value[int](t, w, "select count(*) from stark.node_credentials"); n != 1 {
+		t.Errorf("%d credentials, want 1", n)
 	}
 }
 

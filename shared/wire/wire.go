@@ -118,11 +118,18 @@ type Register struct {
 	Runs []RunState `json:"runs,omitempty"`
 	// Conditions are as in Heartbeat, so that a node is not bound to before they are known.
 	Conditions []api.NodeCondition `json:"conditions,omitzero"`
+	// Credential is what the agent proposes to be known by, see api.ValidateCredential. It
+	// keeps it before it sends it, so that an answer that is lost, or that it does not live
+	// to keep, costs neither the node nor the join token: it comes back with the credential,
+	// and where that is not known yet, with the token and the same proposal again. Whoever
+	// proposes none is given one.
+	Credential string `json:"credential,omitempty"`
 }
 
 // Registered is the payload of the answer to TypeRegister. Credential is there
-// when the connection came with a join token or a user's token: the agent keeps
-// it and uses nothing else from then on.
+// when the connection came with a join token or a user's token and the agent has
+// proposed none, and when a new one was asked for: the agent keeps it and uses nothing
+// else from then on.
 type Registered struct {
 	Node                api.Node  `json:"node"`
 	Credential          string    `json:"credential,omitempty"`

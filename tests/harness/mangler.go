@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"encoding/json"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -25,10 +26,11 @@ type Mangler struct {
 	listener net.Listener
 	done     chan struct{}
 
-	mu     sync.Mutex
-	random *rand.Rand
-	on     bool
-	counts map[string]int
+	mu       sync.Mutex
+	random   *rand.Rand
+	on       bool
+	counts   map[string]int
+	withheld map[string]chan struct{} // by type; closed when one was held back, nil from then on
 }
 
 // NewMangler listens until Close and passes on to the servers at url; seed decides
@@ -68,6 +70,38 @@ func (m *Mangler) Counts() (twice, swapped, late int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.counts["twice"], m.counts["swapped"], m.counts["late"]
+}
+
+// Withhold passes no message of this type on any more; the channel closes when there was
+// one.
+func (m *Mangler) Withhold(typ string) <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	came := make(chan struct{})
+	if m.withheld == nil {
+		m.withheld = map[string]chan struct{}{}
+	}
+	m.withheld[typ] = came
+	return came
+}
+
+// withholds reports whether a message is not to be passed on.
+func (m *Mangler) withholds(frame []byte) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.withheld) == 0 {
+		return false
+	}
+	var e wire.Envelope
+	if json.Unmarshal(frame, &e) != nil {
+		return false
+	}
+	came, ok := m.withheld[e.Type]
+	if came != nil {
+		close(came)
+		m.withheld[e.Type] = nil
+	}
+	return ok
 }
 
 // ServeHTTP passes one connection on.
@@ -121,6 +155,9 @@ func (m *Mangler) pass(ctx context.Context, to, from *websocket.Conn) {
 		}
 	}()
 	for frame := range frames {
+		if m.withholds(frame) {
+			continue
+		}
 		for _, f := range m.fate(ctx, frame, frames) {
 			if to.Write(ctx, websocket.MessageText, f) != nil {
 				return
