@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/server/watch"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 	"github.com/stark-orchestrator/stark/shared/wire"
@@ -27,6 +28,9 @@ func (s *session) authenticate(ctx context.Context, token string) error {
 		return err
 	}
 	id := shown.identity
+	if id.UserID != "" {
+		watch.Source{Store: s.d.Store, Log: s.d.Log}.AwaitRoles(ctx, id.UserID, id.Roles)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.known && (s.identity.UserID != id.UserID || s.identity.NodeID != id.NodeID || (s.joinToken == "") != (shown.join == "")) {

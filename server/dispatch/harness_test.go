@@ -17,6 +17,7 @@ import (
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/dispatch"
+	"github.com/stark-orchestrator/stark/server/watch"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
@@ -226,11 +227,16 @@ type rig struct {
 
 func newRig(t *testing.T, db *fakeDB, c dispatch.Config) *rig {
 	t.Helper()
+	return newRigWith(t, db, c, nil)
+}
+
+func newRigWith(t *testing.T, db *fakeDB, c dispatch.Config, log watch.Log) *rig {
+	t.Helper()
 	st := store.New()
 	st.Apply(store.Batch{Reset: true, Cursor: "1"})
 	tokens := &fakeVerifier{}
 	d := dispatch.New(dispatch.Deps{
-		DB: db, Store: st, Verifier: tokens, Signer: fakeSigner{}, Config: c, Logger: loggingtest.New(t).Logger,
+		DB: db, Store: st, Log: log, Verifier: tokens, Signer: fakeSigner{}, Config: c, Logger: loggingtest.New(t).Logger,
 	})
 	srv := httptest.NewServer(d)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -84,6 +84,20 @@ func (db *DB) Covers(have, want string) bool {
 	return err == nil && (h.born != w.born || h.next() >= w.next())
 }
 
+// Position is the cursor of this moment: a reader that covers it knows of everything
+// that was committed before.
+func (db *DB) Position(ctx context.Context) (string, error) {
+	var at position
+	err := db.readFor(ctx, "position", func(b *pgx.Batch) {
+		b.Queue("select pg_current_snapshot()::text, " + positionSQL).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&at.snap, &at.at, &at.born) })
+	})
+	if err != nil {
+		return "", err
+	}
+	return at.String(), nil
+}
+
 // ChangedSince tells what a watch must send that goes on from a cursor: the ids that
 // have changed, and those that are gone and that the caller could see. A cursor that
 // is too old, or from another life of the database, is Gone; so is one from before the

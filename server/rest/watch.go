@@ -169,6 +169,8 @@ func (s *server) watch(c *gin.Context, who caller, r watch.Request) {
 	defer reviewer.Wait()
 	ctx, cancel := context.WithCancelCause(c.Request.Context())
 	defer cancel(nil)
+	source := watch.Source{Store: s.Store, Log: s.Log, Node: s.completeNode, Encoded: s.encoded}
+	source.AwaitRoles(ctx, who.UserID, who.Roles)
 	before := s.rightsOf(who.UserID)
 	gone := ctx.Done()
 	go func() {
@@ -183,7 +185,6 @@ func (s *server) watch(c *gin.Context, who caller, r watch.Request) {
 		ctx, stop = context.WithDeadlineCause(ctx, who.ExpiresAt, fault.New(fault.TokenExpired, "the token has expired: watch on from the last cursor with a new one"))
 		defer stop()
 	}
-	source := watch.Source{Store: s.Store, Log: s.Log, Node: s.completeNode, Encoded: s.encoded}
 	events, err := source.Open(ctx, func() access.Identity { return s.rolesNow(who.Identity) }, r)
 	if err != nil {
 		s.abort(c, err)

@@ -23,6 +23,8 @@ type fakeLog struct{ good string }
 
 func (f fakeLog) Covers(_, want string) bool { return want == f.good || want == "old" }
 
+func (f fakeLog) Position(context.Context) (string, error) { return f.good, nil }
+
 func (f fakeLog) ChangedSince(_ context.Context, _ access.Identity, _, cursor string) (map[string]bool, []string, error) {
 	if cursor != f.good {
 		return nil, nil, fault.New(fault.Gone, "list again")

@@ -31,6 +31,8 @@ const catchUp = 5 * time.Second
 type Log interface {
 	// Covers reports whether a reader at have knows all that one at want could know.
 	Covers(have, want string) bool
+	// Position is the cursor of this moment.
+	Position(ctx context.Context) (string, error)
 	// ChangedSince gives the ids that have changed since, and those that are gone and
 	// that the watcher could see. It fails with Gone for a cursor that is too old.
 	ChangedSince(ctx context.Context, id access.Identity, kind, cursor string) (changed map[string]bool, gone []string, err error)
