@@ -165,7 +165,9 @@ const (
 	flushEvery   = time.Second // heartbeats to leases
 	callTimeout  = 15 * time.Second
 	writeTimeout = 10 * time.Second
-	handOverPace = 2 * time.Millisecond // per session, when the server stops
+
+	goodbyeTimeout = time.Second          // of the last frames and the closing handshake
+	handOverPace   = 2 * time.Millisecond // per session, when the server stops
 
 	maxBundleURLTTL = 5 * time.Minute
 )

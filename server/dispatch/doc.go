@@ -17,7 +17,9 @@
 //
 // # Who waits for whom
 //
-// Each session has one reader and one writer. Answers and assignments are queued
+// Each session has one reader, in a goroutine of its own that outlives the request, and
+// a writer while there is something to write: ten thousand nodes are mostly silent, and
+// each goroutine and buffer counts as often. Answers and assignments are queued
 // without waiting, and a session whose queue is full is closed: it can come back
 // and will get the complete set. Watches wait for their own socket; when they fall
 // behind the read model they end with a resync. A reader waits for nobody: what

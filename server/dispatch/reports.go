@@ -41,7 +41,7 @@ func (s *session) onRunReport(ctx context.Context, e wire.Envelope) error {
 	s.reported += len(r.Reports)
 	if !s.reporting {
 		s.reporting = true
-		s.wg.Go(func() { s.storeReports(ctx, nodeID) })
+		s.life.run(func() { s.storeReports(ctx, nodeID) })
 	}
 	return nil
 }
@@ -143,12 +143,12 @@ func (s *session) reconcile(ctx context.Context, first bool, runs []wire.RunStat
 			RunKey: r.RunKey, Status: r.Status, Ready: r.Status == api.RunRunning, At: time.Now().UTC(),
 		})
 	}
-	s.wg.Go(func() {
+	s.life.run(func() {
 		if len(reports) > 0 && checkReports(reports) == nil {
 			s.storeInventory(ctx, nodeID, reports)
 		}
+		s.sets.open(func() { s.life.run(func() { s.serveWanted(ctx, nodeID) }) })
 		s.resync()
-		s.serveWanted(ctx, nodeID)
 	})
 }
 

@@ -1,14 +1,18 @@
 package dispatch
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,12 +33,17 @@ func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := d.newSession(r)
 	ctx, stop := context.WithCancelCause(context.WithoutCancel(r.Context()))
 	s.stop, s.done = stop, ctx.Done()
-	defer stop(errEnded)
 	if err := d.admit(s); err != nil {
 		refuseHTTP(w, err)
 		return
 	}
-	defer d.leave(ctx, s)
+	upgraded := false
+	defer func() {
+		if !upgraded {
+			stop(errEnded)
+			d.leave(ctx, s)
+		}
+	}()
 	if token := handshakeToken(r); token != "" {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		err := s.authenticate(call, token)
@@ -52,7 +61,21 @@ func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.log.Debug("a connection was not upgraded", slog.Any("error", err))
 		return
 	}
-	s.conn = conn
+	s.conn, upgraded = conn, true
+	// The goroutine of the request ends here, with its stack and all that the request has
+	// brought: a connection lives for days.
+	go d.live(ctx, s)
+}
+
+// live serves an upgraded session until it ends.
+func (d *Dispatcher) live(ctx context.Context, s *session) {
+	defer d.leave(ctx, s)
+	defer s.stop(errEnded)
+	defer func() {
+		if v := recover(); v != nil { // as of a request: one connection is lost, not the server
+			s.log.ErrorContext(ctx, "panic in a connection", slog.String("panic", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
+		}
+	}()
 	d.serve(ctx, s)
 }
 
@@ -76,6 +99,34 @@ type handshake struct {
 
 // Unwrap lets the connection be taken over.
 func (h *handshake) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
+// Sizes of a connection's buffers, in bytes: frames are mostly small, and what is larger
+// goes past the buffer. Those of an HTTP connection have 4 KiB each.
+const (
+	readBuffer  = 1 << 10
+	writeBuffer = 2 << 10
+)
+
+// Hijack takes the connection over with small buffers.
+func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	// What the peer has sent already stays in the buffer, where it is looked for.
+	early, err := rw.Peek(rw.Reader.Buffered())
+	small := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn), max(readBuffer, len(early)))
+	if err == nil {
+		_, err = small.Peek(len(early))
+	}
+	if err == nil {
+		err = rw.Flush()
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, conn.Close())
+	}
+	return conn, bufio.NewReadWriter(small, bufio.NewWriterSize(conn, writeBuffer)), nil
+}
 
 // WriteHeaderNow hands the head of an upgrade to gin, which else would keep it
 // until a body comes.
@@ -129,8 +180,7 @@ func (d *Dispatcher) newSession(r *http.Request) *session {
 		host = r.RemoteAddr
 	}
 	s := &session{
-		id: api.NewID(), d: d, out: make(chan []byte, outQueue), room: make(chan struct{}, 1), bye: make(chan goodbye, 1),
-		sync: make(chan struct{}, 1), beside: make(chan struct{}, maxBeside),
+		id: api.NewID(), d: d, out: newOutbox(), beside: make(chan struct{}, maxBeside),
 		watches: map[string]context.CancelFunc{}, streams: map[string]*stream{},
 	}
 	s.meta = Meta{Session: s.id, IP: host, UserAgent: truncate(r.UserAgent(), 256)}
@@ -165,9 +215,16 @@ func handshakeToken(r *http.Request) string {
 
 // serve runs an upgraded session until it ends.
 func (d *Dispatcher) serve(ctx context.Context, s *session) {
-	defer s.wg.Wait()
+	defer s.life.end()
 	defer s.forgetTimers()
 	defer func() { _ = s.conn.CloseNow() }() // a second close says so; nothing depends on it
+	s.out.open(func() {
+		s.life.run(func() {
+			if err := s.write(ctx); err != nil {
+				s.stop(err)
+			}
+		})
+	})
 	_, known := s.who()
 	s.send(wire.TypeConnected, wire.Connected{ConnectionID: s.id, RequiresAuth: !known})
 	auth := time.AfterFunc(d.config.AuthTimeout, func() {
@@ -183,35 +240,35 @@ func (d *Dispatcher) serve(ctx context.Context, s *session) {
 		}
 	})
 	defer join.Stop()
-	s.wg.Go(func() {
-		if err := s.write(ctx); err != nil {
-			s.stop(err)
-		}
-	})
-	s.wg.Go(func() { s.keepAlive(ctx) })
+	defer s.keepAlive(ctx)()
 	err := s.read(ctx)
 	s.stop(err)
 	s.log.DebugContext(ctx, "a connection has ended", slog.Any("error", err), slog.String("node", s.node()))
 }
 
-// keepAlive finds sockets whose peer is gone without a word.
-func (s *session) keepAlive(ctx context.Context) {
-	ticker := time.NewTicker(s.d.config.PingInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		ping, cancel := context.WithTimeout(ctx, s.d.config.PingTimeout)
-		err := s.conn.Ping(ping)
-		cancel()
-		if err != nil {
-			s.stop(err)
-			return
-		}
-	}
+// keepAlive finds sockets whose peer is gone without a word, until end is called. A peer
+// that has been heard within the interval, as by its heartbeats, is not asked.
+func (s *session) keepAlive(ctx context.Context) (end func()) {
+	var timer *time.Timer
+	set := make(chan struct{})
+	timer = time.AfterFunc(s.d.config.PingInterval, func() {
+		s.life.run(func() {
+			<-set
+			if quiet := time.Since(time.Unix(0, s.heard.Load())); quiet < s.d.config.PingInterval {
+				timer.Reset(s.d.config.PingInterval - quiet)
+				return
+			}
+			ping, cancel := context.WithTimeout(ctx, s.d.config.PingTimeout)
+			defer cancel()
+			if err := s.conn.Ping(ping); err != nil {
+				s.stop(err)
+				return
+			}
+			timer.Reset(s.d.config.PingInterval)
+		})
+	})
+	close(set)
+	return func() { timer.Stop() }
 }
 
 // read handles frames one by one until the connection ends.
@@ -227,6 +284,7 @@ func (s *session) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		s.heard.Store(time.Now().UnixNano())
 		var e wire.Envelope
 		if err := json.Unmarshal(frame, &e); err != nil {
 			s.misunderstood(wire.CodeInvalidJSON, "the frame is not a JSON message")

@@ -23,10 +23,8 @@ const (
 	closeRefused   = websocket.StatusPolicyViolation
 	closeSlow      = websocket.StatusTryAgainLater
 
-	outQueue    = 512     // frames that wait for one socket
-	outBytes    = 4 << 20 // of them together; the last one may go beyond
-	maxWatches  = 32      // per session
-	maxBeside   = 8       // calls of one session that run beside its reader
+	maxWatches  = 32 // per session
+	maxBeside   = 8  // calls of one session that run beside its reader
 	maxReports  = wire.MaxReports
 	framesPer   = 2000 // per second and session; more waits
 	framesBurst = 4000
@@ -42,16 +40,15 @@ type session struct {
 	conn *websocket.Conn
 	log  *slog.Logger
 	meta Meta
-	out  chan []byte
-	held atomic.Int64            // bytes of the frames in out and of the one that is written
-	room chan struct{}           // holds one; wakes who waits for fewer bytes
-	bye  chan goodbye            // holds one
-	sync chan struct{}           // holds one wish for the complete wanted set
+	out  *outbox
+	sets wish                    // of the complete wanted set
 	stop context.CancelCauseFunc // ends reader, writer and all that serves this session
 	done <-chan struct{}         // closed when the session ends
-	wg   sync.WaitGroup
+	life life
 	left atomic.Bool // said goodbye
 	met  atomic.Bool // the read model has shown the user
+
+	heard atomic.Int64 // unix nanoseconds of the last frame
 
 	beside chan struct{} // one place per call beside the reader
 
@@ -86,115 +83,22 @@ func (s *session) who() (access.Identity, bool) {
 // node gives the id of the node that has registered on this session.
 func (s *session) node() string { return s.wanted.node() }
 
-// goodbye is how a session ends from our side.
-type goodbye struct {
-	code   websocket.StatusCode
-	reason string
-}
-
 // end closes the session from our side: the writer sends what is queued, a
 // goodbye and a close frame. It does not wait; the first call counts.
 func (s *session) end(code websocket.StatusCode, reason string) {
-	select {
-	case s.bye <- goodbye{code: code, reason: reason}:
-	default:
-	}
+	s.out.leave(goodbye{code: code, reason: reason})
 	if code == closeSlow {
 		s.stop(errEnded) // the writer is stuck
 	}
 }
 
-// leaveWith is the writer's last act.
-func (s *session) leaveWith(ctx context.Context, g goodbye) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	s.send(wire.TypeDisconnect, map[string]string{"reason": g.reason})
-	for {
-		select {
-		case frame := <-s.out:
-			if s.conn.Write(ctx, websocket.MessageText, frame) == nil {
-				continue
-			}
-		default:
-		}
-		_ = s.conn.Close(g.code, g.reason) // the peer may be gone already
-		s.stop(errEnded)
-		return
-	}
-}
-
 // enqueue hands a frame to the writer without waiting; a full queue ends the session.
 func (s *session) enqueue(frame []byte) {
-	if s.held.Load() < outBytes {
-		s.held.Add(int64(len(frame)))
-		select {
-		case s.out <- frame:
-			return
-		default:
-			s.release(frame)
-		}
+	if s.out.put(frame) {
+		return
 	}
 	s.d.metrics.slow.Inc()
 	s.end(closeSlow, "the connection reads too slowly")
-}
-
-// offer hands a frame to the writer and waits for room, until gone is closed.
-func (s *session) offer(gone <-chan struct{}, frame []byte) bool {
-	for s.held.Load() >= outBytes {
-		select {
-		case <-s.room:
-		case <-gone:
-			return false
-		}
-	}
-	s.held.Add(int64(len(frame)))
-	select {
-	case s.out <- frame:
-		s.wake() // there may be room for one more who waits
-		return true
-	case <-gone:
-		s.release(frame)
-		return false
-	}
-}
-
-// release gives the room of a frame back.
-func (s *session) release(frame []byte) {
-	s.held.Add(-int64(len(frame)))
-	s.wake()
-}
-
-func (s *session) wake() {
-	if s.held.Load() < outBytes {
-		select {
-		case s.room <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// write is the only writer of ordinary frames.
-func (s *session) write(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case g := <-s.bye:
-			s.leaveWith(ctx, g)
-			return errEnded
-		case frame := <-s.out:
-			if err := s.writeFrame(ctx, frame); err != nil {
-				return err
-			}
-			s.release(frame)
-		}
-	}
-}
-
-func (s *session) writeFrame(ctx context.Context, frame []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	return s.conn.Write(ctx, websocket.MessageText, frame)
 }
 
 func encode(typ, correlation string, seq uint64, payload any) ([]byte, error) {
@@ -213,7 +117,7 @@ func (s *session) reply(typ, correlation string, payload any) {
 		s.log.Error("a frame could not be encoded", slog.String("type", typ), slog.Any("error", err))
 		return
 	}
-	s.offer(s.done, frame)
+	s.out.offer(s.done, frame)
 }
 
 // send queues one frame that nobody asked for.
@@ -256,7 +160,7 @@ func (s *session) aside(ctx context.Context, e wire.Envelope, f func(ctx context
 	case <-ctx.Done():
 		return
 	}
-	s.wg.Go(func() {
+	s.life.run(func() {
 		defer func() { <-s.beside }()
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()

@@ -68,28 +68,25 @@ func (s *session) overdue(now time.Time, limit time.Duration) bool {
 }
 
 // resync asks for the complete set to be sent.
-func (s *session) resync() {
-	select {
-	case s.sync <- struct{}{}:
-	default:
-	}
-}
+func (s *session) resync() { s.sets.make() }
 
-// serveWanted sends the complete set whenever it is asked for, until ctx ends.
+// serveWanted sends the complete set for as long as it is wished for.
 func (s *session) serveWanted(ctx context.Context, nodeID string) {
 	const retryAfter = time.Second
-	var retry <-chan time.Time // nil while nothing is to be tried again
-	for {
+	for s.sets.take() {
+		err := s.sendSet(ctx, nodeID)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			continue
+		}
+		s.log.WarnContext(ctx, "the wanted set could not be read", slog.Any("error", err))
+		s.sets.make()
 		select {
+		case <-time.After(retryAfter):
 		case <-ctx.Done():
 			return
-		case <-s.sync:
-		case <-retry:
-		}
-		retry = nil
-		if err := s.sendSet(ctx, nodeID); err != nil && ctx.Err() == nil {
-			s.log.WarnContext(ctx, "the wanted set could not be read", slog.Any("error", err))
-			retry = time.After(retryAfter)
 		}
 	}
 }
@@ -151,7 +148,7 @@ func (s *session) sendParts(ctx context.Context, seq uint64, parts []wire.RunsSe
 		if err != nil {
 			return err
 		}
-		if !s.offer(ctx.Done(), frame) {
+		if !s.out.offer(ctx.Done(), frame) {
 			return ctx.Err()
 		}
 	}
@@ -310,7 +307,7 @@ func (s *session) delta(d wire.RunsDelta) {
 	case err != nil:
 		s.log.Error("an increment could not be encoded", slog.Any("error", err))
 		return
-	case len(frame) > wire.MaxMessage || s.held.Load()+int64(len(frame)) > outBytes/2:
+	case len(frame) > wire.MaxMessage || s.out.bytes()+int64(len(frame)) > outBytes/2:
 		// Nobody waits here for room. The complete set does, and has this in it.
 		s.resync()
 		return

@@ -24,7 +24,7 @@ func (s *session) onWatch(ctx context.Context, e wire.Envelope) error {
 	}
 	// Opening waits for the database where the watch goes on from a cursor; the reader of
 	// the socket must not.
-	s.wg.Go(func() {
+	s.life.run(func() {
 		defer s.unwatch(w.WatchID)
 		s.serveWatch(ctx, e, w)
 	})
@@ -112,7 +112,7 @@ func (s *session) serveWatch(ctx context.Context, e wire.Envelope, w wire.Watch)
 		default:
 			var frame []byte
 			frame, err = encodeEvent(w.WatchID, event)
-			ok = err == nil && s.offer(ctx.Done(), frame)
+			ok = err == nil && s.out.offer(ctx.Done(), frame)
 		}
 		if !ok {
 			return
@@ -145,5 +145,5 @@ func encodeEvent(watchID string, e wire.WatchEvent) ([]byte, error) {
 
 func (s *session) offerFrame(ctx context.Context, typ string, payload any) bool {
 	frame, err := encode(typ, "", 0, payload)
-	return err == nil && s.offer(ctx.Done(), frame)
+	return err == nil && s.out.offer(ctx.Done(), frame)
 }

@@ -41,3 +41,6 @@ func (db *DB) ReadsWaiting(id access.Identity) int {
 	}
 	return 0
 }
+
+// RenewSQL is what stores heartbeats.
+const RenewSQL = renewSQL

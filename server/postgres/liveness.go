@@ -13,6 +13,23 @@ import (
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
+// renewSQL takes no locks of its own before the update: a lock is a record in the log of
+// Postgres, and this is written for every heartbeat. Who gets in its way, in another
+// order of the rows, makes it run again.
+const renewSQL = `with u as (select * from unnest($1::text[]::uuid[], $2::text[]) as u (node_id, session)),
+	renewed as (
+		update stark.node_leases l set renewed_at = now(), server_id = $3 from u
+		where l.node_id = u.node_id and l.session = u.session returning l.node_id),
+	silent as (
+		select n.id from public.nodes n join renewed on n.id = renewed.node_id where n.status in ('unhealthy', 'offline')),
+	back as (
+		update public.nodes n set status = 'online', last_heartbeat = now() from renewed
+		where n.id = renewed.node_id and n.status in ('suspect', 'unhealthy', 'offline')
+		returning 1)
+	select (select count(*) from back),
+		array(select u.node_id::text from u where u.node_id not in (select renewed.node_id from renewed)
+			union all select silent.id::text from silent)`
+
 // RenewLeases stores that these sessions' nodes are alive, in one round trip for
 // all. A session that a newer one has replaced renews nothing, and neither does one
 // whose node was removed: lost names their nodes. Nodes that were thought to be lost
@@ -27,21 +44,7 @@ func (db *DB) RenewLeases(ctx context.Context, nodeIDs, sessions []string) (lost
 	}
 	var back int
 	err = db.read(ctx, "renew leases", service, func(b *pgx.Batch) { // repeating it is harmless
-		b.Queue(`with u as (select * from unnest($1::text[]::uuid[], $2::text[]) as u (node_id, session)),
-			own as (
-				select l.node_id from stark.node_leases l join u using (node_id, session) order by l.node_id for update of l),
-			renewed as (
-				update stark.node_leases l set renewed_at = now(), server_id = $3 from own where l.node_id = own.node_id
-				returning l.node_id),
-			silent as (
-				select n.id from public.nodes n join renewed on n.id = renewed.node_id where n.status in ('unhealthy', 'offline')),
-			back as (
-				update public.nodes n set status = 'online', last_heartbeat = now() from renewed
-				where n.id = renewed.node_id and n.status in ('suspect', 'unhealthy', 'offline')
-				returning 1)
-			select (select count(*) from back),
-				array(select u.node_id::text from u where u.node_id not in (select own.node_id from own)
-					union all select silent.id::text from silent)`,
+		b.Queue(renewSQL,
 			nodeIDs, sessions, db.serverID).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
 				if err := rows.Scan(&back, &lost); err != nil {

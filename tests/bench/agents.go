@@ -133,7 +133,7 @@ func burdenNow(ctx context.Context, c *harness.Cluster, conn *pgx.Conn, db int) 
 		return now, err
 	}
 	// What a backend has done shows here a second after it, for all of them alike.
-	err = conn.QueryRow(ctx, `select (select sum(xact_commit + xact_rollback) from pg_stat_database)::float8,
+	err = conn.QueryRow(ctx, `select (select sum(xact_commit + xact_rollback) from pg_stat_database where datname = current_database())::float8,
 		pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8`).Scan(&now.transactions, &now.wal)
 	if err != nil {
 		return now, err
