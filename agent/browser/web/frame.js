@@ -4,9 +4,11 @@
 // the browser has one for it (Document-Isolation-Policy).
 'use strict';
 
-addEventListener('message', (first) => {
+// Packs that show something may speak to any frame of the page, and are not heard.
+addEventListener('message', function take(first) {
   const port = first.ports[0];
   if (first.source !== parent || !port) return;
+  removeEventListener('message', take);
   const source = document.getElementById('pod').textContent;
   const post = port.postMessage.bind(port); // before a pack is here, which may change every prototype
   const host = location.search === '?ui' ? inThisThread() : inWorker();
@@ -35,4 +37,4 @@ addEventListener('message', (first) => {
     document.body.replaceChildren(root);
     return { run: (order, ports) => serve(ports[0], order, root), end() {} };
   }
-}, { once: true });
+});

@@ -87,7 +87,9 @@ const heard = {
   broken({ message }) { show('broken', message); },
   ended() { show('broken', 'The agent has ended. Reload the page.'); },
   state(m) {
-    if (m.connection !== undefined) connection = m.connection;
+    // One that was lost is still the one to leave: some browsers close the socket before
+    // they tell that the page goes.
+    if (m.connection) connection = m.connection;
     if (m.state === 'online') { settings.consent = true; save(); }
     if (m.state === 'forgotten') return forgotten();
     if (m.state === 'refused') return refused(m);
