@@ -164,7 +164,7 @@ func (c *controller) startOrder(file string) order {
 	return order{
 		Type: "start", ID: c.id, File: file, Heap: int(c.task.Spec.Limits.Memory), Env: c.task.Environment(),
 		UnresponsiveMS: c.task.UnresponsiveAfter(c.e.opts.UnresponsiveAfter).Milliseconds(),
-		Pod:            c.task.Pod(api.RuntimeNode),
+		Pod:            c.task.Pod(api.RuntimeNode), StorageBytes: int64(c.task.Spec.Limits.Storage) * mebibyte,
 	}
 }
 

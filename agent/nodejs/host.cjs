@@ -89,7 +89,7 @@ function supervise() {
     w.unresponsiveMs = m.unresponsiveMs;
     w.storage = storageOf(m.pod);
     workers.set(m.id, w);
-    w.port.postMessage({ t: 'start', file: m.file, pod: m.pod, env: m.env });
+    w.port.postMessage({ t: 'start', file: m.file, pod: m.pod, env: m.env, storageBytes: m.storageBytes });
   }
 
   function fromWorker(w, m) {
@@ -275,7 +275,7 @@ function serve() {
     beat[2] = heap.used_heap_size + heap.malloced_memory + heap.external_memory;
   }
 
-  async function start({ file, pod, env }) {
+  async function start({ file, pod, env, storageBytes }) {
     Object.assign(process.env, env);
     beat[0] = Date.now();
     setInterval(() => {
@@ -298,7 +298,7 @@ function serve() {
       port.postMessage({ t: 'ready' });
     };
     try {
-      const result = pack(context(pod, env, ready));
+      const result = pack(context(pod, env, ready, storageBytes));
       if (typeof result?.then === 'function') {
         finished = result;
         setImmediate(ready);
@@ -311,7 +311,7 @@ function serve() {
     }
   }
 
-  function context(pod, env, ready) {
+  function context(pod, env, ready, storageBytes) {
     const { signal } = aborter;
     // Who asks whether the signal is aborted will act on it, like who listens.
     Object.defineProperty(signal, 'aborted', {
@@ -331,7 +331,7 @@ function serve() {
         handlers.push(fn);
       },
     };
-    return Object.freeze(Object.defineProperties(c, Object.getOwnPropertyDescriptors(starkAdapters(platform(storageOf(pod))))));
+    return Object.freeze(Object.defineProperties(c, Object.getOwnPropertyDescriptors(starkAdapters(platform(storageOf(pod), storageBytes)))));
   }
 
   function logger() {
@@ -367,12 +367,12 @@ function storageOf(pod) {
 }
 
 // platform is what the adapters cannot do by themselves. Most packs never ask.
-function platform(root) {
+function platform(root, storageBytes) {
   let files;
   return {
     get cores() { return require('node:os').availableParallelism(); },
     fs(op, path, ...args) {
-      files ??= nodeFiles(root);
+      files ??= nodeFiles(root, storageBytes);
       return files(op, path, args);
     },
     spawn(source, handle) {
@@ -387,9 +387,9 @@ function platform(root) {
   };
 }
 
-// nodeFiles does what the storage adapter asks for below a folder. Where systems differ
-// in what they answer, it asks first.
-function nodeFiles(root) {
+// nodeFiles does what the storage adapter asks for below a folder, which it lets grow to
+// limit bytes, where that is not 0. Where systems differ in what they answer, it asks first.
+function nodeFiles(root, limit) {
   const fs = require('node:fs/promises');
   const { join } = require('node:path');
   const refuse = (code) => { throw Object.assign(new Error(code), { code }); };
@@ -415,9 +415,48 @@ function nodeFiles(root) {
     rename: (path, to) => fs.rename(path, join(root, to)),
     copy: async (path, to) => { await fs.writeFile(join(root, to), await fs.readFile(path)); },
   };
-  return async (op, path, args) => {
+  const run = async (op, path, args) => {
     await made;
     return ops[op](join(root, path), ...args);
+  };
+  return limit > 0 ? bounded(run, fs, root, limit) : run;
+}
+
+// bounded keeps count of what the adapter has written; what a pack writes past it, its
+// node does not count. What changes sizes is done one after the other.
+function bounded(run, fs, root, limit) {
+  const { join } = require('node:path');
+  let used = 0, turn = Promise.resolve();
+  const sizeOf = async (path) => {
+    const s = await fs.lstat(join(root, path)).catch(() => null);
+    if (!s?.isDirectory()) return s?.size ?? 0;
+    let sum = 0;
+    for (const name of await fs.readdir(join(root, path))) sum += await sizeOf(join(path, name));
+    return sum;
+  };
+  // Of each operation the paths that it may change, and what it adds to the second.
+  const changes = {
+    write: (path, data, append) => [path, data.length, append],
+    copy: async (path, to) => [to, await sizeOf(path)],
+    rename: (path, to) => [to, 0],
+    unlink: (path) => [path, 0],
+    rmdir: (path) => [path, 0],
+  };
+  return (op, path, args) => {
+    if (!changes[op]) return run(op, path, args);
+    const result = turn.then(async () => {
+      const [changed, more, append] = await changes[op](path, ...args);
+      const before = await sizeOf(changed);
+      if (more && used + more - (append ? 0 : before) > limit) throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
+      const moved = op === 'rename' ? await sizeOf(path) : 0;
+      try {
+        return await run(op, path, args);
+      } finally {
+        used += await sizeOf(changed) - before - (moved - (op === 'rename' ? await sizeOf(path) : 0));
+      }
+    });
+    turn = result.catch(() => {});
+    return result;
   };
 }
 

@@ -44,6 +44,7 @@ type order struct {
 	Pod            map[string]any    `json:"pod,omitempty"`
 	Env            map[string]string `json:"env,omitempty"`
 	UnresponsiveMS int64             `json:"unresponsiveMs,omitempty"`
+	StorageBytes   int64             `json:"storageBytes,omitempty"` // that the storage adapter may keep, 0 for any
 	GraceMS        *int64            `json:"graceMs,omitempty"`
 	Reason         string            `json:"reason,omitempty"`
 	Message        string            `json:"message,omitempty"`

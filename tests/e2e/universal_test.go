@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -29,6 +30,13 @@ func echo(t *testing.T) string {
 		_, _ = io.Copy(w, r.Body)
 	})
 	mux.HandleFunc("/bytes", func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	mux.HandleFunc("/code", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript")
+		fmt.Fprint(w, "globalThis.postMessage?.('it runs')")
+	})
+	var marks atomic.Int64
+	mux.HandleFunc("/mark", func(http.ResponseWriter, *http.Request) { marks.Add(1) })
+	mux.HandleFunc("/marked", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, marks.Load()) })
 	mux.HandleFunc("/text", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "plain") })
 	mux.HandleFunc("/slow", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	mux.HandleFunc("/flaky", func(w http.ResponseWriter, r *http.Request) {
@@ -88,6 +96,7 @@ func TestAUniversalPackGivesTheSameResultsOnBothRuntimes(t *testing.T) {
 	run := func(change func(*api.CreatePodRequest)) []string {
 		pod := c.pod("conformance", change, func(r *api.CreatePodRequest) {
 			r.Env, r.RestartPolicy = map[string]string{"ECHO": address}, api.RestartNever
+			r.ResourceLimits = &api.ResourceInput{Storage: new(api.Mebibytes(1))}
 		})
 		c.waitPod(pod.ID, "to end", func(p api.Pod) bool { return p.Status.Terminal() })
 		return c.lines(pod.ID)

@@ -47,6 +47,19 @@ module.exports = async ({ env, log, storage, http, workers, onStop, pod }) => {
   await attempt('rename into itself', () => storage.rename('/z', '/z/deep/z'));
   await attempt('rename missing', () => storage.rename('/no', '/yes'));
   await attempt('rmdir recursive', async () => { await storage.rmdir('/z', true); return storage.readdir('/'); });
+  // beyond the pod's limit of 1 MiB, and what makes room again
+  const half = new Uint8Array(2 ** 19);
+  await attempt('half', () => storage.writeFile('/one', half));
+  await attempt('all', () => storage.writeFile('/two', half.subarray(70_000)));
+  await attempt('too much', () => storage.appendFile('/one', 'x'.repeat(80_000)));
+  await attempt('a copy more', () => storage.copyFile('/one', '/three'));
+  await attempt('the same again', () => storage.writeFile('/one', half));
+  await attempt('over another', () => storage.rename('/two', '/one'));
+  await attempt('room', () => storage.writeFile('/two', half.subarray(70_000)));
+  await attempt('a folder of it', async () => { await storage.mkdir('/f'); await storage.rename('/two', '/f/two'); await storage.rmdir('/f', true); });
+  await attempt('room again', async () => { await storage.writeFile('/two', half.subarray(70_000)); await storage.unlink('/one'); await storage.writeFile('/one', half); });
+  await attempt('nothing more', () => storage.appendFile('/one', 'x'.repeat(80_000)));
+  await attempt('left', async () => Promise.all((await storage.readdir('/')).map(async (n) => [n, (await storage.stat('/' + n)).size])));
   await attempt('a long name', () => storage.writeFile('/' + 'x'.repeat(256), '1'));
 
   // http
