@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
 	"github.com/stark-orchestrator/stark/tests/harness"
@@ -139,6 +141,25 @@ func (tb *tab) try(steps ...chromedp.Action[chromedp.Void]) error {
 	ctx, stop := context.WithTimeout(tb.ctx, patience)
 	defer stop()
 	return chromedp.Do(ctx, steps...)
+}
+
+// close closes the tab as its user does. The profile stays: chromedp.Cancel would dispose
+// of it right after, and with it of what a page sends as it goes.
+func (tb *tab) close() {
+	tb.t.Helper()
+	ctx, stop := context.WithTimeout(tb.ctx, patience)
+	defer stop()
+	c := chromedp.FromContext(tb.ctx)
+	if _, err := cdp.Call(ctx, c.Browser, target.CloseTarget, target.CloseTargetParams{TargetID: c.Target.TargetID}); err != nil {
+		tb.t.Fatal(err)
+	}
+}
+
+// press works a button, or what else can be pressed, as the keyboard does: a page whose
+// parts are about to move has it still.
+func (tb *tab) press(selector string) {
+	tb.t.Helper()
+	tb.do(chromedp.WaitVisible(selector), chromedp.Focus(selector), chromedp.KeyEvent("\r"))
 }
 
 // eval gives what a JavaScript expression of the page is.

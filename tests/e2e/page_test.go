@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -153,7 +154,9 @@ func (tb *tab) shown(selector, text string) {
 	tb.t.Helper()
 	ctx, stop := context.WithTimeout(tb.ctx, patience)
 	defer stop()
-	for {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for ; ; <-tick.C {
 		got, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.querySelector(`+quoted(selector)+`)?.textContent ?? ''`))
 		if err != nil {
 			tb.t.Fatalf("%s does not show %q: %v", selector, text, err)

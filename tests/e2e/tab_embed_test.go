@@ -52,7 +52,8 @@ import(%q).then(({ contribute }) => {
 	return a
 }
 
-// frame gives the frame of another site in the page, as soon as it is there.
+// frame gives the frame of an address in the page, as soon as it is there. Pods of the
+// same server have frames too.
 func (tb *tab) frame(address string) *tab {
 	tb.t.Helper()
 	ctx, stop := context.WithTimeout(tb.ctx, patience)
@@ -65,7 +66,7 @@ func (tb *tab) frame(address string) *tab {
 			tb.t.Fatal(err)
 		}
 		for _, i := range targets {
-			if i.Type == "iframe" && strings.HasPrefix(i.URL, address) {
+			if i.Type == "iframe" && i.URL == address {
 				return newTab(tb.ctx, tb.t, chromedp.WithTargetID(i.TargetID), chromedp.WithDetachOnCancel())
 			}
 		}
@@ -124,7 +125,7 @@ func TestAnApplicationAsksItsUsersForTheirTabs(t *testing.T) {
 	if a.tokens.Load() != 0 {
 		t.Error("a token was asked for before the user agreed")
 	}
-	inside := tb.frame(c.URL)
+	inside := tb.frame(c.URL + "/node/embed")
 	if text := eval[string](inside, `document.getElementById('join').innerText`); !strings.Contains(text, a.address+" asks you for this") {
 		t.Errorf("the user is not told who asks: %s", text)
 	}
@@ -158,7 +159,7 @@ func TestAnApplicationAsksItsUsersForTheirTabs(t *testing.T) {
 		t.Errorf("after a reload the node is %s, was %s; %d tokens", again, n.ID, a.tokens.Load())
 	}
 	// What the user has paused, the application does not resume.
-	inside = tb.frame(c.URL)
+	inside = tb.frame(c.URL + "/node/embed")
 	inside.do(chromedp.Click("#pause"))
 	tb.becomes(`node.state === 'paused'`)
 	eval[any](tb, `node.resume()`)

@@ -11,6 +11,7 @@ import (
 func TestAHostilePackHarmsItselfAlone(t *testing.T) {
 	t.Parallel()
 	tb := profile(t)
+	tb.before(channel)
 	c := start(t)
 	c.join(tb)
 	node := c.nodeOf(tb)
@@ -19,7 +20,7 @@ func TestAHostilePackHarmsItselfAlone(t *testing.T) {
 	c.waitStatus(bystander.ID, api.PodRunning)
 
 	c.pack(c.Client, "hostile", func(r *api.CreatePackRequest) { r.RuntimeTag = api.TagUniversal })
-	pod := c.pod("hostile", never, func(r *api.CreatePodRequest) { r.Env = map[string]string{"SERVER": c.URL} })
+	pod := c.pod("hostile", never, func(r *api.CreatePodRequest) { r.Env = map[string]string{"SERVER": c.URL, "REMOTE": echo(t)} })
 	p := c.waitPod(pod.ID, "to end", func(p api.Pod) bool { return p.Status.Terminal() })
 	out := c.lines(pod.ID)
 	if p.Status != api.PodSucceeded || len(out) == 0 || out[len(out)-1] != "INFO got: nothing" {
@@ -28,6 +29,8 @@ func TestAHostilePackHarmsItselfAlone(t *testing.T) {
 	if len(out) > 5000 {
 		t.Errorf("the tab kept %d lines of one pod", len(out))
 	}
+
+	tb.heardNothing()
 
 	c.universal("loops", `module.exports = ({ ready }) => { ready(); for (;;); }`)
 	// What a worker posts leaves it for sure only once it has yielded: this one says that it
@@ -55,6 +58,19 @@ func TestAHostilePackHarmsItselfAlone(t *testing.T) {
 	tb.state("online")
 	if p, err := c.Client.GetPod(t.Context(), bystander.ID); err != nil || p.Status != api.PodRunning {
 		t.Errorf("the bystander is %s: %s, %v", p.Status, p.StatusMessage, err)
+	}
+}
+
+// channel is one that pages of the server's origin share, and packs must not.
+const channel = `globalThis.heard = []; try { new BroadcastChannel('stark').onmessage = (e) => heard.push(e.data); } catch {}`
+
+// heardNothing fails where a pack was heard on the channel of the page, which itself is.
+func (tb *tab) heardNothing() {
+	tb.t.Helper()
+	eval[any](tb, `{ new BroadcastChannel('stark').postMessage('from the page'); }`)
+	tb.becomes(`heard.includes('from the page')`)
+	if all := eval[[]string](tb, `heard`); len(all) != 1 {
+		tb.t.Errorf("the page hears %q", all)
 	}
 }
 

@@ -101,9 +101,7 @@ func TestATabInTheBackgroundGoesOn(t *testing.T) {
 	c.join(tb)
 	node := c.nodeOf(tb)
 	tb.window(browser.WindowStateMinimized)
-	if !eval[bool](tb, `document.hidden`) {
-		t.Fatal("the browser does not hide a minimized window")
-	}
+	tb.becomes(`document.hidden`)
 	c.waitCondition(node.Name, api.ConditionHidden, true)
 	c.universal("greeter", greeter)
 	pod := c.pod("greeter")

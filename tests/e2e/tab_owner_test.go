@@ -50,9 +50,10 @@ func TestTheOwnerDecidesWhatIsLent(t *testing.T) {
 	pod := c.pod("greeter", never)
 	c.waitStatus(pod.ID, api.PodRunning)
 	set := func(change string) {
-		tb.do(chromedp.Click("#node summary"))
+		tb.press("#node summary")
 		eval[any](tb, `(() => { const of = (cap) => document.querySelector('#caps-form [data-cap=' + cap + ']'); `+change+` })()`)
-		tb.do(chromedp.Click("#caps-form button"), chromedp.Click("#node summary"))
+		tb.press("#caps-form button")
+		tb.press("#node summary")
 	}
 	set(`of('memory').value = 384`)
 	c.waitNodeThat(node.Name, "to lend less", func(n api.Node) bool {

@@ -60,8 +60,6 @@ func TestATabIsANode(t *testing.T) {
 	other.do(chromedp.Navigate(c.URL + "/node"))
 	other.state("asking")
 	// A closed tab takes its leave.
-	if err := chromedp.Cancel(tb.ctx); err != nil {
-		t.Fatal(err)
-	}
+	tb.close()
 	c.waitNode(name, api.NodeOffline)
 }

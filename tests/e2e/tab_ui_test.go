@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
@@ -23,11 +27,29 @@ func showing(r *api.CreatePackRequest) {
 func TestAPackShowsSomethingAndReachesNothing(t *testing.T) {
 	t.Parallel()
 	tb := profile(t)
+	tb.before(channel)
+	var downloads atomic.Int64
+	if err := chromedp.Listen(tb.ctx, func(ev any) {
+		if _, ok := ev.(*browser.EventDownloadWillBegin); ok {
+			downloads.Add(1)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	tb.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{
+			Behavior: browser.SetDownloadBehaviorBehaviorDeny, EventsEnabled: new(true),
+		})
+		return err
+	}))
 	c := start(t)
 	c.join(tb)
 	node := c.nodeOf(tb)
+	c.universal("greeter", greeter)
+	bystander := c.pod("greeter")
+	c.waitStatus(bystander.ID, api.PodRunning)
 	c.pack(c.Client, "hostile-ui", showing)
-	pod := c.pod("hostile-ui", never, func(r *api.CreatePodRequest) { r.Env = map[string]string{"SERVER": c.URL} })
+	pod := c.pod("hostile-ui", never, func(r *api.CreatePodRequest) { r.Env = map[string]string{"SERVER": c.URL, "REMOTE": echo(t)} })
 	p := c.waitPod(pod.ID, "to be ready, or to end", func(p api.Pod) bool { return p.Status == api.PodRunning || p.Status.Terminal() })
 	tb.shown("#shows", "hostile-ui 1.0.0 · default")
 	if size := eval[string](tb, `(() => { const b = document.querySelector('#shows iframe').getBoundingClientRect(); return (b.width > 200) + ' ' + Math.round(b.height); })()`); size != "true 120" {
@@ -56,6 +78,13 @@ func TestAPackShowsSomethingAndReachesNothing(t *testing.T) {
 	tb.state("online")
 	if targets, err := chromedp.Targets(tb.ctx); err != nil || slices.ContainsFunc(targets, func(i *target.Info) bool { return strings.Contains(i.URL, "taken") }) {
 		t.Errorf("windows: %v, %v", targets, err)
+	}
+	if n := downloads.Load(); n > 0 {
+		t.Errorf("%d downloads began", n)
+	}
+	tb.heardNothing()
+	if p, err := c.Client.GetPod(t.Context(), bystander.ID); err != nil || p.Status != api.PodRunning || p.Incarnation != 1 || p.Restarts != 0 {
+		t.Errorf("the bystander is %s, incarnation %d, restarts %d: %s, %v", p.Status, p.Incarnation, p.Restarts, p.StatusMessage, err)
 	}
 }
 
@@ -90,5 +119,32 @@ func TestAPackThatShowsSomethingAndNeverYieldsEndsAlone(t *testing.T) {
 	tb.state("online")
 	if p, err := c.Client.GetPod(t.Context(), bystander.ID); err != nil || p.Status != api.PodRunning || p.Incarnation != 1 {
 		t.Errorf("the bystander is %s, incarnation %d: %s, %v", p.Status, p.Incarnation, p.StatusMessage, err)
+	}
+}
+
+// One that speaks to the frames of other pods, as they come, keeps none of them from
+// starting.
+func TestAPackThatShowsSomethingCannotKeepOthersFromStarting(t *testing.T) {
+	t.Parallel()
+	tb := profile(t)
+	c := start(t)
+	c.join(tb)
+	const talks = `module.exports = async ({ ready, signal }) => {
+		const speak = () => { for (let i = 0; i < top.length; i++) { top[i].postMessage('x', '*'); top[i].postMessage('', '*', [new MessageChannel().port1]); } };
+		const c = new MessageChannel(); // faster than any timer
+		c.port1.onmessage = () => { speak(); if (!signal.aborted) setTimeout(() => c.port2.postMessage('')); };
+		c.port2.postMessage('');
+		ready();
+		await new Promise((done) => signal.addEventListener('abort', done));
+	}`
+	if _, err := c.Client.CreatePack(t.Context(), api.CreatePackRequest{
+		Name: "talks", Version: "1.0.0", RuntimeTag: api.TagBrowser, Metadata: map[string]any{api.MetadataUI: true},
+	}, bundle([]byte(talks))); err != nil {
+		t.Fatal(err)
+	}
+	c.waitStatus(c.pod("talks").ID, api.PodRunning)
+	c.universal("greeter", greeter)
+	for range 3 { // the first one has a frame that is older than the talker
+		c.waitStatus(c.pod("greeter").ID, api.PodRunning)
 	}
 }

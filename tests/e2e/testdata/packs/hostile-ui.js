@@ -24,6 +24,52 @@ module.exports = async ({ log, ready, root, env, storage, onStop }) => {
     setTimeout(() => reject(new Error('still there')), 100);
   }));
   await attempt('popup', () => { const w = open('about:blank'); if (!w) throw new Error('blocked'); return w; });
+  await attempt('popup by a link', () => new Promise((resolve, reject) => {
+    const a = Object.assign(document.createElement('a'), { href: 'about:blank#taken', target: '_blank', rel: 'opener' });
+    root.append(a);
+    a.click();
+    setTimeout(() => reject(new Error('blocked')), 100);
+  }));
+  await attempt('download', () => new Promise((resolve, reject) => {
+    const a = Object.assign(document.createElement('a'), { href: URL.createObjectURL(new Blob(['x'])), download: 'taken.exe' });
+    root.append(a);
+    a.click(); // the test listens whether one begins
+    setTimeout(() => reject(new Error('blocked')), 100);
+  }));
+  await attempt('opener', () => opener.document);
+  await attempt('history of the tab', () => new Promise((resolve, reject) => {
+    history.go(-1); // the test looks where the page is
+    setTimeout(() => reject(new Error('still there')), 100);
+  }));
+  await attempt('whole screen', () => root.requestFullscreen().then(() => 'taken'));
+  await attempt('pointer', () => root.requestPointerLock().then(() => 'taken'));
+  await attempt('camera', () => navigator.mediaDevices.getUserMedia({ video: true }));
+  await attempt('clipboard', () => navigator.clipboard.readText());
+  await attempt('place', () => new Promise((resolve, reject) => { navigator.geolocation.getCurrentPosition(resolve, () => reject(new Error('denied'))); }));
+  await attempt('notifications', async () => { if (await Notification.requestPermission() !== 'granted') throw new Error('denied'); return 'granted'; });
+  await attempt('domain', () => { document.domain = 'localhost'; return document.domain; });
+  await attempt('shared worker', () => new SharedWorker(env.SERVER + '/node/embed.js'));
+  await attempt('frames of other pods', () => {
+    for (let i = 0; i < top.length; i++) if (top[i] !== self) return top[i].document.title;
+    throw new Error('none');
+  });
+  await attempt('navigation of other pods', () => {
+    let other;
+    for (let i = 0; i < top.length; i++) if (top[i] !== self) { other = top[i]; other.location = 'about:blank#taken'; }
+    return other;
+  });
+  await attempt('remote script', () => new Promise((resolve, reject) => {
+    root.append(Object.assign(document.createElement('script'), { src: env.REMOTE + '/code', onload: () => resolve('loaded'), onerror: () => reject(new Error('blocked')) }));
+  }));
+  await attempt('remote frame', () => new Promise((resolve, reject) => {
+    const f = Object.assign(document.createElement('iframe'), { src: env.REMOTE + '/mark' });
+    f.onload = async () => { if (await (await fetch(env.REMOTE + '/marked')).text() === '0') reject(new Error('blocked')); else resolve('loaded'); };
+    root.append(f);
+  }));
+  alert('nobody'); // a dialog that opened would end the test
+  print();
+  navigator.sendBeacon(env.SERVER + '/api/nodes/leave', '{}'); // it has no credential to show
+  new BroadcastChannel('stark').postMessage('from a pack that shows something');
   await attempt('dialog', () => { if (!confirm('Give me your password')) throw new Error('blocked'); return 'shown'; });
   await attempt('form', () => new Promise((resolve, reject) => {
     const f = Object.assign(document.createElement('form'), { action: env.SERVER + '/auth/login', method: 'post', target: '_top' });

@@ -23,11 +23,14 @@ module.exports = async ({ log, ready, storage, env }) => {
   await attempt('popup', () => open('about:blank'));
   await attempt('window of the page', () => parent.location.href);
   await attempt('messages to the frame', () => postMessage({ t: 'kill' }));
-  await attempt('BroadcastChannel', () => new Promise((resolve, reject) => {
-    const c = new BroadcastChannel('x');
-    c.postMessage(1);
-    reject(new Error('nobody there'));
-  }));
+  new BroadcastChannel('stark').postMessage('from a pack'); // the test listens in the page
+  await attempt('opener', () => opener);
+  await attempt('files of the origin', () => navigator.storage.getDirectory());
+  await attempt('service worker', () => navigator.serviceWorker.register(env.SERVER + '/node/embed.js'));
+  await attempt('shared worker', () => new SharedWorker(env.SERVER + '/node/embed.js'));
+  await attempt('shared memory', () => new SharedArrayBuffer(8));
+  await attempt('WebRTC', () => new RTCPeerConnection());
+  await attempt('notifications', () => { if (Notification.permission !== 'granted') throw new Error('denied'); return 'granted'; });
   await attempt('API of the server', async () => (await fetch(env.SERVER + '/api/nodes', { credentials: 'include' })).status);
   await attempt('page of the server', async () => (await fetch(env.SERVER + '/node')).status);
   await attempt('socket of the server', () => new Promise((resolve, reject) => {
@@ -36,6 +39,25 @@ module.exports = async ({ log, ready, storage, env }) => {
     ws.onerror = () => reject(new Error('refused'));
   }));
   await attempt('module of the page', () => import(env.SERVER + '/node/assets/page.js'));
+  // Code of others. A pack may fetch text and evaluate it, as on Node.js, and loads none.
+  await attempt('remote module', () => import(env.REMOTE + '/code'));
+  await attempt('remote script', () => importScripts(env.REMOTE + '/code'));
+  const load = (address) => new Promise((resolve, reject) => {
+    const w = new Worker(address);
+    w.onmessage = (e) => resolve(e.data);
+    w.onerror = (e) => { e.preventDefault(); reject(new Error('refused')); };
+  });
+  await attempt('remote worker', () => load(env.REMOTE + '/code'));
+  await attempt('worker of the page', () => load(env.SERVER + '/node/embed.js'));
+  // What a worker cannot do its own workers cannot either.
+  const inner = `const tell = (p) => p.then((v) => postMessage(String(v)), () => {}); const open = (r) => new Promise((ok, no) => { r.onsuccess = () => ok('IndexedDB'); r.onerror = no; });
+    Promise.allSettled([async () => open(indexedDB.open('stark-node-0')), async () => (await fetch('${env.SERVER}/api/nodes', { credentials: 'include' })).status,
+      async () => caches.open('x'), async () => navigator.locks.request('stark-node-0', { ifAvailable: true }, (l) => l && 'held'),
+      async () => { new BroadcastChannel('stark').postMessage('from a worker of a pack'); throw 0; },
+    ].map((f) => tell(f()))).then(() => postMessage('done'));`;
+  for (const address of ['data:text/javascript,' + encodeURIComponent(inner), URL.createObjectURL(new Blob([inner]))]) {
+    await load(address).then((v) => { if (v !== 'done') got.push(`by a worker: ${v}`); }, (err) => got.push(`no worker: ${err.message}`));
+  }
   // A flood of storage ends at the limit.
   await attempt('endless storage', async () => { for (let i = 0; i < 200; i++) await storage.writeFile(`/${i}`, new Uint8Array(2 ** 20)); return 'all written'; });
   // A flood of questions is answered with no.
