@@ -20,17 +20,6 @@ import (
 // kill before it kills the whole host.
 const killSlack = time.Second
 
-// output is one line as the host sends it: [stream, milliseconds, text].
-type output struct {
-	stream, text string
-	millis       int64
-}
-
-// UnmarshalJSON reads the array form.
-func (o *output) UnmarshalJSON(raw []byte) error {
-	return unmarshalArray(raw, &o.stream, &o.millis, &o.text)
-}
-
 // controller drives one run. It implements executor.Controller.
 type controller struct {
 	e    *Executor
@@ -282,12 +271,10 @@ func (c *controller) finish(t api.Termination) {
 	})
 }
 
+// take hands output on. What the host sends is as good as its word: packs share it.
 func (c *controller) take(n notice) {
-	for _, l := range n.Lines {
-		c.line(l.stream, time.UnixMilli(l.millis).UTC(), l.text)
-	}
-	if n.Dropped > 0 {
-		c.task.Output(api.LogLine{Time: time.Now().UTC(), Stream: "log", Dropped: n.Dropped})
+	for i := range min(len(n.Streams), len(n.Times), len(n.Texts), len(n.Gaps)) {
+		c.task.Output(api.LogLine{Time: time.UnixMilli(n.Times[i]).UTC(), Stream: n.Streams[i], Line: n.Texts[i], Dropped: n.Gaps[i]})
 	}
 }
 

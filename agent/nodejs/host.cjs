@@ -59,7 +59,7 @@ function supervise() {
     const { port1, port2 } = new MessageChannel();
     const beat = new Float64Array(new SharedArrayBuffer(24)); // [time of the last beat, 0 while not watched; beats; bytes in use]
     const w = {
-      id: '', heap, port: port1, beat, lines: [], late: [], bytes: 0, dropped: 0, delay: 0, recent: 0, ready: false, flushing: false, ended: false, outcome: null, stopping: null, timer: null,
+      id: '', heap, port: port1, beat, lines: [], late: [], bytes: 0, lost: 0, delay: 0, recent: 0, ready: false, flushing: false, draining: false, ended: false, outcome: null, stopping: null, timer: null,
     };
     w.thread = new Worker(__filename, {
       workerData: { port: port2, beat }, transferList: [port2], env: {}, stdout: true, stderr: true,
@@ -146,18 +146,31 @@ function supervise() {
     send({ t: 'exit', id: w.id, code: o.code ?? code, reason: o.reason, message: bound(o.message), delayMs: Math.round(w.delay), cpuMs: Math.round(w.cpu ?? 0) });
   }
 
-  // A slow agent costs lines, never memory; the newest are kept.
+  // A slow agent costs lines, never memory; the newest are kept. What is lost is counted
+  // where it is missing, by an entry of its own.
   function output(w, line, dropped = 0) {
-    w.dropped += dropped;
-    if (!line) { schedule(w); return; }
-    if (socket.writableLength + w.bytes > MAX_BACKLOG) {
-      if (w.late.push(line) > KEPT) { w.late.shift(); w.dropped++; }
+    const full = socket.writableLength + w.bytes > MAX_BACKLOG;
+    if (!full) admitLate(w);
+    const list = full ? w.late : w.lines;
+    if (dropped) list.push(gap(dropped));
+    if (line) list.push(line);
+    while (w.late.length > KEPT) w.lost += w.late.shift()[3] ?? 1;
+    if (full) {
+      if (!w.draining) socket.once('drain', () => { w.draining = false; flush(w); });
+      w.draining = true;
       return;
     }
-    w.lines.push(...w.late.splice(0), line);
-    w.bytes += line[2].length + 32;
+    w.bytes += (line?.[2].length ?? 0) + 32;
     if (w.bytes > 64 * 1024) flush(w);
     else schedule(w);
+  }
+
+  function gap(lines) { return ['log', Date.now(), '', lines]; }
+
+  function admitLate(w) {
+    if (w.lost) w.lines.push(gap(w.lost));
+    w.lost = 0;
+    if (w.late.length) w.lines.push(...w.late.splice(0));
   }
 
   function schedule(w) {
@@ -168,12 +181,13 @@ function supervise() {
 
   function flush(w) {
     w.flushing = false;
-    if (socket.writableLength <= MAX_BACKLOG || w.ended) w.lines.push(...w.late.splice(0));
-    if (!w.lines.length && !w.dropped) return;
-    send({ t: 'out', id: w.id, lines: w.lines, dropped: w.dropped });
+    if (socket.writableLength <= MAX_BACKLOG || w.ended) admitLate(w);
+    if (!w.lines.length) return;
+    // By columns, which the agent reads several times faster than line by line.
+    const column = (i, none) => w.lines.map((l) => l[i] ?? none);
+    send({ t: 'out', id: w.id, streams: column(0), times: column(1), texts: column(2), gaps: column(3, 0) });
     w.lines = [];
     w.bytes = 0;
-    w.dropped = 0;
   }
 
   function watch() {

@@ -52,16 +52,21 @@ type order struct {
 
 // notice is a frame from the host.
 type notice struct {
-	Type    string   `json:"t"`
-	ID      string   `json:"id"`
-	Lines   []output `json:"lines"`
-	Dropped int      `json:"dropped"`
-	Code    int      `json:"code"`
-	Reason  string   `json:"reason"`
-	Message string   `json:"message"`
-	DelayMS int64    `json:"delayMs"`
-	CPUMS   int64    `json:"cpuMs"`
-	Bytes   int64    `json:"bytes"`
+	Type string `json:"t"`
+	ID   string `json:"id"`
+
+	// Output by columns, which are equally long.
+	Streams []string `json:"streams"`
+	Times   []int64  `json:"times"` // unix milliseconds
+	Texts   []string `json:"texts"`
+	Gaps    []int    `json:"gaps"` // lines that are missing there; the text is empty then
+
+	Code    int    `json:"code"`
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
+	DelayMS int64  `json:"delayMs"`
+	CPUMS   int64  `json:"cpuMs"`
+	Bytes   int64  `json:"bytes"`
 }
 
 // host is one Node.js process.

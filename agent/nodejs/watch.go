@@ -5,7 +5,6 @@ package nodejs
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -95,21 +94,4 @@ func (h *host) blamed() string {
 	c := pods[0]
 	return fmt.Sprintf("; shared by %d pods, of which %s took most beyond its limit: %dMiB of %dMiB",
 		len(pods), c.task.Key.PodID, c.bytes.Load()/mebibyte, int64(c.task.Spec.Limits.Memory))
-}
-
-// unmarshalArray reads a JSON array of known types.
-func unmarshalArray(raw []byte, into ...any) error {
-	var parts []json.RawMessage
-	if err := json.Unmarshal(raw, &parts); err != nil {
-		return err
-	}
-	if len(parts) != len(into) {
-		return fmt.Errorf("%d elements, want %d", len(parts), len(into))
-	}
-	for i, p := range parts {
-		if err := json.Unmarshal(p, into[i]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
