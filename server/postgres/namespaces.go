@@ -153,7 +153,7 @@ func (db *DB) NamespaceQuota(ctx context.Context, id access.Identity, key string
 	err := db.readAs(ctx, "namespace quota", id, func(b *pgx.Batch) {
 		b.Queue("select "+namespaceColumns+" from public.namespaces s where "+namedSQL, key).Query(one(&n, scanNamespace))
 		// The figures count pods that the caller may not see; they name none.
-		b.Queue(db.settings(), service.role, service.claims)
+		b.Queue(db.settings(), service.settings()...)
 		b.Queue("select u.class, u.used from public.namespaces s, stark.class_usage(s.name) u where "+namedSQL, key).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
 				var class string

@@ -112,7 +112,7 @@ func (db *DB) DrainBlocks(ctx context.Context, id access.Identity, nodeID string
 		if err := tx.Query(ctx, all(&seen, scanText), "select p.id::text from public.pods p where p.node_id = $1 order by p.id limit 1000", nodeID); err != nil {
 			return err
 		}
-		tx.Queue(db.settings(), service.role, service.claims)
+		tx.Queue(db.settings(), service.settings()...)
 		return tx.Query(ctx, all(&blocks, scanBlock), `select b.pod_id::text, p.pack_name, p.namespace, b.reason, b.message, b.since
 			from stark.drain_blocks b join public.pods p on p.id = b.pod_id
 			where b.node_id = $1 and b.pod_id = any ($2::text[]::uuid[]) order by b.since, b.pod_id`, nodeID, seen)

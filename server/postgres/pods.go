@@ -154,7 +154,7 @@ func (db *DB) Verdict(ctx context.Context, id access.Identity, podID string) (*a
 	var found []api.Verdict
 	err := db.readAs(ctx, "verdict", id, func(b *pgx.Batch) {
 		b.Queue("select exists (select from public.pods where id = $1)", podID).Query(one(&seen, scanBool))
-		b.Queue(db.settings(), service.role, service.claims)
+		b.Queue(db.settings(), service.settings()...)
 		b.Queue("select v.pod_id::text, v.reason, v.message, v.nodes, v.plan_time, v.change from stark.verdicts v where v.pod_id = $1", podID).
 			Query(all(&found, func(row pgx.CollectableRow) (api.Verdict, error) {
 				var v api.Verdict

@@ -114,7 +114,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		announce: make(chan struct{}, 1), resigned: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	db.pooled.Store(cfg.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement)
-	cfg.BeforeConnect = db.beforeConnect
+	cfg.BeforeConnect, cfg.AfterConnect = db.beforeConnect, documents
 	if db.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
 	}

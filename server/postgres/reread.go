@@ -66,7 +66,7 @@ func (db *DB) relist(ctx context.Context) (store.Batch, position, error) {
 		out, bad = store.Batch{Reset: true}, unread{}
 		t := &tx{conn: conn, batch: &pgx.Batch{}}
 		t.Queue("begin isolation level repeatable read read only")
-		t.Queue(db.settings(), service.role, service.claims)
+		t.Queue(db.settings(), service.settings()...)
 		t.Queue("select set_config('statement_timeout', $1, true)", millis(relistTimeout))
 		t.Queue("select pg_current_snapshot()::text, " + positionSQL).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&at.snap, &at.at, &at.born) })

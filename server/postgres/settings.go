@@ -118,7 +118,7 @@ func (db *DB) UpdateClusterConfig(ctx context.Context, id access.Identity, chang
 			if err != nil {
 				return err
 			}
-			tx.Queue(db.settings(), d.role, d.claims)
+			tx.Queue(db.settings(), d.settings()...)
 		}
 		return tx.Query(ctx, one(&after, scanConfig), `update public.cluster_config g set max_pods_per_node = @maxPodsPerNode,
 				default_namespace = @defaultNamespace, scheduling_policy = @policy::text::public.scheduling_policy,
@@ -141,7 +141,7 @@ func (db *DB) openDoor(ctx context.Context, tx Tx, open bool) error {
 	if !admin {
 		return fault.New(fault.Forbidden, "only an admin may open or close registration")
 	}
-	tx.Queue(db.settings(), service.role, service.claims)
+	tx.Queue(db.settings(), service.settings()...)
 	tx.Queue("update public.cluster_config set open_registration = $1", open)
 	return nil
 }

@@ -2,9 +2,12 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"reflect"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stark-orchestrator/stark/core/store"
@@ -20,8 +23,9 @@ type unread map[string]map[string]error
 func sound[T any](bad unread, kind string, into *store.Changes[T], scan pgx.RowToFunc[T]) func(pgx.Rows) error {
 	return func(rows pgx.Rows) error {
 		into.Put = []T{}
+		each := &apart{Rows: rows}
 		for rows.Next() {
-			row, err := scan(apart{rows})
+			row, err := scan(each)
 			if err != nil {
 				if bad[kind] == nil {
 					bad[kind] = map[string]error{}
@@ -36,12 +40,32 @@ func sound[T any](bad unread, kind string, into *store.Changes[T], scan pgx.RowT
 }
 
 // apart decodes a row by itself: the Scan of pgx.Rows closes them all at the first
-// value that it cannot decode.
-type apart struct{ pgx.Rows }
+// value that it cannot decode. As that one does, it finds out once for all rows how the
+// values of a column are decoded.
+type apart struct {
+	pgx.Rows
+	plans []pgtype.ScanPlan
+	types []reflect.Type // that the plans are for
+}
 
 // Scan implements pgx.CollectableRow.
-func (a apart) Scan(dest ...any) error {
-	return pgx.ScanRow(a.Conn().TypeMap(), a.FieldDescriptions(), a.RawValues(), dest...)
+func (a *apart) Scan(dest ...any) error {
+	fields, values := a.FieldDescriptions(), a.RawValues()
+	if len(fields) != len(dest) {
+		return fmt.Errorf("%d values for %d destinations", len(fields), len(dest))
+	}
+	if a.plans == nil {
+		a.plans, a.types = make([]pgtype.ScanPlan, len(dest)), make([]reflect.Type, len(dest))
+	}
+	for i, to := range dest {
+		if t := reflect.TypeOf(to); a.types[i] != t {
+			a.plans[i], a.types[i] = a.Conn().TypeMap().PlanScan(fields[i].DataTypeOID, fields[i].Format, to), t
+		}
+		if err := a.plans[i].Scan(values[i], to); err != nil {
+			return pgx.ScanArgError{ColumnIndex: i, FieldName: fields[i].Name, Err: err}
+		}
+	}
+	return nil
 }
 
 // tell logs and counts what was left out.

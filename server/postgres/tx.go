@@ -20,9 +20,11 @@ const (
 	roleAuthenticated = "authenticated"
 )
 
-// settingsSQL opens every transaction. Its settings end with the transaction.
+// settingsSQL opens every transaction. Its settings end with the transaction. The
+// subject is there twice: auth.uid() looks for it by itself first, and need not read
+// the whole of the claims as JSON, which it would do for each row that a user stores.
 const settingsSQL = `select set_config('role', $1, true), set_config('request.jwt.claims', $2, true),
-	set_config('stark.quiet', 'on', true)`
+	set_config('request.jwt.claim.sub', $3, true), set_config('stark.quiet', 'on', true)`
 
 // pooledSettingsSQL also sets the limits, which a transaction pooler does not
 // take when a connection starts. The figures are those of pool.go.
@@ -32,9 +34,13 @@ const pooledSettingsSQL = settingsSQL + `,
 
 // door is as whom a transaction runs.
 type door struct {
-	role   string
-	claims string
+	role    string
+	claims  string
+	subject string // of the claims; "" for the service
 }
+
+// settings are the arguments of settingsSQL.
+func (d door) settings() []any { return []any{d.role, d.claims, d.subject} }
 
 var service = door{role: roleService, claims: `{"role":"service_role"}`}
 
@@ -47,13 +53,13 @@ func userDoor(id access.Identity) (door, error) {
 	case id.Anonymous || id.UserID == "":
 		return door{}, fault.New(fault.AuthenticationRequired, "sign in first")
 	case len(id.Claims) > 0:
-		return door{role: roleAuthenticated, claims: string(id.Claims)}, nil
+		return door{role: roleAuthenticated, claims: string(id.Claims), subject: id.UserID}, nil
 	}
 	claims, err := json.Marshal(map[string]string{"sub": id.UserID, "email": id.Email, "role": roleAuthenticated})
 	if err != nil {
 		return door{}, fault.Wrap(err, fault.Internal, "claims could not be encoded")
 	}
-	return door{role: roleAuthenticated, claims: string(claims)}, nil
+	return door{role: roleAuthenticated, claims: string(claims), subject: id.UserID}, nil
 }
 
 // Tx is a transaction that queues: what is queued leaves with the next statement
@@ -87,7 +93,7 @@ func (db *DB) transaction(ctx context.Context, op string, d door, fn func(Tx) er
 	err := db.retry(ctx, op, db.patience(d, callTimeout), false, func(ctx context.Context, conn *pgx.Conn) error {
 		t := &tx{conn: conn, batch: &pgx.Batch{}}
 		t.Queue("begin")
-		t.Queue(db.settings(), d.role, d.claims)
+		t.Queue(db.settings(), d.settings()...)
 		err := fn(t)
 		if err == nil {
 			t.Queue("commit")
@@ -185,7 +191,7 @@ func (db *DB) writeAs(ctx context.Context, op string, id access.Identity, build 
 func (db *DB) implicit(d door, build func(*pgx.Batch)) func(context.Context, *pgx.Conn) error {
 	return func(ctx context.Context, conn *pgx.Conn) error {
 		b := &pgx.Batch{}
-		b.Queue(db.settings(), d.role, d.claims)
+		b.Queue(db.settings(), d.settings()...)
 		build(b)
 		return conn.SendBatch(ctx, b).Close()
 	}

@@ -32,7 +32,7 @@ func scanTold(row pgx.CollectableRow) (told, error) {
 // readTold reads figures as the service, after the caller's own reads have said whose.
 func (db *DB) readTold(ctx context.Context, tx Tx, nodes []string) (map[string]told, error) {
 	var rows []told
-	tx.Queue(db.settings(), service.role, service.claims)
+	tx.Queue(db.settings(), service.settings()...)
 	err := tx.Query(ctx, all(&rows, scanTold), `select u.node_id::text, u.at, u.usage from stark.node_usage u
 		where u.node_id = any ($1::text[]::uuid[]) and `+freshSQL, nodes)
 	by := make(map[string]told, len(rows))
