@@ -25,7 +25,7 @@ func agree[T any](text string) error {
 	var got, want T
 	err, wantErr := unmarshal([]byte(text), &got), json.Unmarshal([]byte(text), &want)
 	if (err == nil) != (wantErr == nil) {
-		return fmt.Errorf("%T of %q: got %v, want %w", got, text, err, wantErr)
+		return fmt.Errorf("%T of %q: got error %w, want %w", got, text, err, wantErr)
 	}
 	if err == nil && !reflect.DeepEqual(got, want) {
 		return fmt.Errorf("%q: got %#v, want %#v", text, got, want)

@@ -1,6 +1,7 @@
 package migrate_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stark-orchestrator/stark/supabase/migrate/migratetest"
@@ -58,10 +59,30 @@ func TestPodDocuments(t *testing.T) {
 		"labels with blank":             {"labels", `{"a":"b c"}`, "23514"},
 		"labels that end in a hyphen":   {"labels", `{"a-":"b"}`, "23514"},
 		"labels with null":              {"labels", `{"a":null}`, "23514"},
+		"labels of a value of 63":       {"labels", `{"a":"` + strings.Repeat("v", 63) + `"}`, ""},
+		"labels of a value of 64":       {"labels", `{"a":"` + strings.Repeat("v", 64) + `"}`, "23514"},
+		"labels of a key of 253":        {"labels", `{"` + strings.Repeat("k", 253) + `":""}`, ""},
+		"labels of a key of 254":        {"labels", `{"` + strings.Repeat("k", 254) + `":""}`, "23514"},
+		"labels, several":               {"labels", `{"app":"web","tier":"back-end","x":"1"}`, ""},
+		"labels, one of several bad":    {"labels", `{"app":"web","tier":"back end","x":"1"}`, "23514"},
+		"labels, one a number":          {"labels", `{"app":"web","tier":1}`, "23514"},
+		"labels that quote":             {"labels", `{"a":"b\", \"c\": \"d"}`, "23514"},
+		"labels with a line's end":      {"labels", `{"a":"b\n"}`, "23514"},
+		"labels with an umlaut":         {"labels", `{"a":"ä"}`, "23514"},
+		"labels without a key":          {"labels", `{"":"a"}`, "23514"},
+		"labels that are a list":        {"labels", `["a"]`, "23514"},
 		"annotations":                   {"annotations", `{"a":"any text\tat all"}`, ""},
 		"annotations with number":       {"annotations", `{"a":1}`, "23514"},
 		"requests of unknown resources": {"resource_requests", `{"gpu":1}`, "ST400"},
 		"limits of unknown resources":   {"resource_limits", `{"CPU":1}`, "ST400"},
+		"requests of six digits":        {"resource_requests", `{"cpu":999999,"memory":1}`, ""},
+		"requests at the bound":         {"resource_requests", `{"cpu":1000000}`, ""},
+		"requests above the bound":      {"resource_requests", `{"cpu":1000001}`, "ST400"},
+		"limits above the bound":        {"resource_limits", `{"memory":16777217}`, "ST400"},
+		"requests below nothing":        {"resource_requests", `{"cpu":-1}`, "ST400"},
+		"requests in fractions":         {"resource_requests", `{"cpu":1.5}`, "ST400"},
+		"requests as text":              {"resource_requests", `{"cpu":"1"}`, "ST400"},
+		"requests known and unknown":    {"resource_requests", `{"cpu":1,"gpu":1}`, "ST400"},
 	}
 	for name, test := range tests {
 		err := f.As(t, f.owner, func(q migratetest.Querier) error {
