@@ -69,9 +69,9 @@ func CheckQuota(n api.Namespace, r api.Resources) error {
 
 // ApplyLimitRange fills in what a pod leaves open: from the namespace's limit
 // range, then from the cluster's configuration. A limit alone also sets the
-// request, and a limit that was only defaulted is raised to the request. It fails
-// with VALIDATION_ERROR where a figure lies outside the range or a request is
-// above its own limit.
+// request, and a limit that the cluster gave is raised to the request. It fails
+// with VALIDATION_ERROR where a figure lies outside the range, or a request is above
+// its own limit or the namespace's default one.
 func ApplyLimitRange(lr *api.LimitRange, c api.ClusterConfig, requests, limits *api.ResourceInput) (api.Resources, api.Resources, error) {
 	if lr == nil {
 		lr = &api.LimitRange{}
@@ -110,7 +110,7 @@ func fill[T ~int64](req, lim, nsReq, nsLim *T, clusterReq, clusterLim T) (T, T) 
 	if limit > 0 && request > limit {
 		if req == nil {
 			request = limit
-		} else if lim == nil {
+		} else if lim == nil && nsLim == nil {
 			limit = request
 		}
 	}

@@ -58,6 +58,7 @@ func TestApplyLimitRange(t *testing.T) {
 		{name: "given", req: in(300), lim: in(600), wantR: 300, wantL: 600},
 		{name: "limit alone", lim: in(50), wantR: 50, wantL: 50},
 		{name: "request above a default limit", req: in(900), wantR: 900, wantL: 900},
+		{name: "request above the namespace's default limit", lr: &api.LimitRange{Default: in(400)}, req: in(900), wantR: 900, wantL: 400, wrongField: "resourceRequests.cpu"},
 		{name: "default request above a given limit", lr: &api.LimitRange{DefaultRequest: in(200)}, lim: in(100), wantR: 100, wantL: 100},
 		{name: "too small", lr: &api.LimitRange{Min: in(200)}, req: in(100), wantR: 100, wantL: 500, wrongField: "resourceRequests.cpu"},
 		{name: "too large", lr: &api.LimitRange{Max: in(200)}, lim: in(300), wantR: 300, wantL: 300, wrongField: "resourceLimits.cpu"},

@@ -115,27 +115,35 @@ var cordon = api.Taint{Key: node.TaintUnschedulable, Effect: api.NoSchedule}
 
 // refusalByKind gives the first filter of classes that refuses the pod.
 func refusalByKind(q *query, c *class) filterID {
-	n := &c.node
-	switch {
-	case !q.pod.RuntimeTag.Fits(n.RuntimeType):
-		return filterRuntime
-	case !q.demands.recentEnough(n):
-		return filterRuntimeVersion
-	case q.demands.lacking(n) != "":
-		return filterCapabilities
-	case !c.admits(q.pod):
-		return filterNodeAccess
-	case !node.Ready(n.Status):
-		return filterNodeReady
-	case n.Unschedulable && !toleratedBy(q.pod.Tolerations, cordon):
-		return filterUnschedulable
-	}
-	for _, t := range c.hard {
-		if !toleratedBy(q.pod.Tolerations, t) {
-			return filterTaints
+	for f := filterRuntime; f <= filterTaints; f++ {
+		if refusedBy(q, c, f) {
+			return f
 		}
 	}
 	return noFilter
+}
+
+// refusedBy asks one filter of classes.
+func refusedBy(q *query, c *class, f filterID) bool {
+	n := &c.node
+	switch f {
+	case filterRuntime:
+		return !q.pod.RuntimeTag.Fits(n.RuntimeType)
+	case filterRuntimeVersion:
+		return !q.demands.recentEnough(n)
+	case filterCapabilities:
+		return len(q.demands.lacking(n)) > 0
+	case filterNodeAccess:
+		return !c.admits(q.pod)
+	case filterNodeReady:
+		return !node.Ready(n.Status)
+	case filterUnschedulable:
+		return n.Unschedulable && !toleratedBy(q.pod.Tolerations, cordon)
+	case filterTaints:
+		return slices.ContainsFunc(c.hard, func(t api.Taint) bool { return !toleratedBy(q.pod.Tolerations, t) })
+	default: // the node's name is none of a class
+		return false
+	}
 }
 
 func (c *class) admits(p *api.Pod) bool {
@@ -162,7 +170,7 @@ func whyKind(q *query, c *class, f filterID) string {
 	case filterRuntimeVersion:
 		return fmt.Sprintf("node(s) had an older runtime than %s", q.demands.minVersion)
 	case filterCapabilities:
-		return fmt.Sprintf("node(s) lacked the capability %s", q.demands.lacking(n))
+		return fmt.Sprintf("node(s) lacked the capability %s", q.demands.lacking(n)[0])
 	case filterNodeReady:
 		return notReady(n.Status)
 	case filterTaints:
@@ -212,12 +220,13 @@ func (d demands) recentEnough(n *api.Node) bool {
 		api.CompareVersions(strings.TrimPrefix(n.Capabilities.Version, "v"), strings.TrimPrefix(d.minVersion, "v")) >= 0
 }
 
-// lacking gives the first capability that the node does not have, "" for none.
-func (d demands) lacking(n *api.Node) string {
+// lacking gives the capabilities that the node does not have.
+func (d demands) lacking(n *api.Node) []string {
+	var all []string
 	for _, want := range d.capabilities {
 		if !slices.Contains(n.Capabilities.Features, want) {
-			return want
+			all = append(all, want)
 		}
 	}
-	return ""
+	return all
 }

@@ -8,31 +8,43 @@ import (
 
 // byPods leaves the nodes that are well placed in relation to the pods of others.
 func (x *index) byPods(q *query, mask bitset) {
-	s := &q.pod.Scheduling
-	if a := s.PodAffinity; a != nil && len(a.Required) > 0 {
-		x.byAffinity(q, a.Required, mask)
+	x.byAffinity(q, mask)
+	x.byAntiAffinity(q, mask)
+	x.bySymmetry(q, mask)
+	x.bySpread(q, mask)
+}
+
+// byAntiAffinity leaves the nodes that are not near pods that the pod keeps away from.
+func (x *index) byAntiAffinity(q *query, mask bitset) {
+	a := q.pod.Scheduling.PodAntiAffinity
+	if a == nil {
+		return
 	}
-	if a := s.PodAntiAffinity; a != nil {
-		for _, t := range a.Required {
-			counted := x.term(podSet{Parts: []podPart{partOf(t, q.pod.Namespace)}})
-			if counted.total > 0 {
-				x.shun(q, x.column(t.TopologyKey), counted.counts, counted.where, mask, filterAntiAffinity)
-			}
+	for _, t := range a.Required {
+		counted := x.term(podSet{Parts: []podPart{partOf(t, q.pod.Namespace)}})
+		if counted.total > 0 {
+			x.shun(q, x.column(t.TopologyKey), counted.counts, counted.where, mask, filterAntiAffinity)
 		}
 	}
+}
+
+// bySymmetry leaves the nodes that are not near pods that keep away from the pod.
+func (x *index) bySymmetry(q *query, mask bitset) {
 	for _, o := range x.owned {
 		if o.antiTotal > 0 && o.part.selects(x, q.pod) {
 			x.shun(q, x.column(o.topology), o.anti, o.where, mask, filterSymmetry)
 		}
 	}
-	if len(s.TopologySpreadConstraints) > 0 {
-		x.bySpread(q, mask)
-	}
 }
 
 // byAffinity leaves the nodes that have, for each term, pods near that meet all
 // terms. Where there are none at all, a pod that meets them itself may be the first.
-func (x *index) byAffinity(q *query, terms []api.PodAffinityTerm, mask bitset) {
+func (x *index) byAffinity(q *query, mask bitset) {
+	a := q.pod.Scheduling.PodAffinity
+	if a == nil || len(a.Required) == 0 {
+		return
+	}
+	terms := a.Required
 	set := podSet{Parts: make([]podPart, len(terms))}
 	for i, t := range terms {
 		set.Parts[i] = partOf(t, q.pod.Namespace)
@@ -93,6 +105,9 @@ func (x *index) shun(q *query, c *column, counts []int32, where, mask bitset, f 
 
 // bySpread leaves the nodes on which the pod keeps all constraints that forbid.
 func (x *index) bySpread(q *query, mask bitset) {
+	if len(q.pod.Scheduling.TopologySpreadConstraints) == 0 {
+		return
+	}
 	before := x.scratch.before
 	places := x.places(q, api.DoNotSchedule)
 	for i := range q.pod.Scheduling.TopologySpreadConstraints {
@@ -104,26 +119,26 @@ func (x *index) bySpread(q *query, mask bitset) {
 		copy(before, mask)
 		c.present(mask)
 		q.noteLost(before, mask, filterSpreadLabel)
-		most := x.mostOf(q, s, c, places)
+		most, _ := x.mostOf(q, s, c, places)
 		copy(before, mask)
 		keep(mask, func(slot int) bool { return c.count[c.values[slot]] <= most })
 		q.noteLost(before, mask, filterSpread)
 	}
 }
 
-// mostOf gives how many pods a value may hold already, and leaves in c.count how many
-// each holds.
-func (x *index) mostOf(q *query, s *api.TopologySpreadConstraint, c *column, places bitset) int32 {
+// mostOf gives how many pods a value may hold already, and how many values there are,
+// and leaves in c.count how many each holds.
+func (x *index) mostOf(q *query, s *api.TopologySpreadConstraint, c *column, places bitset) (most int32, domains int) {
 	set := spreadSet(s, q.pod.Namespace)
 	_, least, domains := c.spread(x.term(set).counts, places)
 	if s.MinDomains != nil && domains < *s.MinDomains {
 		least = 0
 	}
-	most := least + int32(s.MaxSkew)
+	most = least + int32(s.MaxSkew)
 	if set.selects(x, q.pod) {
 		most--
 	}
-	return most
+	return most, domains
 }
 
 func spreadSet(s *api.TopologySpreadConstraint, namespace string) podSet {

@@ -34,8 +34,8 @@ func (x *index) nominate(q *query, d *Decision, now time.Time) {
 	case slot != noSlot:
 		name := x.nodes[slot].node.Name
 		d.Verdict.Reason = api.ReasonWaitingForRoom
-		d.Verdict.Message += fmt.Sprintf(" Preemption: %d pod(s) of lower priority leave %s for it.", len(d.Victims), name)
-		d.Verdict.Change = fmt.Sprintf("wait until %d pod(s) on %s have stopped", len(d.Victims), name)
+		d.Verdict.Message += fmt.Sprintf(" Preemption: %s of lower priority %s %s for it.", numbered(len(d.Victims)), plural(len(d.Victims), "leaves", "leave"), name)
+		d.Verdict.Change = fmt.Sprintf("wait until %s on %s %s stopped", numbered(len(d.Victims)), name, plural(len(d.Victims), "has", "have"))
 	case d.Verdict.Reason == api.ReasonWaitingForRoom && now.Sub(q.pod.CreatedAt) >= starvesAfter:
 		if slot = x.starving(q); slot == noSlot {
 			break

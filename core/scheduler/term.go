@@ -158,10 +158,14 @@ func (x *index) ownedBy(o *ownedTerm, owners int) {
 	}
 }
 
+func ownedKey(part podPart, topology string) string {
+	text, _ := json.Marshal([]any{part, topology}) // never fails: text and lists of it
+	return string(text)
+}
+
 func (x *index) ownedTerm(t api.PodAffinityTerm, namespace string) *ownedTerm {
 	part := partOf(t, namespace)
-	text, _ := json.Marshal([]any{part, t.TopologyKey}) // never fails: text and lists of it
-	key := string(text)
+	key := ownedKey(part, t.TopologyKey)
 	o := x.owned[key]
 	if o == nil {
 		o = &ownedTerm{

@@ -54,7 +54,7 @@ func (x *index) verdict(q *query, now time.Time) *api.Verdict {
 		v.Nodes = append(v.Nodes, x.refusal(q, slot))
 	}
 	if len(near) > 0 {
-		v.Change = x.change(q, near[0])
+		v.Change = x.change(q, near)
 	}
 	return v
 }
@@ -149,10 +149,10 @@ func (x *index) nearest(q *query) []int32 {
 	return best
 }
 
-// numbers gives what was asked of a node and what it has, where the filter compares
-// amounts.
-func (x *index) amounts(q *query, slot int32) (asked, free int64) {
-	switch q.failed[slot] {
+// amounts gives what was asked of a node and what it has, where the filter compares
+// them.
+func (x *index) amounts(q *query, slot int32, f filterID) (asked, free int64) {
+	switch f {
 	case filterCPU:
 		return q.asked.cpu, x.cpu[slot]
 	case filterMemory:
@@ -167,53 +167,17 @@ func (x *index) amounts(q *query, slot int32) (asked, free int64) {
 }
 
 func (x *index) lack(q *query, slot int32) int64 {
-	asked, free := x.amounts(q, slot)
+	asked, free := x.amounts(q, slot, q.failed[slot])
 	return asked - max(free, 0)
 }
 
 func (x *index) refusal(q *query, slot int32) api.NodeRefusal {
 	n, f := x.nodes[slot].node, q.failed[slot]
-	asked, free := x.amounts(q, slot)
+	asked, free := x.amounts(q, slot, f)
 	return api.NodeRefusal{
 		NodeID: n.ID, NodeName: n.Name, Filter: f.name(), Message: whyKind(q, &x.classes[x.class[slot]], f),
 		Asked: asked, Free: max(free, 0),
 	}
-}
-
-// change words the smallest change that would let the pod onto a node.
-func (x *index) change(q *query, slot int32) string {
-	n, c := x.nodes[slot].node, &x.classes[x.class[slot]]
-	switch q.failed[slot] {
-	case filterCPU, filterMemory, filterStorage, filterPods:
-		return x.changeOfRoom(q, slot)
-	case filterTaints:
-		for _, t := range c.hard {
-			if !toleratedBy(q.pod.Tolerations, t) {
-				return fmt.Sprintf("tolerate {%s: %s} of %s, or take that taint away", t.Key, t.Value, n.Name)
-			}
-		}
-	case filterUnschedulable:
-		return "uncordon " + n.Name
-	case filterNodeReady:
-		return fmt.Sprintf("bring %s back online; it is %s", n.Name, n.Status)
-	case filterNodeSelector:
-		var missing []string
-		for k, v := range q.pod.Scheduling.NodeSelector {
-			if n.Labels[k] != v {
-				missing = append(missing, k+"="+v)
-			}
-		}
-		slices.Sort(missing)
-		return fmt.Sprintf("label %s with %s, or ask for less", n.Name, strings.Join(missing, ","))
-	case filterNodeAccess:
-		return fmt.Sprintf("have %s shared, or its owner list namespace %s", n.Name, q.pod.Namespace)
-	case filterRuntimeVersion:
-		return fmt.Sprintf("run %s or newer on %s, which has %s", q.demands.minVersion, n.Name, n.Capabilities.Version)
-	case filterSpreadLabel:
-		return fmt.Sprintf("give %s the label that the pod is spread by", n.Name)
-	default:
-	}
-	return ""
 }
 
 // changeOfRoom names every amount that the node has too little of.
@@ -228,13 +192,20 @@ func (x *index) changeOfRoom(q *query, slot int32) string {
 			most = append(most, fmt.Sprintf("at most %d%s of %s", all, unit, what))
 		}
 	}
-	a := x.nodes[slot].node.Allocatable
+	n := x.nodes[slot].node
+	a := n.Allocatable
 	lack("cpu", "m", q.asked.cpu, x.cpu[slot], int64(a.CPU))
 	lack("memory", " MiB", q.asked.memory, x.memory[slot], int64(a.Memory))
 	lack("storage", " MiB", q.asked.storage, x.storage[slot], int64(a.Storage))
-	lack("pods", "", 1, x.room[slot], int64(x.nodes[slot].maxPods))
-	if len(most) > 0 {
-		return "ask for " + strings.Join(most, ", ") + ", or add a larger node"
+	if x.room[slot] < 1 {
+		free = append(free, "a place for one more pod")
 	}
-	return fmt.Sprintf("free %s on %s", strings.Join(free, ", "), x.nodes[slot].node.Name)
+	switch {
+	case len(most) > 0:
+		return "ask for " + strings.Join(most, ", ") + ", or add a larger node"
+	case x.nodes[slot].maxPods < 1:
+		return "add another node: " + n.Name + " takes no pods at all"
+	default:
+		return fmt.Sprintf("free %s on %s", strings.Join(free, ", "), n.Name)
+	}
 }

@@ -32,6 +32,7 @@ metadata: {name: node1}
 		{"defaults", `{}`, api.Resources{CPU: 250, Memory: 128}, api.Resources{CPU: 500, Memory: 256}, ""},
 		{"a request of its own", `{requests: {cpu: 300m}}`, api.Resources{CPU: 300, Memory: 128}, api.Resources{CPU: 500, Memory: 256}, ""},
 		{"a request and a limit of its own", `{requests: {cpu: 700m, memory: 512Mi}, limits: {cpu: 900m, memory: 1Gi}}`, api.Resources{CPU: 700, Memory: 512}, api.Resources{CPU: 900, Memory: 1024}, ""},
+		{"a request above the default limit", `{requests: {cpu: 700m}}`, api.Resources{}, api.Resources{}, "resourceRequests.cpu"},
 		{"below the least", `{requests: {cpu: 50m}}`, api.Resources{}, api.Resources{}, "resourceRequests.cpu"},
 		{"above the most", `{limits: {memory: 2Gi}}`, api.Resources{}, api.Resources{}, "resourceLimits.memory"},
 	} {

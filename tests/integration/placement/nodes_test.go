@@ -24,7 +24,7 @@ metadata: {name: west, labels: {topology.kubernetes.io/zone: antarctica-west1, a
 	examples(t, []example{
 		{"nodeSelector", zones, `{kind: Pod, spec: {pack: web, nodeSelector: {disktype: ssd}}}`, []string{"east"}, refusal{}},
 		{"nodeSelector that no node meets", zones, `{kind: Pod, spec: {pack: web, nodeSelector: {disktype: nvme}}}`, nil, refusal{
-			"NodeSelector", "0/3 nodes are available: 3 node(s) did not match the pod's node selector.", "label east with disktype=nvme, or ask for less",
+			"NodeSelector", "0/3 nodes are available: 3 node(s) did not match the pod's node selector.", "label east with disktype=nvme",
 		}},
 		{"with-node-affinity", zones, `
 kind: Pod
@@ -48,23 +48,23 @@ spec:
 		{"terms are ORed", zones, require(`{matchExpressions: [{key: disktype, operator: In, values: [hdd]}]}, {matchExpressions: [{key: disktype, operator: In, values: [ssd]}]}`), []string{"east", "south"}, refusal{}},
 		{"expressions are ANDed", zones, require(`{matchExpressions: [{key: disktype, operator: Exists}, {key: gpus, operator: Gt, values: ["2"]}]}`), []string{"east"}, refusal{}},
 		{"nodeSelector and affinity must both hold", zones, `{kind: Pod, spec: {pack: web, nodeSelector: {disktype: ssd}, affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: disktype, operator: In, values: [hdd]}]}]}}}}}`, nil, refusal{
-			"NodeAffinity", "0/3 nodes are available: 2 node(s) did not match the pod's node selector, 1 node(s) did not match the pod's node affinity.", "",
+			"NodeAffinity", "0/3 nodes are available: 2 node(s) did not match the pod's node selector, 1 node(s) did not match the pod's node affinity.", "label east with disktype=hdd",
 		}},
-		{"an empty term matches no node", zones, require(`{}`), nil, noAffinity("")},
+		{"an empty term matches no node", zones, require(`{}`), nil, noAffinity("give the pod's node affinity a term with conditions: no node meets an empty one")},
 		{"an empty term beside another", zones, require(`{}, {matchExpressions: [{key: disktype, operator: Exists}]}`), []string{"east", "south"}, refusal{}},
 		{"NotIn takes nodes without the label", zones, require(`{matchExpressions: [{key: disktype, operator: NotIn, values: [ssd]}]}`), []string{"south", "west"}, refusal{}},
 		{"DoesNotExist", zones, require(`{matchExpressions: [{key: disktype, operator: DoesNotExist}]}`), []string{"west"}, refusal{}},
-		{"In needs the label", zones, require(`{matchExpressions: [{key: absent, operator: In, values: ["1"]}]}`), nil, noAffinity("")},
-		{"Gt needs the label, and a number", zones, require(`{matchExpressions: [{key: rank, operator: Gt, values: ["0"]}]}`), nil, noAffinity("")},
-		{"Lt needs the label, and a number", zones, require(`{matchExpressions: [{key: rank, operator: Lt, values: ["9"]}]}`), nil, noAffinity("")},
+		{"In needs the label", zones, require(`{matchExpressions: [{key: absent, operator: In, values: ["1"]}]}`), nil, noAffinity("label east with absent=1")},
+		{"Gt needs the label, and a number", zones, require(`{matchExpressions: [{key: rank, operator: Gt, values: ["0"]}]}`), nil, noAffinity("label east with rank above 0")},
+		{"Lt needs the label, and a number", zones, require(`{matchExpressions: [{key: rank, operator: Lt, values: ["9"]}]}`), nil, noAffinity("label east with rank below 9")},
 		{"Gt excludes its value", zones, require(`{matchExpressions: [{key: gpus, operator: Gt, values: ["1"]}]}`), []string{"east"}, refusal{}},
 		{"Lt", zones, require(`{matchExpressions: [{key: gpus, operator: Lt, values: ["2"]}]}`), []string{"south"}, refusal{}},
 		{"matchFields", zones, require(`{matchFields: [{key: metadata.name, operator: In, values: [south]}]}`), []string{"south"}, refusal{}},
 		{"matchFields NotIn", zones, require(`{matchFields: [{key: metadata.name, operator: NotIn, values: [south]}]}`), []string{"east", "west"}, refusal{}},
-		{"matchFields and expressions of one term", zones, require(`{matchFields: [{key: metadata.name, operator: In, values: [south]}], matchExpressions: [{key: disktype, operator: In, values: [ssd]}]}`), nil, noAffinity("")},
+		{"matchFields and expressions of one term", zones, require(`{matchFields: [{key: metadata.name, operator: In, values: [south]}], matchExpressions: [{key: disktype, operator: In, values: [ssd]}]}`), nil, noAffinity("leave the node's name out of the pod's affinity")},
 		{"nodeName", zones, `{kind: Pod, spec: {pack: web, nodeName: west}}`, []string{"west"}, refusal{}},
 		{"nodeName of no node", zones, `{kind: Pod, spec: {pack: web, nodeName: north}}`, nil, refusal{
-			"NodeName", "0/3 nodes are available: 3 node(s) did not match the requested node name.", "",
+			"NodeName", "0/3 nodes are available: 3 node(s) did not match the requested node name.", "name a node that is there, such as east: there is no north",
 		}},
 	})
 }
@@ -94,11 +94,11 @@ status: {capabilities: {version: v22.0.0, features: [camera, gpu]}}
 		{"minNodeVersion", nodes + new, `{kind: Pod, spec: {pack: modern}}`, []string{"new"}, refusal{}},
 		{"no node is recent enough", nodes, `{kind: Pod, spec: {pack: modern}}`, nil, refusal{
 			"RuntimeVersion", "0/2 nodes are available: 1 node(s) had an older runtime than 22.0.0, 1 node(s) had another runtime than the pack needs.",
-			"run 22.0.0 or newer on old, which has v20.19.0",
+			"run Node.js 22.0.0 or newer on old, which has v20.19.0",
 		}},
 		{"requiredCapabilities", nodes + new, `{kind: Pod, spec: {pack: drawing}}`, []string{"new"}, refusal{}},
 		{"no node has the capability", nodes, `{kind: Pod, spec: {pack: drawing}}`, nil, refusal{
-			"Capabilities", "0/2 nodes are available: 1 node(s) had another runtime than the pack needs, 1 node(s) lacked the capability gpu.", "",
+			"Capabilities", "0/2 nodes are available: 1 node(s) had another runtime than the pack needs, 1 node(s) lacked the capability gpu.", "add a node that has gpu",
 		}},
 	} {
 		t.Run(ex.name, func(t *testing.T) { g.try(t, ex) }) //nolint:paralleltest // they share the nodes of one cluster, one after the other

@@ -46,13 +46,13 @@ spec:
             - {key: security, operator: In, values: [S2]}
           topologyKey: zone
 `, []string{"a1", "a2"}, refusal{}},
-		{"affinity to pods that are not there", nodes, pod(``, "podAffinity", toS1), nil, affinity("")},
-		{"affinity to a pod on a node without the label", nodes + lost, pod(``, "podAffinity", toS1), nil, affinity("")},
+		{"affinity to pods that are not there", nodes, pod(``, "podAffinity", toS1), nil, affinity("run a pod with security=S1 where zone is a")},
+		{"affinity to a pod on a node without the label", nodes + lost, pod(``, "podAffinity", toS1), nil, affinity("run a pod with security=S1 where zone is a")},
 		{"the first pod of a group that is drawn to itself", nodes, pod(`labels: {security: S1}`, "podAffinity", toS1), []string{"a1", "a2", "b1"}, refusal{}},
 		{"the second goes to the first", nodes + s1, pod(`labels: {security: S1}`, "podAffinity", toS1), []string{"a1", "a2"}, refusal{}},
 		{"the first of a group, where a member stands on a node without the label", nodes + lost, pod(`labels: {security: S1}`, "podAffinity", toS1), []string{"a1", "a2", "b1"}, refusal{}},
 		{"an empty selector means all pods", nodes + s1, pod(``, "podAffinity", `{labelSelector: {}, topologyKey: zone}`), []string{"a1", "a2"}, refusal{}},
-		{"no selector means no pods", nodes + s1, pod(``, "podAffinity", `{topologyKey: zone}`), nil, affinity("")},
+		{"no selector means no pods", nodes + s1, pod(``, "podAffinity", `{topologyKey: zone}`), nil, affinity("give the pod's affinity a label selector: without one it means no pods")},
 		{"anti-affinity", nodes + s1, pod(``, "podAntiAffinity", toS1), []string{"b1", "nowhere"}, refusal{}},
 		{"anti-affinity counts no pod on a node without the label", nodes + lost, pod(``, "podAntiAffinity", toS1), []string{"a1", "a2", "b1", "nowhere"}, refusal{}},
 		{
@@ -66,7 +66,7 @@ spec:
 ---
 {kind: Pod, metadata: {name: alone}, spec: {pack: web, nodeName: a1, affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [` + toS1 + `]}}}}`,
 			`{kind: Pod, metadata: {labels: {security: S1}}, spec: {pack: web}}`, nil,
-			refusal{"PodAntiAffinity", "0/1 nodes are available: 1 node(s) did not satisfy existing pods' anti-affinity rules.", ""},
+			refusal{"PodAntiAffinity", "0/1 nodes are available: 1 node(s) did not satisfy existing pods' anti-affinity rules.", "stop the pod that will not have it near where zone is a, or add a node elsewhere"},
 		},
 	})
 }
@@ -89,12 +89,14 @@ func TestInterPodAffinityAcrossNamespaces(t *testing.T) {
 	pod := func(kind, of string) string {
 		return `{kind: Pod, metadata: {namespace: team-b}, spec: {pack: web, affinity: {` + kind + `: {requiredDuringSchedulingIgnoredDuringExecution: [{labelSelector: {matchLabels: {security: S1}}, topologyKey: zone` + of + `}]}}}}`
 	}
-	none := refusal{"PodAffinity", "0/2 nodes are available: 2 node(s) did not match pod affinity rules.", ""}
+	none := func(change string) refusal {
+		return refusal{"PodAffinity", "0/2 nodes are available: 2 node(s) did not match pod affinity rules.", change}
+	}
 	examples(t, []example{
-		{"without namespaces it means its own", given, pod("podAffinity", ``), nil, none},
+		{"without namespaces it means its own", given, pod("podAffinity", ``), nil, none("run a pod with security=S1 where zone is a")},
 		{"namespaces by name", given, pod("podAffinity", `, namespaces: [team-a]`), []string{"a"}, refusal{}},
 		{"namespaces by label", given, pod("podAffinity", `, namespaceSelector: {matchLabels: {team: a}}`), []string{"a"}, refusal{}},
-		{"namespaces by another label", given, pod("podAffinity", `, namespaceSelector: {matchLabels: {team: c}}`), nil, none},
+		{"namespaces by another label", given, pod("podAffinity", `, namespaceSelector: {matchLabels: {team: c}}`), nil, none("run a pod with security=S1 in a namespace with team=c where zone is a")},
 		{"an empty selector means all namespaces", given, pod("podAffinity", `, namespaceSelector: {}`), []string{"a"}, refusal{}},
 		{"names and labels add up", given, pod("podAffinity", `, namespaces: [team-a], namespaceSelector: {matchLabels: {team: c}}`), []string{"a"}, refusal{}},
 		{"anti-affinity without namespaces", given, pod("podAntiAffinity", ``), []string{"a", "b"}, refusal{}},
@@ -149,7 +151,10 @@ spec:
 			t.Errorf("got nodes %v, want one pod on each of three", on)
 		}
 	}
-	none := refusal{"PodAntiAffinity", "0/3 nodes are available: 3 node(s) did not match pod anti-affinity rules.", ""}
-	g.refuses(t, g.create(t, one(t, cache)), none)
-	g.refuses(t, g.create(t, one(t, server)), none)
+	for app, kind := range map[string]string{"store": cache, "web-store": server} {
+		g.refuses(t, g.create(t, one(t, kind)), refusal{
+			"PodAntiAffinity", "0/3 nodes are available: 3 node(s) did not match pod anti-affinity rules.",
+			"stop the pod with app=" + app + " where kubernetes.io/hostname is node-1, or add a node elsewhere",
+		})
+	}
 }

@@ -49,10 +49,10 @@ func TestPriorityAndPreemption(t *testing.T) {
 	const short = "0/1 nodes are available: 1 Insufficient cpu."
 	list := []preemption{
 		{"a pod of a higher priority drives out the lowest", full, sized("new", "urgent", "", "2"), []string{"a"}, "node1", refusal{
-			"CPU", short + " Preemption: 1 pod(s) of lower priority leave node1 for it.", "wait until 1 pod(s) on node1 have stopped",
+			"CPU", short + " Preemption: 1 pod of lower priority leaves node1 for it.", "wait until 1 pod on node1 has stopped",
 		}},
 		{"as many as are needed, and no more", full + sized("c", "low", "node1", "0"), sized("new", "urgent", "", "4"), []string{"a", "b"}, "node1", refusal{
-			"CPU", short + " Preemption: 2 pod(s) of lower priority leave node1 for it.", "wait until 2 pod(s) on node1 have stopped",
+			"CPU", short + " Preemption: 2 pods of lower priority leave node1 for it.", "wait until 2 pods on node1 have stopped",
 		}},
 		{"Never waits", full, sized("new", "urgent-nonpreempting", "", "2"), nil, "", refusal{
 			"CPU", short, "free 2000m of cpu on node1",
@@ -69,8 +69,8 @@ func TestPriorityAndPreemption(t *testing.T) {
 			[]string{"b"},
 			"node2",
 			refusal{
-				"CPU", "0/2 nodes are available: 2 Insufficient cpu. Preemption: 1 pod(s) of lower priority leave node2 for it.",
-				"wait until 1 pod(s) on node2 have stopped",
+				"CPU", "0/2 nodes are available: 2 Insufficient cpu. Preemption: 1 pod of lower priority leaves node2 for it.",
+				"wait until 1 pod on node2 has stopped",
 			},
 		},
 		{
@@ -79,8 +79,8 @@ func TestPriorityAndPreemption(t *testing.T) {
 			[]string{"c"},
 			"node2",
 			refusal{
-				"CPU", "0/2 nodes are available: 2 Insufficient cpu. Preemption: 1 pod(s) of lower priority leave node2 for it.",
-				"wait until 1 pod(s) on node2 have stopped",
+				"CPU", "0/2 nodes are available: 2 Insufficient cpu. Preemption: 1 pod of lower priority leaves node2 for it.",
+				"wait until 1 pod on node2 has stopped",
 			},
 		},
 	}

@@ -29,7 +29,7 @@ func TestTopologySpreadConstraints(t *testing.T) {
 		{"two constraints", given, pod(byZone + `, ` + byNode), []string{"node4"}, refusal{}},
 		{"two constraints in conflict", node("node1", "zone-a") + node("node2", "zone-a") + node("node3", "zone-b") +
 			foo("node1") + foo("node1") + foo("node2") + foo("node3") + foo("node3"), pod(byZone + `, ` + byNode), nil, spread(
-			"0/3 nodes are available: 3 node(s) did not match pod topology spread constraints.", "",
+			"0/3 nodes are available: 3 node(s) did not match pod topology spread constraints.", "allow a maxSkew of 2 by zone, or make room where it has fewer pods",
 		)},
 		{"a larger skew", given, pod(`{maxSkew: 2, topologyKey: zone, ` + selector + `}`), []string{"node1", "node2", "node3", "node4"}, refusal{}},
 		{"ScheduleAnyway refuses nobody", given, pod(`{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, ` + selector + `}`), []string{"node1", "node2", "node3", "node4"}, refusal{}},
@@ -43,7 +43,7 @@ func TestTopologySpreadConstraints(t *testing.T) {
 		{"a node without the label takes none and counts for none", given + `{kind: Node, metadata: {name: node5}}`, pod(byZone), []string{"node3", "node4"}, refusal{}},
 		{"no node has the label", `{kind: Node, metadata: {name: bare}}`, pod(byZone), nil, spread(
 			"0/1 nodes are available: 1 node(s) did not match pod topology spread constraints (missing required label).",
-			"give bare the label that the pod is spread by",
+			"label bare with zone, by which the pod is spread",
 		)},
 		{
 			"a pod that its own selector does not mean", given,
@@ -54,13 +54,13 @@ func TestTopologySpreadConstraints(t *testing.T) {
 		{"no selector counts no pods", given, pod(`{maxSkew: 1, topologyKey: zone}`), []string{"node1", "node2", "node3", "node4"}, refusal{}},
 		{"minDomains that are there", given, pod(`{maxSkew: 1, minDomains: 2, topologyKey: zone, ` + selector + `}`), []string{"node3", "node4"}, refusal{}},
 		{"minDomains that are not", four + foo("node1") + foo("node3"), pod(`{maxSkew: 1, minDomains: 3, topologyKey: zone, ` + selector + `}`), nil, spread(
-			"0/4 nodes are available: 4 node(s) did not match pod topology spread constraints.", "",
+			"0/4 nodes are available: 4 node(s) did not match pod topology spread constraints.", "add a node with another zone: there are 2, and minDomains asks for 3",
 		)},
 		{"without minDomains the same fits", four + foo("node1") + foo("node3"), pod(byZone), []string{"node1", "node2", "node3", "node4"}, refusal{}},
 		{"a cordoned node counts still", four + `{kind: Node, metadata: {name: node5, labels: {zone: zone-c}}, spec: {unschedulable: true}}
 ---
 ` + foo("node1") + foo("node3"), pod(byZone), nil, refusal{
-			"TopologySpread", "0/5 nodes are available: 4 node(s) did not match pod topology spread constraints, 1 node(s) were unschedulable.", "",
+			"TopologySpread", "0/5 nodes are available: 4 node(s) did not match pod topology spread constraints, 1 node(s) were unschedulable.", "allow a maxSkew of 2 by zone, or make room where it has fewer pods",
 		}},
 	})
 }
