@@ -15,9 +15,8 @@ var errUnknownLayout = errors.New("this Go lays its table of functions out in an
 var ownFiles = []byte("github.com/stark-orchestrator/")
 
 // withoutNames blanks the names of functions in a WebAssembly program of Go, and those of
-// files that are not ours. Only tracebacks show them, and those keep the line, and the
-// file where it is ours; compressed they weigh 65 KB. The tables keep their places, so
-// nothing else changes.
+// files that are not ours, with their lines. Only tracebacks show them, and those keep
+// file and line of what is ours. The tables keep their places, so nothing else changes.
 func withoutNames(wasm []byte) error {
 	segments, err := dataSegments(wasm)
 	if err != nil {
@@ -36,10 +35,14 @@ func withoutNames(wasm []byte) error {
 	// two counts and the start of the text, then where the names, the units, the files and
 	// what follows them begin
 	word := func(n int) int { return int(binary.LittleEndian.Uint64(memory[at+8+8*n:])) } //nolint:gosec // checked below
-	names, units, files, rest := at+word(3), at+word(4), at+word(5), at+word(6)
-	if names <= at || units <= names || files <= units || rest <= files || rest > len(memory) ||
+	names, units, files, rest, table := at+word(3), at+word(4), at+word(5), at+word(6), at+word(7)
+	if names <= at || units <= names || files <= units || rest <= files || table <= rest || table+8*word(0) > len(memory) ||
 		!bytes.HasPrefix(memory[names:], []byte("go:buildid\x00")) || !bytes.Contains(memory[files:rest], []byte(".go\x00")) {
 		return errUnknownLayout
+	}
+	lines := functions{memory: memory, names: names, tables: rest, start: table, count: word(0)}
+	if err := lines.withoutLines(segments); err != nil {
+		return err
 	}
 	blank(segments, names, units)
 	for from := files; from < rest; {
