@@ -96,7 +96,7 @@ func (a *app) serve(ctx context.Context, getenv func(string) string, migrations 
 	if err != nil {
 		return err
 	}
-	if err := s.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+	if err := s.RunAlone(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil

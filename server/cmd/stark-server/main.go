@@ -38,5 +38,5 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	if err != nil {
 		return err
 	}
-	return s.Run(ctx)
+	return s.RunAlone(ctx)
 }
