@@ -34,7 +34,9 @@
 // leave. Budgets of namespaces are never overdrawn. The victims are told to leave in
 // the transaction that stores the pod's verdict, all of them or none; they stop within
 // their grace, and the pod's nominated node holds the room for it against everybody of
-// the same or a lower priority. While they stop, nobody else is driven out for it.
+// the same or a lower priority. While they stop, nobody else is driven out for it. Pods
+// that leave a node for any reason count as gone: a pod that fits then is nominated there
+// and drives out nobody, so that thirty small ones cost no more than their room.
 //
 // A nomination without victims bounds starvation: a pod that has waited for five
 // minutes for room gets the node where it lacks least, which then holds what gets free;

@@ -26,11 +26,18 @@ func (x *index) nominate(q *query, d *Decision, now time.Time) {
 		d.Verdict.Change = "wait until they have stopped"
 		return
 	}
-	slot := noSlot
+	slot, soon := noSlot, noSlot
 	if x.mayPreempt(q.pod) {
-		slot, d.Victims = x.preempt(q)
+		if soon = x.soonFree(q); soon == noSlot {
+			slot, d.Victims = x.preempt(q)
+		}
 	}
 	switch {
+	case soon != noSlot:
+		slot = soon
+		d.Verdict.Reason = api.ReasonWaitingForRoom
+		d.Verdict.Message += fmt.Sprintf(" Pods that stop on %s make room for it.", x.nodes[slot].node.Name)
+		d.Verdict.Change = "wait until they have stopped"
 	case slot != noSlot:
 		name := x.nodes[slot].node.Name
 		d.Verdict.Reason = api.ReasonWaitingForRoom
@@ -70,6 +77,53 @@ func (x *index) stopping(q *query, slot int32) bool {
 	return slices.ContainsFunc(x.nodes[slot].pods, func(e *entry) bool {
 		return e.pod.Priority < q.pod.Priority && leaving(e.pod)
 	})
+}
+
+// soonFree gives a node that takes the pod when those have gone that leave it already,
+// noSlot for none: nobody else need leave then. The room that others wait for there is
+// not counted, and the node that the pod was nominated to comes first.
+func (x *index) soonFree(q *query) int32 {
+	order, neighbours, costly := x.byRank(), x.looksAround(q.pod), 0
+	if at := x.pods[q.pod.ID].slot; at != noSlot && q.pod.NominatedNodeID != "" {
+		order = append([]int32{at}, order...)
+	}
+	for _, slot := range order {
+		f := q.failed[slot]
+		if !f.ofRoom() || f == noFilter || !x.fitsEmpty(q, slot) {
+			continue
+		}
+		gone := x.leave(slot)
+		if len(gone) == 0 {
+			continue
+		}
+		fits := (!neighbours || costly < maxCostly) && x.fitsOn(q, slot, neighbours)
+		costly++
+		x.stay(gone)
+		if fits {
+			return slot
+		}
+	}
+	return noSlot
+}
+
+// leave thinks away the pods that leave a node already, until they stay again.
+func (x *index) leave(slot int32) []*entry {
+	var gone []*entry
+	for _, e := range x.nodes[slot].pods {
+		if leaving(e.pod) {
+			gone = append(gone, e)
+		}
+	}
+	for _, e := range gone {
+		x.detach(e)
+	}
+	return gone
+}
+
+func (x *index) stay(gone []*entry) {
+	for _, e := range gone {
+		x.attach(e)
+	}
 }
 
 func leaving(p *api.Pod) bool {
@@ -159,13 +213,14 @@ func (p plot) before(other plot) bool {
 	) < 0
 }
 
-// plot finds out who has to leave one node: all of lower priority that may be
-// disturbed, except those that can stay, the most important first.
+// plot finds out who has to leave one node besides those that do: all of lower priority
+// that may be disturbed, except those that can stay, the most important first.
 func (x *index) plot(q *query, slot int32, budgets map[string]int, neighbours bool) (plot, bool) {
 	lower := x.lowerThan(q.pod, slot, budgets)
 	if len(lower) == 0 {
 		return plot{}, false
 	}
+	gone := x.leave(slot)
 	for _, e := range lower {
 		x.detach(e)
 	}
@@ -183,9 +238,8 @@ func (x *index) plot(q *query, slot int32, budgets map[string]int, neighbours bo
 			spent[e.pod.Namespace]++
 		}
 	}
-	for _, e := range victims {
-		x.attach(e)
-	}
+	x.stay(victims)
+	x.stay(gone)
 	for ns, n := range spent {
 		if most, bounded := budgets[ns]; bounded && n > most {
 			return plot{}, false

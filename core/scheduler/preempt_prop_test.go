@@ -12,7 +12,8 @@ import (
 )
 
 // TestPreemptionProperties: victims have lower priority, may be disturbed, are all on
-// the nominated node, make room for the pod, and none of them could have stayed.
+// the nominated node, make room for the pod with those that leave it anyway, and none of
+// them could have stayed.
 func TestPreemptionProperties(t *testing.T) {
 	t.Parallel()
 	happened := 0
@@ -39,6 +40,12 @@ func TestPreemptionProperties(t *testing.T) {
 			t.Fatalf("%v are to leave for a pod that fits or may not preempt", d.Victims)
 		}
 		checkVictims(t, r, p, d)
+		for _, n := range s.Nodes {
+			left := slices.DeleteFunc(slices.Clone(s.Pods), func(o api.Pod) bool { return leavesAnyway(o, n.ID) })
+			if slices.Contains((&reference{s: s, pods: left}).fits(p), n.ID) {
+				t.Fatalf("%v are to leave, and the pod fits on %s when those have gone that leave it anyway", d.Victims, n.ID)
+			}
+		}
 	})
 	if happened == 0 {
 		t.Error("no drawn cluster led to a preemption")
@@ -68,7 +75,7 @@ func checkVictims(t *rapid.T, r *reference, p api.Pod, d scheduler.Decision) {
 	}
 	without := func(spared string) bool {
 		left := slices.DeleteFunc(slices.Clone(r.s.Pods), func(o api.Pod) bool {
-			return o.ID != spared && slices.ContainsFunc(d.Victims, func(v scheduler.Victim) bool { return v.PodID == o.ID })
+			return leavesAnyway(o, d.NominatedNodeID) || o.ID != spared && slices.ContainsFunc(d.Victims, func(v scheduler.Victim) bool { return v.PodID == o.ID })
 		})
 		return slices.Contains((&reference{s: r.s, pods: left}).fits(p), d.NominatedNodeID)
 	}
@@ -80,6 +87,11 @@ func checkVictims(t *rapid.T, r *reference, p api.Pod, d scheduler.Decision) {
 			t.Fatalf("%s could have stayed", v.PodID)
 		}
 	}
+}
+
+// leavesAnyway reports whether a pod leaves a node without being driven out.
+func leavesAnyway(p api.Pod, node string) bool {
+	return p.NodeID != nil && *p.NodeID == node && p.Status == api.PodStopping
 }
 
 // drawFull makes a cluster whose nodes are about full.

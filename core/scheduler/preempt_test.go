@@ -1,6 +1,8 @@
 package scheduler_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -115,4 +117,71 @@ func TestAPodThatWaitsForLongGetsItsTurn(t *testing.T) {
 	if ds[0].NominatedNodeID != "n1" || ds[1].NodeID != "" {
 		t.Errorf("got %+v, want n1 to hold what gets free for the big pod", ds)
 	}
+}
+
+// Room that is being made already is waited for: for five small pods one large one
+// leaves, whether they come together or one after the other.
+func TestNobodyLeavesForRoomThatIsBeingMade(t *testing.T) {
+	t.Parallel()
+	crowd := func(small int) scheduler.Snapshot {
+		s := scheduler.Snapshot{
+			Nodes: []api.Node{aNode("n1"), aNode("n2")}, Config: api.ClusterConfig{EnablePreemption: true}, Namespaces: []api.Namespace{{Name: "default"}},
+		}
+		for i := range s.Nodes {
+			s.Nodes[i].Allocatable.Pods = 100
+		}
+		for i := range 8 {
+			p := onNode(aPod(fmt.Sprint("low", i)), s.Nodes[i%2].ID)
+			p.ResourceRequests = api.Resources{CPU: 250}
+			s.Pods = append(s.Pods, p)
+		}
+		for i := range small {
+			p := aPod(fmt.Sprint("high", i))
+			p.Priority, p.ResourceRequests = 1000, api.Resources{CPU: 50}
+			s.Pods = append(s.Pods, p)
+		}
+		return s
+	}
+	for small, want := range map[int]int{1: 1, 5: 1, 6: 2, 20: 4, 21: 5} {
+		together := 0
+		for _, d := range scheduler.Plan(crowd(small), now) {
+			if together += len(d.Victims); d.NominatedNodeID == "" {
+				t.Errorf("of %d, pod %s is nominated to no node: %s", small, d.PodID, d.Verdict.Message)
+			}
+		}
+		if together != want {
+			t.Errorf("%d pods drive out %d, want %d", small, together, want)
+		}
+		s, apart := crowd(small), 0
+		for range small { // each is planned on what the last has made of the cluster
+			for _, d := range scheduler.Plan(s, now) {
+				at := slices.IndexFunc(s.Pods, func(p api.Pod) bool { return p.ID == d.PodID })
+				if s.Pods[at].NominatedNodeID != "" {
+					continue
+				}
+				s.Pods[at].NominatedNodeID = d.NominatedNodeID
+				apart += len(d.Victims)
+				for _, v := range d.Victims {
+					i := slices.IndexFunc(s.Pods, func(p api.Pod) bool { return p.ID == v.PodID })
+					s.Pods[i].Status, s.Pods[i].Eviction = api.PodStopping, &api.Eviction{Reason: api.ReasonPreempted}
+				}
+				break
+			}
+		}
+		if apart != want {
+			t.Errorf("%d pods drive out %d one after the other, want %d", small, apart, want)
+		}
+	}
+}
+
+// A pod that somebody has stopped makes room as well as a victim does.
+func TestNobodyLeavesWhereAPodStopsAnyway(t *testing.T) {
+	t.Parallel()
+	s := preempting()
+	s.Pods[1].Status = api.PodStopping // of a higher priority than others
+	d := scheduler.Plan(s, now)[0]
+	if len(d.Victims) > 0 || d.NominatedNodeID != "n1" || d.Verdict.Reason != api.ReasonWaitingForRoom {
+		t.Errorf("got victims %+v on %q (%s), want the pod to wait for what stops on n1", d.Victims, d.NominatedNodeID, d.Verdict.Message)
+	}
+	contains(t, d.Verdict.Message, "Pods that stop on n1 make room for it.")
 }
