@@ -2,10 +2,13 @@ package dispatch_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/coder/websocket"
 
 	"github.com/stark-orchestrator/stark/server/dispatch"
 	"github.com/stark-orchestrator/stark/shared/fault"
@@ -48,29 +51,43 @@ func TestHostileMessages(t *testing.T) {
 	}
 }
 
-// sayHostile sends one frame, and a ping behind it, and judges all that comes back.
+// as opens a session of an admin, or of a node.
+func (r *rig) as(t *testing.T, who string) *peer {
+	t.Helper()
+	if who == "node" {
+		p, _ := r.agent(t)
+		return p
+	}
+	p := r.dial(t, "token admin")
+	p.expect(wire.TypeConnected, nil)
+	return p
+}
+
 func sayHostile(t *testing.T, r *rig, as, what, frame string) {
 	t.Helper()
-	var p *peer
-	if as == "node" {
-		p, _ = r.agent(t)
-	} else {
-		p = r.dial(t, "token admin")
-		p.expect(wire.TypeConnected, nil)
-	}
+	p := r.as(t, as)
+	p.sayHostile(as+": "+what, frame)
+	_ = p.conn.CloseNow()
+}
+
+// sayHostile sends one frame, and a ping behind it, and judges all that comes back. It
+// reports whether the session goes on.
+func (p *peer) sayHostile(what, frame string) bool {
+	p.t.Helper()
 	p.raw(frame)
 	p.send(wire.TypePing, "behind", struct{}{})
 	for {
 		select {
 		case e := <-p.got:
 			if e.Type == wire.TypePong && e.CorrelationID == "behind" {
-				_ = p.conn.CloseNow()
-				return
+				return true
 			}
-			judgeMessage(t, as+": "+what, e)
-		case err := <-p.end: // a session may be ended for what was said, after it was answered
-			t.Logf("%s: %s: the session ended: %v", as, what, err)
-			return
+			judgeMessage(p.t, what, e)
+		case err := <-p.end: // a session may be ended for what was said, by a close that says so
+			if _, said := errors.AsType[websocket.CloseError](err); !said {
+				p.t.Errorf("%s: the session broke off: %v", what, err)
+			}
+			return false
 		}
 	}
 }

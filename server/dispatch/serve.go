@@ -294,6 +294,10 @@ func (s *session) read(ctx context.Context) error {
 			s.misunderstood(wire.CodeInvalidMessage, "the message has no type")
 			continue
 		}
+		if len(e.CorrelationID) > wire.MaxCorrelationID {
+			s.misunderstood(wire.CodeInvalidMessage, "correlationId may have at most "+strconv.Itoa(wire.MaxCorrelationID)+" bytes")
+			continue
+		}
 		s.handle(ctx, e)
 	}
 }

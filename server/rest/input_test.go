@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
@@ -174,12 +176,17 @@ func (r *reviewer) reviewBody(method, path string, op *openapi3.Operation) {
 	}
 }
 
+// hang is how long an answer may take: twice what the server gives any request.
+const hang = time.Minute
+
 // send sends one request and judges the answer: never a failure of the server, always
 // an envelope, and in it the field where a field is at fault.
 func (r *reviewer) send(what, method, path, body string, header map[string]string) {
 	r.t.Helper()
 	r.sent++
-	req, err := http.NewRequestWithContext(r.t.Context(), method, r.s.srv.URL+path, strings.NewReader(body))
+	ctx, cancel := context.WithTimeout(r.t.Context(), hang)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, r.s.srv.URL+path, strings.NewReader(body))
 	if err != nil {
 		r.t.Fatalf("%s %s: %s: %v", method, path, what, err)
 	}
@@ -189,6 +196,10 @@ func (r *reviewer) send(what, method, path, body string, header map[string]strin
 		req.Header[http.CanonicalHeaderKey(k)] = []string{v}
 	}
 	resp, err := r.s.srv.Client().Do(req)
+	if ctx.Err() != nil {
+		r.t.Errorf("%s %s: %s: no answer within %s", method, shorten(path), what, hang)
+		return
+	}
 	if err != nil {
 		r.t.Logf("%s %s: %s: not sent: %v", method, shorten(path), what, err)
 		return
@@ -207,6 +218,10 @@ func (r *reviewer) send(what, method, path, body string, header map[string]strin
 func shorten(path string) string { return fmt.Sprintf("%.120s", path) }
 
 func judge(resp *http.Response, raw []byte) string {
+	correlation := resp.Header.Get("X-Correlation-Id")
+	if correlation == "" {
+		return "it has no correlation id"
+	}
 	if resp.StatusCode < http.StatusBadRequest {
 		return ""
 	}
@@ -219,6 +234,9 @@ func judge(resp *http.Response, raw []byte) string {
 	var e fault.Envelope
 	if err := json.Unmarshal(raw, &e); err != nil || e.Success || e.Error.Code == "" || e.Error.Message == "" {
 		return "it is no error envelope"
+	}
+	if id, ok := e.Error.Details["correlationId"]; ok && id != correlation {
+		return "its two correlation ids differ"
 	}
 	switch {
 	case resp.StatusCode >= http.StatusInternalServerError:

@@ -27,9 +27,16 @@ const (
 	maxPods          = 100_000
 )
 
-// checker gathers every fault of one request by the path of its field.
+// Bounds on what an answer repeats of a request: it goes into one frame of a socket too.
+const (
+	maxFaults    = 100 // further ones are counted
+	maxFaultPath = 300 // bytes; keys of maps, which anybody may choose, are in paths
+)
+
+// checker gathers the faults of one request by the path of their fields.
 type checker struct {
 	fields map[string]any
+	more   int // faults beyond maxFaults
 }
 
 // add records a fault; the first one on a field stays.
@@ -37,9 +44,17 @@ func (c *checker) add(path, code, format string, args ...any) {
 	if c.fields == nil {
 		c.fields = map[string]any{}
 	}
-	if _, ok := c.fields[path]; !ok {
-		c.fields[path] = fault.Field{Code: code, Message: fmt.Sprintf(format, args...)}
+	if len(path) > maxFaultPath {
+		path = strings.ToValidUTF8(path[:maxFaultPath], "") + "..."
 	}
+	if _, ok := c.fields[path]; ok {
+		return
+	}
+	if len(c.fields) == maxFaults {
+		c.more++
+		return
+	}
+	c.fields[path] = fault.Field{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
 // err gives nil or one fault.Error with all faults; its message names the first
@@ -52,7 +67,7 @@ func (c *checker) err() error {
 	var parts []string
 	for i, path := range slices.Sorted(maps.Keys(c.fields)) {
 		if i == shown {
-			parts = append(parts, fmt.Sprintf("and %d more", len(c.fields)-shown))
+			parts = append(parts, fmt.Sprintf("and %d more", len(c.fields)-shown+c.more))
 			break
 		}
 		field, _ := c.fields[path].(fault.Field)

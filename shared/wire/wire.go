@@ -16,6 +16,9 @@ import (
 // MaxMessage bounds one frame, in bytes.
 const MaxMessage = 1 << 20
 
+// MaxCorrelationID bounds the id that an answer repeats, in bytes.
+const MaxCorrelationID = 256
+
 // MaxReports bounds the entries of one TypeRunReport; whoever has more sends them in
 // several messages.
 const MaxReports = 4096
