@@ -16,7 +16,12 @@ func FuzzFrame(f *testing.F) {
 		return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
 	}
 	for _, seed := range [][]byte{
-		{}, {0}, {0, 0, 0, 0}, {0xff, 0xff, 0xff, 0xff}, {0x01, 0, 0, 1}, frame("{}"), frame("null"), frame("["), frame(`"x"`), frame(`{"t":"warm"}`),
+		{},
+		{0},
+		{0, 0, 0, 0},
+		{0xff, 0xff, 0xff, 0xff},
+		{0x01, 0, 0, 1},
+		frame("{}"), frame("null"), frame("["), frame(`"x"`), frame(`{"t":"warm"}`),
 		frame(`{"t":"out","id":"a","lines":[{"l":"x"}],"dropped":-1}`), frame(`{"t":"exit","id":"a","code":1e99,"reason":"\u0000"}`), frame("{\"t\":\"\xff\"}"),
 		append(frame(`{"t":"ready","id":"a"}`), frame(`{"t":"pulse","delayMs":-1}`)...), frame(`{"t":"a","t":"b"}`)[:6],
 	} {
