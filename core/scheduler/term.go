@@ -21,7 +21,13 @@ type podPart struct {
 	Labels     *api.LabelSelector // nil selects none
 	Namespaces []string
 	Of         *api.LabelSelector // namespaces by label, besides Namespaces
+
+	plain  bool // wanted says what Labels.MatchLabels does
+	wanted []label
 }
+
+// label is one that a pod must have.
+type label struct{ key, value string }
 
 // term counts the pods of a set on each node. It is made when a pod first asks, and
 // kept up to date from then on.
@@ -42,8 +48,37 @@ func partOf(t api.PodAffinityTerm, namespace string) podPart {
 	return part
 }
 
+// listed gives the part with the wanted labels in a list. What is kept is asked of every
+// pod that comes to a node, and it takes longer to begin to range over a map than to
+// compare a label.
+func (s podPart) listed() podPart {
+	if s.Labels == nil {
+		return s
+	}
+	s.plain, s.wanted = true, make([]label, 0, len(s.Labels.MatchLabels))
+	for key, value := range s.Labels.MatchLabels {
+		s.wanted = append(s.wanted, label{key, value})
+	}
+	return s
+}
+
+func (s *podPart) selectsLabels(labels map[string]string) bool {
+	switch {
+	case s.Labels == nil:
+		return false
+	case !s.plain:
+		return s.Labels.Matches(labels)
+	}
+	for _, want := range s.wanted {
+		if have, ok := labels[want.key]; !ok || have != want.value {
+			return false
+		}
+	}
+	return api.Selector(s.Labels.MatchExpressions).Matches(labels)
+}
+
 func (s podPart) selects(x *index, p *api.Pod) bool {
-	if s.Labels == nil || !s.Labels.Matches(p.Labels) {
+	if !s.selectsLabels(p.Labels) {
 		return false
 	}
 	return slices.Contains(s.Namespaces, p.Namespace) || s.Of != nil && s.Of.Matches(x.namespaces[p.Namespace].Labels)
@@ -70,6 +105,9 @@ func (x *index) term(set podSet) *term {
 	}
 	if len(x.terms) >= maxTerms {
 		clear(x.terms)
+	}
+	for i, part := range set.Parts {
+		set.Parts[i] = part.listed()
 	}
 	t := &term{set: set, counts: make([]int32, len(x.nodes)), where: make(bitset, len(x.alive))}
 	for slot := range x.nodes {
@@ -169,7 +207,7 @@ func (x *index) ownedTerm(t api.PodAffinityTerm, namespace string) *ownedTerm {
 	o := x.owned[key]
 	if o == nil {
 		o = &ownedTerm{
-			key: key, part: part, topology: t.TopologyKey,
+			key: key, part: part.listed(), topology: t.TopologyKey,
 			anti: make([]int32, len(x.nodes)), weight: make([]int32, len(x.nodes)), where: make(bitset, len(x.alive)),
 		}
 		x.owned[key] = o
