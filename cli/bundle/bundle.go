@@ -149,8 +149,11 @@ func (b builder) run(platform esbuild.Platform, format esbuild.Format) (output, 
 		Outfile:       b.manifest.Name + ".js",
 		Bundle:        true, Write: false, Metafile: true,
 		Platform: platform, Format: format, Target: esbuild.ES2022,
-		Charset:           esbuild.CharsetUTF8,
-		Sourcemap:         esbuild.SourceMapInline,
+		Charset:   esbuild.CharsetUTF8,
+		Sourcemap: esbuild.SourceMapInline,
+		// Without a root a runtime looks for the sources beside the bundle, and its
+		// stacks name files in the cache of a node, where there are none.
+		SourceRoot:        "pack:///" + b.manifest.Name + "/",
 		SourcesContent:    esbuild.SourcesContentExclude,
 		MinifySyntax:      b.manifest.Minify,
 		MinifyWhitespace:  b.manifest.Minify,

@@ -239,7 +239,7 @@ func (c *chaos) startAgent(name string) {
 	c.eventually("the agent "+name, func() error {
 		select {
 		case <-p.Done():
-			c.startAgent(name) // refused, as a stranger of that name: what supervises agents starts them again
+			c.startAgent(name) // it has ended: what supervises agents starts them again
 			return nil
 		default:
 		}

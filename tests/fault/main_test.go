@@ -154,7 +154,7 @@ func (c *cluster) nodeAt(url, name string, args ...string) *harness.Process {
 		c.t.Fatal(err)
 	}
 	c.eventually("node "+name+" to be online", func() error {
-		// What was killed before it had kept its credential is a stranger afterwards.
+		// Of an agent that is started again the node is online before it is back.
 		if !strings.Contains(p.Output(), `"msg":"registered"`) {
 			return fmt.Errorf("the agent of %s has not registered", name)
 		}
