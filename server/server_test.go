@@ -31,7 +31,7 @@ func startStack(t *testing.T) *devstack.Stack {
 	t.Helper()
 	log := loggingtest.New(t)
 	stack, err := devstack.Start(t.Context(), devstack.Options{
-		Dir: t.TempDir(), TemplateKey: migrate.Digest(), Logger: log.Logger,
+		Dir: t.TempDir(), TemplateKey: migrate.Digest(), Logger: log.Logger, PasswordCost: devstack.LeastPasswordCost,
 		Prepare: func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := migrate.Up(ctx, conn)
 			return err

@@ -73,7 +73,7 @@ func newStack(t *testing.T) *stack {
 	logs := &lockedBuffer{}
 	log := loggingtest.NewTo(t, logs, goodPassword)
 	ds, err := devstack.Start(t.Context(), devstack.Options{
-		Dir: t.TempDir(), TemplateKey: migrate.Digest(), Logger: log.Logger,
+		Dir: t.TempDir(), TemplateKey: migrate.Digest(), Logger: log.Logger, PasswordCost: devstack.LeastPasswordCost,
 		Prepare: func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := migrate.Up(ctx, conn)
 			return err

@@ -43,10 +43,16 @@ type Options struct {
 	TemplateKey string
 	// Durable keeps fsync on: nothing is lost even when the machine stops.
 	Durable bool
+	// PasswordCost is bcrypt's, from LeastPasswordCost to 31; 0 takes GoTrue's, 10. Each step doubles the
+	// time that a sign-in takes. Where the passwords guard nothing, as in tests, the least will do.
+	PasswordCost int
 	// Config is a config.toml of the Supabase CLI; nil means the project's own. An empty one has no hook
 	// and no buckets.
 	Config []byte
 }
+
+// LeastPasswordCost is the lowest cost at which bcrypt hashes.
+const LeastPasswordCost = auth.LeastPasswordCost
 
 // Stack is a running stack.
 type Stack struct {
@@ -153,6 +159,9 @@ func (s *Stack) services(ctx context.Context, o Options, config project, set *ke
 		return nil, err
 	}
 	authConfig.Keys, authConfig.Issuer, authConfig.Logger = set, s.URL+"/auth/v1", o.Logger
+	if o.PasswordCost != 0 {
+		authConfig.PasswordCost = o.PasswordCost
+	}
 	users, err := auth.New(authConfig)
 	if err != nil {
 		return nil, err

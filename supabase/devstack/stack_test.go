@@ -188,6 +188,7 @@ func TestBadOptions(t *testing.T) {
 		"no TOML":        {Dir: t.TempDir(), Config: []byte("[")},
 		"unknown policy": {Dir: t.TempDir(), Config: []byte("[auth]\npassword_requirements = \"x\"")},
 		"bad hook":       {Dir: t.TempDir(), Config: []byte("[auth.hook.custom_access_token]\nenabled = true\nuri = \"http://x\"")},
+		"bad cost":       {Dir: t.TempDir(), PasswordCost: 3},
 		"bad size":       {Dir: t.TempDir(), Config: []byte("[storage.buckets.b]\nfile_size_limit = \"many\"")},
 	} {
 		s, err := devstack.Start(t.Context(), o)

@@ -125,6 +125,8 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		Prepare:     prepare,
 		TemplateKey: migrate.Digest(),
 		Durable:     o.Durable,
+		// Under the race detector GoTrue's cost keeps a core busy for seconds.
+		PasswordCost: devstack.LeastPasswordCost,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start the stack: %w", err)

@@ -35,7 +35,7 @@ func fallback(ctx context.Context) (*Project, error) {
 			_, err := migrate.Up(ctx, conn)
 			return err
 		},
-		Logger: log.Logger,
+		Logger: log.Logger, PasswordCost: devstack.LeastPasswordCost,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the embedded stack: %w", err), remove())

@@ -73,7 +73,7 @@ func newWorld(t *testing.T, adjust func(*Config)) *world {
 		t.Fatal(err)
 	}
 	w := &world{T: t, keys: set, database: database}
-	s.cost = bcrypt.MinCost
+	s.PasswordCost = bcrypt.MinCost
 	s.now = func() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) }
 	w.http = httptest.NewServer(s.routes())
 	t.Cleanup(w.http.Close)

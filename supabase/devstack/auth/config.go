@@ -2,14 +2,19 @@ package auth
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/stark-orchestrator/stark/supabase/devstack/keys"
 )
+
+// LeastPasswordCost is the lowest cost at which bcrypt hashes.
+const LeastPasswordCost = bcrypt.MinCost
 
 // Config is what the service needs. Zero values of the settings mean what the field says, not a default:
 // start from Defaults.
@@ -24,6 +29,7 @@ type Config struct {
 	ReuseInterval   time.Duration // how long a used refresh token may be used again
 	Rotate          bool          // each refresh gives a new refresh token
 	MinPassword     int
+	PasswordCost    int      // of bcrypt, from LeastPasswordCost to 31
 	PasswordClasses []string // each holds characters of which a password needs at least one
 	SignUp          bool
 	Anonymous       bool // sign-up without an e-mail address
@@ -40,7 +46,7 @@ type Config struct {
 func Defaults() Config {
 	return Config{
 		TokenLife: time.Hour, ReuseInterval: 10 * time.Second, Rotate: true,
-		MinPassword: 6, SignUp: true, AutoConfirm: true,
+		MinPassword: 6, PasswordCost: bcrypt.DefaultCost, SignUp: true, AutoConfirm: true,
 	}
 }
 
@@ -57,6 +63,9 @@ func (c Config) check() error {
 	}
 	if len(c.Hook) != 0 && len(c.Hook) != 2 {
 		errs = append(errs, errors.New("the hook needs schema and function"))
+	}
+	if c.PasswordCost < LeastPasswordCost || c.PasswordCost > bcrypt.MaxCost {
+		errs = append(errs, fmt.Errorf("the cost of passwords must be from %d to %d, not %d", LeastPasswordCost, bcrypt.MaxCost, c.PasswordCost))
 	}
 	return errors.Join(errs...)
 }

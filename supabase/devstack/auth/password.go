@@ -46,7 +46,7 @@ func (s *service) checkPassword(password string) error {
 	return &apiError{status: http.StatusUnprocessableEntity, code: "weak_password", message: message, reasons: reasons}
 }
 
-// hash is bcrypt, at the cost that GoTrue uses unless a test lowers it.
+// hash is bcrypt, at the cost that GoTrue uses, unless it was lowered.
 func (s *service) hash(ctx context.Context, password string) (string, error) {
 	if len(password) > longest {
 		return "", invalid("Password cannot be longer than 72 characters")
@@ -56,7 +56,7 @@ func (s *service) hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer leave()
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), s.cost)
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), s.PasswordCost)
 	if err != nil {
 		return "", fmt.Errorf("hash a password: %w", err)
 	}

@@ -17,7 +17,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/crypto/bcrypt"
 
 	"github.com/stark-orchestrator/stark/supabase/devstack/patience"
 )
@@ -38,7 +37,6 @@ type service struct {
 	log    *slog.Logger
 	// hashing bounds how many passwords are hashed at a time: each keeps a core busy for a while.
 	hashing chan struct{}
-	cost    int // of bcrypt
 	now     func() time.Time
 }
 
@@ -59,7 +57,7 @@ func newService(c Config) (*service, error) {
 		Config: c, log: c.Logger, now: time.Now,
 		guard:   patience.New(c.Pool),
 		limiter: limiter{header: c.RateLimitHeader},
-		hashing: make(chan struct{}, 2*runtime.NumCPU()), cost: bcrypt.DefaultCost,
+		hashing: make(chan struct{}, 2*runtime.NumCPU()),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
