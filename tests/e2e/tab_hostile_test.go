@@ -48,9 +48,15 @@ func TestAHostilePackHarmsItselfAlone(t *testing.T) {
 	}
 
 	// No browser tells what a worker takes: whoever never yields is ended for that, whoever
-	// asks for too much at once fails by itself.
-	c.universal("hoards", `module.exports = ({ ready }) => { ready(); const all = []; for (;;) all.push(new Uint8Array(2 ** 31).fill(1)); }`)
-	c.waitStatus(c.pod("hoards", never, func(r *api.CreatePodRequest) { r.Metadata = map[string]any{"unresponsiveAfterSeconds": 2} }).ID, api.PodFailed)
+	// asks for too much at once fails by itself. The hoard stops growing, as others need
+	// memory too.
+	c.universal("hoards", `module.exports = ({ ready }) => { ready(); const all = []; for (;;) if (all.length < 512) all.push(new Uint8Array(2 ** 20).fill(1)); }`)
+	c.universal("asks-for-all", `module.exports = ({ ready }) => { ready(); return new ArrayBuffer(2 ** 42); }`)
+	hoards := c.pod("hoards", never, func(r *api.CreatePodRequest) { r.Metadata = map[string]any{"unresponsiveAfterSeconds": 2} })
+	if p := c.waitStatus(c.pod("asks-for-all", never).ID, api.PodFailed); !strings.Contains(p.StatusMessage, "RangeError") {
+		t.Errorf("who asks for all memory ended with %s: %s", p.Reason, p.StatusMessage)
+	}
+	c.waitStatus(hoards.ID, api.PodFailed)
 
 	if now := c.nodeOf(tb); now.ID != node.ID {
 		t.Errorf("the node %s has become %s", node.ID, now.ID)
