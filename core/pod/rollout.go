@@ -62,7 +62,7 @@ func NextForRollout(p api.Pod, nodeID string, r wire.RunReport) (RolloutChange, 
 		why := r.Reason
 		if r.Termination != nil {
 			why = r.Termination.Reason
-			if line, _, _ := strings.Cut(r.Termination.Message, "\n"); line != "" { // the rest is with the run
+			if line := gist(r.Termination.Message); line != "" { // the rest is with the run
 				why += ": " + line
 			}
 		}
@@ -75,4 +75,23 @@ func NextForRollout(p api.Pod, nodeID string, r wire.RunReport) (RolloutChange, 
 	default:
 		return RolloutChange{}, fault.New(fault.Validation, "a node may not report the status %q", r.Status)
 	}
+}
+
+// gist is the line of what ended a run that says why. Node.js puts the place of a syntax
+// error, and the code there, before the error itself.
+func gist(message string) string {
+	first, rest, _ := strings.Cut(message, "\n")
+	if i := strings.LastIndexByte(first, ':'); i < 0 || !number(first[i+1:]) {
+		return first
+	}
+	for line := range strings.Lines(rest) {
+		if strings.HasPrefix(line, "SyntaxError: ") {
+			return strings.TrimSuffix(line, "\n")
+		}
+	}
+	return first
+}
+
+func number(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
 }

@@ -44,6 +44,15 @@ func TestNextForRollout(t *testing.T) {
 		"ends badly": {rolling(), "n1", report(api.RunExited, func(r *wire.RunReport) {
 			r.Termination = &api.Termination{Reason: api.ReasonOOMKilled, Message: "too much\n    at a stack"}
 		}), pod.RolloutFailed, "OOMKilled: too much); version 2.0.0 runs on", ""},
+		"cannot be read": {rolling(), "n1", report(api.RunExited, func(r *wire.RunReport) {
+			r.Termination = &api.Termination{Reason: api.ReasonPackLoadError, Message: "/bundles/1.cjs:7\nthis is not js\n     ^^\n\nSyntaxError: Unexpected identifier 'is'\n    at wrapSafe (node:internal)"}
+		}), pod.RolloutFailed, "(PackLoadError: SyntaxError: Unexpected identifier 'is')", ""},
+		"shows its code": {rolling(), "n1", report(api.RunExited, func(r *wire.RunReport) {
+			r.Termination = &api.Termination{Reason: api.ReasonError, Message: "TypeError: a\nSyntaxError: b"}
+		}), pod.RolloutFailed, "(Error: TypeError: a)", ""},
+		"names a place": {rolling(), "n1", report(api.RunExited, func(r *wire.RunReport) {
+			r.Termination = &api.Termination{Reason: api.ReasonError, Message: "cannot reach db:5432\n    at connect"}
+		}), pod.RolloutFailed, "(Error: cannot reach db:5432)", ""},
 		"elsewhere":   {rolling(), "n2", report(api.RunRunning, nil), pod.RolloutGoesOn, "", fault.Forbidden},
 		"another one": {rolling(), "n1", report(api.RunRunning, func(r *wire.RunReport) { r.Incarnation = 3 }), pod.RolloutGoesOn, "", fault.Stale},
 		"odd":         {rolling(), "n1", report(api.RunLost, nil), pod.RolloutGoesOn, "", fault.Validation},
