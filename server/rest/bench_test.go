@@ -2,8 +2,6 @@ package rest_test
 
 import (
 	"context"
-	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,7 +12,7 @@ import (
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/rest"
 	"github.com/stark-orchestrator/stark/shared/api"
-	"github.com/stark-orchestrator/stark/shared/logging"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 )
 
 // BenchmarkRequest is what one request costs the server besides the network, the
@@ -44,7 +42,7 @@ func BenchmarkRequest(b *testing.B) {
 	model.Apply(store.Batch{Reset: true, Cursor: "1", Users: store.Changes[api.User]{Put: []api.User{{ID: user, Roles: []api.Role{api.RoleDeveloper}}}}})
 	handler := rest.New(rest.Deps{
 		DB: db, Auth: &fakeAuth{}, Bundles: &fakeBundles{}, Verifier: fakeVerifier{}, Store: model,
-		Logger: logging.New(io.Discard, slog.LevelInfo, "server"), Config: rest.Config{SpoolDir: b.TempDir(), Version: "1.2.3"},
+		Logger: loggingtest.New(b).Logger, Config: rest.Config{SpoolDir: b.TempDir(), Version: "1.2.3"},
 	})
 	const body = `{"packName":"pack0","packVersion":"1.0.0","namespace":"load","labels":{"app":"load"},"resourceRequests":{"cpu":10,"memory":16}}`
 	for _, r := range []struct{ name, method, path, body string }{
