@@ -136,7 +136,7 @@ func TestFirstWordsBesideTheHandshake(t *testing.T) {
 	// Three pings, of which one has more bytes than the connection's buffer.
 	words := handshakeOf("x", "good")
 	for _, size := range []int{1, 3000, 1} {
-		words += masked(t, wire.Envelope{Type: wire.TypePing, CorrelationID: strings.Repeat("p", size)})
+		words += masked(t, wire.Envelope{Type: wire.TypePing, CorrelationID: "p", Payload: json.RawMessage(`"` + strings.Repeat("p", size) + `"`)})
 	}
 	if _, err := io.WriteString(c, words); err != nil {
 		t.Fatal(err)
