@@ -130,6 +130,10 @@ cluster: build ## run two servers behind a balancer and five nodes; SERVERS, NOD
 bench: build ## measure the rows of docs/bench.md; writes tests/bench/out/latest.json
 	@go run ./tests/bench $(ARGS)
 
+.PHONY: bench-full
+bench-full: build ## measure also what takes long, such as 10,000 agents on one server (ulimit -n 12000)
+	@go run ./tests/bench -full $(ARGS)
+
 .PHONY: bench-compare
 bench-compare: ## measure BASE=<rev> and this tree one after the other and print ratios; ARGS='-rounds 3 -only stop'
 	@go run ./tests/cmd/benchcompare -base '$(BASE)' $(ARGS)

@@ -107,6 +107,15 @@ func (g *registration) with(more pgx.StrictNamedArgs) pgx.StrictNamedArgs {
 // onlineSQL keeps what an operator has said of the node.
 const onlineSQL = `case when n.status in ('draining', 'maintenance') then n.status else 'online'::public.node_status end`
 
+// What a node that comes back says of itself, and what becomes of it.
+const (
+	comeBackColumns = `runtime_type, capabilities, allocatable, labels, annotations, taints, namespaces, ip_address, user_agent, status`
+	comeBackValues  = `@type::text::public.runtime_type, @capabilities::text::jsonb, coalesce(@allocatable::text::jsonb, n.allocatable),
+		@labels::text::jsonb || n.labels, @annotations::text::jsonb || n.annotations,
+		case when stark.own_taints(n.taints) = '[]' then @taints::text::jsonb else n.taints end,
+		case when n.namespaces = '{}' then @namespaces::text[] else n.namespaces end, @ip, @agent, ` + onlineSQL
+)
+
 // comeBack updates a node that has shown its credential, and gives it a new one
 // where that was asked for. Its name, labels and taints may have been changed by
 // an operator or preset by a join token, so that the agent only adds: else whoever
@@ -122,13 +131,14 @@ func (g *registration) comeBack(ctx context.Context) (Registration, error) {
 	if err != nil {
 		return out, err
 	}
-	err = g.Query(ctx, one(&out.Node, scanNode), `update public.nodes n set runtime_type = @type::text::public.runtime_type,
-			capabilities = @capabilities::text::jsonb, allocatable = coalesce(@allocatable::text::jsonb, n.allocatable),
-			labels = @labels::text::jsonb || n.labels, annotations = @annotations::text::jsonb || n.annotations,
-			taints = case when stark.own_taints(n.taints) = '[]' then @taints::text::jsonb else n.taints end,
-			namespaces = case when n.namespaces = '{}' then @namespaces::text[] else n.namespaces end,
-			ip_address = @ip, user_agent = @agent, last_heartbeat = now(), status = `+onlineSQL+`
-		where n.id = @id and n.name = @name and stark.node_stands(n.id) returning `+nodeColumns, g.with(pgx.StrictNamedArgs{"id": g.by.NodeID}))
+	args := g.with(pgx.StrictNamedArgs{"id": g.by.NodeID})
+	err = g.Query(ctx, one(&out.Node, scanNode), `update public.nodes n set (`+comeBackColumns+`, last_heartbeat) = row(`+comeBackValues+`, now())
+		where n.id = @id and n.name = @name and stark.node_stands(n.id)
+			and row(`+comeBackColumns+`) is distinct from row(`+comeBackValues+`) returning `+nodeColumns, args)
+	if errors.Is(err, pgx.ErrNoRows) { // nothing is new, as after a restart of the server: then nothing is written
+		err = g.Query(ctx, one(&out.Node, scanNode), "select "+nodeColumns+` from public.nodes n
+			where n.id = $1 and n.name = $2 and stark.node_stands(n.id) for no key update`, g.by.NodeID, g.request.Name)
+	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return out, fault.New(fault.Conflict, "this credential belongs to a node with another name, or to one whose owner may not register nodes any more")
 	}

@@ -45,3 +45,32 @@ func TestAHeartbeatWritesLittle(t *testing.T) {
 		t.Logf("a heartbeat writes %d bytes of WAL", each)
 	}
 }
+
+// When a server starts again, all its nodes come back at once and have nothing new to
+// say: nothing that watchers and the scheduler would have to hear may be written.
+func TestANodeThatComesBackUnchangedIsNoNews(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	reg := w.node(t, w.user(t, api.RoleOperator), "n1")
+	back := func(labels map[string]string, session string) api.Node {
+		t.Helper()
+		req := api.RegisterNodeRequest{Name: "n1", RuntimeType: api.RuntimeNode, Labels: labels, Allocatable: &reg.Node.Allocatable}
+		by := postgres.Registrar{NodeID: reg.Node.ID, CredentialID: reg.CredentialID}
+		return must(w.RegisterNode(t.Context(), by, req, postgres.RegisterMeta{Session: session, IP: "10.0.0.1"}))(t).Node
+	}
+	back(nil, "s1") // brings an address
+	changes := func() int {
+		return value[int](t, w, "select count(*) from stark.changes c where c.id = $1::text", reg.Node.ID)
+	}
+	before := changes()
+	again := back(nil, "s2")
+	if got := changes(); got != before || again.ID != reg.Node.ID || again.Status != api.NodeOnline {
+		t.Errorf("%d changes, %d before; node %+v", got, before, again)
+	}
+	if session := value[string](t, w, "select session from stark.node_leases where node_id = $1", reg.Node.ID); session != "s2" {
+		t.Errorf("the lease is that of %s", session)
+	}
+	if changed := back(map[string]string{"a": "b"}, "s3"); changed.Labels["a"] != "b" || changes() == before {
+		t.Errorf("a new label was not taken in: %+v", changed)
+	}
+}

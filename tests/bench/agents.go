@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	agentsTime   = 30 * time.Second // of the measurement with agents: three heartbeats of each
+	agentsTime   = 30 * time.Second // of the measurement with many agents: three heartbeats of each; half of it with few
 	agentsSettle = 12 * time.Second // after the last has come: one heartbeat of each, which confirms its credential
 )
 
@@ -79,7 +79,11 @@ func (b *bench) agentsOf(ctx context.Context, keys [5]string, n int) error {
 	if err != nil {
 		return err
 	}
-	idle, err := b.over(ctx, c, conn, db, agentsTime/2)
+	long := agentsTime
+	if n <= 1000 {
+		long /= 2
+	}
+	idle, err := b.over(ctx, c, conn, db, long/2)
 	if err != nil {
 		return err
 	}
@@ -92,7 +96,7 @@ func (b *bench) agentsOf(ctx context.Context, keys [5]string, n int) error {
 		return err
 	}
 	pause(ctx, agentsSettle)
-	busy, err := b.over(ctx, c, conn, db, agentsTime)
+	busy, err := b.over(ctx, c, conn, db, long)
 	if err != nil {
 		return err
 	}
@@ -101,7 +105,7 @@ func (b *bench) agentsOf(ctx context.Context, keys [5]string, n int) error {
 		return err
 	}
 	b.cost(keys, n, idle, busy, (full-empty)*1024/float64(n))
-	return b.comeBack(ctx, keys[4], c, fleet, n)
+	return b.comeBack(ctx, keys[4], c, fleet, db, n)
 }
 
 // over gives what the cluster does in a time, per second.
@@ -162,9 +166,17 @@ func (b *bench) cost(keys [5]string, n int, idle, busy burdenOf, memory float64)
 }
 
 // comeBack kills the server, starts it again and waits until every agent is back.
-func (b *bench) comeBack(ctx context.Context, key string, c *harness.Cluster, fleet *harness.Process, n int) error {
+func (b *bench) comeBack(ctx context.Context, key string, c *harness.Cluster, fleet *harness.Process, db, n int) error {
 	if !b.wants(key) {
 		return nil
+	}
+	postgres, err := cpuOfFamily(db)
+	if err != nil {
+		return err
+	}
+	agents, err := cpuOfProcess(fleet.PID())
+	if err != nil {
+		return err
 	}
 	c.Server.Kill()
 	begin := time.Now()
@@ -175,11 +187,23 @@ func (b *bench) comeBack(ctx context.Context, key string, c *harness.Cluster, fl
 	if err := connected(ctx, c, fleet, n); err != nil {
 		return err
 	}
-	b.figures[key] = figure{
-		Value: time.Since(begin).Seconds(), Unit: "s",
-		Setup: fmt.Sprintf("server killed and started at once, until all %d agents have registered again; it was ready after %.1f s; load average %s", n, ready.Seconds(), load()),
+	took := time.Since(begin)
+	server, err := cpuOfProcess(c.Server.PID()) // a new process: from its start
+	if err != nil {
+		return err
 	}
-	return nil
+	postgresNow, err := cpuOfFamily(db)
+	if err != nil {
+		return err
+	}
+	agentsNow, err := cpuOfProcess(fleet.PID())
+	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 / float64(n) }
+	b.figures[key] = figure{
+		Value: took.Seconds(), Unit: "s",
+		Setup: fmt.Sprintf("server killed and started at once, until all %d agents have registered again; it was ready after %.1f s; CPU for each: server %.2f ms, Postgres %.2f ms, the agent itself %.2f ms; load average %s",
+			n, ready.Seconds(), each(server), each(postgresNow-postgres), each(agentsNow-agents), load()),
+	}
+	return err
 }
 
 // fleet starts simulated agents; end takes them away without a goodbye.
