@@ -122,6 +122,10 @@ chaos: ## throw faults of all kinds at a cluster and count what was started; DUR
 	@go test ./tests/fault -count=1 -run 'TestChaos|TestACable' -v -timeout 0 -long -chaos.duration=$(DURATION) \
 		-chaos.seed=$(SEED) -chaos.servers=$(SERVERS) -chaos.agents=$(AGENTS) -chaos.pods=$(PODS)
 
+.PHONY: soak
+soak: build ## let pods of simulated agents come and go, and fail when memory, files or tables grow; DURATION, ARGS='-agents 1000 -pods 200'
+	@go run ./tests/cmd/soak -stark $(OUT)/stark -duration $(DURATION) $(ARGS)
+
 .PHONY: cluster
 cluster: build ## run two servers behind a balancer and five nodes; SERVERS, NODES; Ctrl-C ends all
 	@exec go run ./tests/cmd/cluster -stark $(OUT)/stark -servers $(SERVERS) -nodes $(or $(NODES),5)

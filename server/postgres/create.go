@@ -39,7 +39,8 @@ type newPod struct {
 	Metadata          map[string]any    `json:"metadata"`
 }
 
-const createSQL = `insert into public.pods as p (id, pack_id, pack_name, pack_version, namespace, labels, annotations,
+// insertPodsSQL stores the rows of one document.
+const insertPodsSQL = `insert into public.pods as p (id, pack_id, pack_name, pack_version, namespace, labels, annotations,
 		priority_class_name, tolerations, resource_requests, resource_limits, scheduling, restart_policy, isolation,
 		env, termination_grace_period_seconds, active_deadline_seconds, metadata)
 	select r.id, r.pack_id, r.pack_name, r.pack_version, coalesce(r.namespace, stark.default_namespace()), r.labels, r.annotations,
@@ -49,8 +50,9 @@ const createSQL = `insert into public.pods as p (id, pack_id, pack_name, pack_ve
 	from jsonb_to_recordset($1::text::jsonb) as r (id uuid, pack_id uuid, pack_name text, pack_version text, namespace text,
 		labels jsonb, annotations jsonb, priority_class_name text, tolerations jsonb, resource_requests jsonb,
 		resource_limits jsonb, scheduling jsonb, restart_policy text, isolation text, env jsonb,
-		termination_grace_period_seconds integer, active_deadline_seconds integer, metadata jsonb)
-	returning ` + podColumns
+		termination_grace_period_seconds integer, active_deadline_seconds integer, metadata jsonb)`
+
+const createSQL = insertPodsSQL + ` returning ` + podColumns
 
 func rowFor(r api.CreatePodRequest) newPod {
 	p := newPod{

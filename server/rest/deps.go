@@ -86,6 +86,7 @@ type NodeDatabase interface {
 // PodDatabase holds pods; it acts as the user.
 type PodDatabase interface {
 	CreatePod(ctx context.Context, id access.Identity, r api.CreatePodRequest) (api.Pod, error)
+	CreatePods(ctx context.Context, id access.Identity, r api.CreatePodsRequest) (ids []string, err error)
 	GetPod(ctx context.Context, id access.Identity, podID string) (api.Pod, error)
 	ListPods(ctx context.Context, id access.Identity, q api.PodQuery) (api.Page[api.Pod], error)
 	UpdatePod(ctx context.Context, id access.Identity, podID string, r api.UpdatePodRequest) (api.Pod, error)

@@ -57,6 +57,7 @@ type fakeDB struct {
 	deleteNode    func(access.Identity, string) error
 
 	createPod   func(context.Context, access.Identity, api.CreatePodRequest) (api.Pod, error)
+	createPods  func(api.CreatePodsRequest) ([]string, error)
 	getPod      func(access.Identity, string) (api.Pod, error)
 	listPods    func(access.Identity, api.PodQuery) (api.Page[api.Pod], error)
 	stopPod     func(access.Identity, string) (api.Pod, bool, error)
@@ -285,6 +286,13 @@ func (f *fakeDB) CreatePod(ctx context.Context, id access.Identity, r api.Create
 		return api.Pod{}, unexpected()
 	}
 	return f.createPod(ctx, id, r)
+}
+
+func (f *fakeDB) CreatePods(_ context.Context, _ access.Identity, r api.CreatePodsRequest) ([]string, error) {
+	if f.createPods == nil {
+		return nil, unexpected()
+	}
+	return f.createPods(r)
 }
 
 func (f *fakeDB) GetPod(_ context.Context, id access.Identity, podID string) (api.Pod, error) {

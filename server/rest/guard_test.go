@@ -38,6 +38,7 @@ var protectedRoutes = []struct {
 	{"GET", "/api/node-tokens", "viewer"},
 	{"DELETE", "/api/node-tokens/" + someID, "viewer"},
 	{"POST", "/api/pods", "viewer"},
+	{"POST", "/api/pods/bulk", "viewer"},
 	{"GET", "/api/pods", ""},
 	{"GET", "/api/pods/" + someID, ""},
 	{"GET", "/api/pods/" + someID + "/status", ""},
@@ -131,6 +132,7 @@ var bodyRoutes = [][2]string{
 	{"PATCH", "/api/nodes/" + someID},
 	{"POST", "/api/node-tokens"},
 	{"POST", "/api/pods"},
+	{"POST", "/api/pods/bulk"},
 }
 
 func TestBadBodies(t *testing.T) {

@@ -45,13 +45,14 @@ func (s *server) onceWithBody(c *gin.Context, next func()) {
 		next()
 		return
 	}
-	body, err := io.ReadAll(io.LimitReader(c.Request.Body, maxBody+1))
+	limit := bodyLimit(c.FullPath())
+	body, err := io.ReadAll(io.LimitReader(c.Request.Body, limit+1))
 	rest := c.Request.Body
 	c.Request.Body = struct {
 		io.Reader
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(body), rest), rest}
-	if err != nil || len(body) > maxBody { // the operation finds the same, and says it
+	if err != nil || int64(len(body)) > limit { // the operation finds the same, and says it
 		next()
 		return
 	}

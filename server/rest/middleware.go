@@ -116,8 +116,8 @@ func (s *server) media(c *gin.Context) {
 	case r.Header.Get("Content-Encoding") != "":
 		s.abort(c, fault.New(fault.UnsupportedMediaType, "send the body without Content-Encoding"))
 		return
-	case r.ContentLength > maxBody && c.FullPath() != "/api/packs":
-		s.abort(c, fault.New(fault.PayloadTooLarge, "the body is larger than %d bytes", maxBody))
+	case r.ContentLength > bodyLimit(c.FullPath()) && c.FullPath() != "/api/packs":
+		s.abort(c, fault.New(fault.PayloadTooLarge, "the body is larger than %d bytes", bodyLimit(c.FullPath())))
 		return
 	}
 	c.Next()

@@ -19,6 +19,17 @@ import (
 // maxBody bounds a JSON body, in bytes.
 const maxBody = 1 << 20
 
+// bulkPath takes larger bodies than others.
+const bulkPath = "/api/pods/bulk"
+
+// bodyLimit bounds the JSON body of a route, in bytes.
+func bodyLimit(route string) int64 {
+	if route == bulkPath {
+		return api.MaxBulkBytes
+	}
+	return maxBody
+}
+
 // rule says who may call an operation.
 type rule struct {
 	action access.Action
@@ -101,7 +112,7 @@ func registerEmpty[I any](s *server, o operation, h func(context.Context, caller
 func (s *server) describe(o operation) huma.Operation {
 	op := huma.Operation{
 		OperationID: o.id, Method: o.method, Path: o.path, Summary: o.summary, Tags: []string{o.tag},
-		DefaultStatus: o.status, MaxBodyBytes: maxBody, BodyReadTimeout: s.config.RequestTimeout,
+		DefaultStatus: o.status, MaxBodyBytes: bodyLimit(o.path), BodyReadTimeout: s.config.RequestTimeout,
 		SkipValidateBody: true, Responses: s.errorResponses(o),
 		Middlewares: huma.Middlewares{asBadRequest, s.guardHuma(o)},
 	}
@@ -212,17 +223,17 @@ func (s *server) transform(ctx huma.Context, _ string, v any) (any, error) {
 		return e.body, nil
 	case *huma.ErrorModel:
 		ctx.SetHeader("Content-Type", "application/json")
-		return s.fail(ctx.Context(), modelFault(e)).body, nil
+		return s.fail(ctx.Context(), modelFault(e, ctx.Operation().MaxBodyBytes)).body, nil
 	default:
 		return v, nil
 	}
 }
 
 // modelFault says in our words what huma found wrong with parameters.
-func modelFault(m *huma.ErrorModel) error {
+func modelFault(m *huma.ErrorModel, limit int64) error {
 	switch m.Status {
 	case http.StatusRequestEntityTooLarge:
-		return fault.New(fault.PayloadTooLarge, "the body is larger than %d bytes", maxBody)
+		return fault.New(fault.PayloadTooLarge, "the body is larger than %d bytes", limit)
 	case http.StatusUnsupportedMediaType:
 		return fault.New(fault.UnsupportedMediaType, "send application/json")
 	case http.StatusRequestTimeout:

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -98,6 +99,11 @@ func (s *server) podRoutes() {
 		method: http.MethodPost, path: "/api/pods", id: "createPod", tag: "pods", rule: may(access.Create, access.Pod),
 		summary: "Ask for a pod", status: http.StatusCreated, errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, s.createPod)
+	register(s, operation{
+		method: http.MethodPost, path: bulkPath, id: "createPods", tag: "pods", rule: may(access.Create, access.Pod),
+		summary: fmt.Sprintf("Ask for up to %d pods at once: all of them are made, or none", api.MaxBulkPods), status: http.StatusCreated,
+		errors: []int{http.StatusNotFound, http.StatusConflict},
+	}, s.createPods)
 	register(s, operation{method: http.MethodGet, path: "/api/pods", id: "listPods", tag: "pods", rule: read, summary: "List pods, newest first; or watch them", errors: watchable}, s.listPods)
 	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}", id: "getPod", tag: "pods", rule: read, summary: "One pod; or watch it", errors: watchable}, one(s.getPod))
 	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}/status", id: "getPodStatus", tag: "pods", rule: read, summary: "Where a pod stands"}, s.getPodStatus)
@@ -132,6 +138,22 @@ func (s *server) createPod(ctx context.Context, who caller, in *createPodInput) 
 	req.ID = who.objectID
 	one, err := podAnswer(s.DB.CreatePod(ctx, who.Identity, req))
 	return createdPod{Pod: &one.Pod}, err
+}
+
+type createPodsInput struct {
+	Body Body[api.CreatePodsRequest, *api.CreatePodsRequest]
+}
+
+// createPods answers with ids alone: whole pods would be megabytes, and the caller has
+// said all that is in them.
+func (s *server) createPods(ctx context.Context, who caller, in *createPodsInput) (api.CreatedPods, error) {
+	req, err := in.Body.get()
+	if err != nil {
+		return api.CreatedPods{}, err
+	}
+	req.ID = who.objectID
+	ids, err := s.DB.CreatePods(ctx, who.Identity, req)
+	return api.CreatedPods{PodIDs: ids}, err
 }
 
 func (s *server) listPods(ctx context.Context, who caller, in *listPodsInput) (podList, error) {

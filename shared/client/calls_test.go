@@ -15,7 +15,7 @@ const data = `{"success":true,"data":{
 	"user":{"id":"u"},"users":[{"id":"u"}],"count":1,"accessToken":"t","needsSetup":true,
 	"pack":{"id":"k"},"packs":[{"id":"k"}],"versions":[{"id":"k"}],"total":7,"page":2,"pageSize":3,
 	"node":{"id":"n"},"nodes":[{"id":"n"}],"token":{"id":"j"},"tokens":[{"id":"j"}],
-	"pod":{"id":"p"},"pods":[{"id":"p"}],"purged":true,"history":[{"id":"h"}],"runs":[{"podId":"p"}],"verdict":{"podId":"p"},
+	"pod":{"id":"p"},"pods":[{"id":"p"}],"podIds":["p"],"purged":true,"history":[{"id":"h"}],"runs":[{"podId":"p"}],"verdict":{"podId":"p"},
 	"health":"healthy","url":"http://s/k","sha256":"f"
 }}`
 
@@ -32,6 +32,10 @@ func TestCalls(t *testing.T) {
 		"POST /auth/setup": func(ctx context.Context, c *client.Client) (string, error) {
 			s, err := c.Setup(ctx, api.RegisterRequest{})
 			return s.User.ID + s.AccessToken, err
+		},
+		"POST /api/pods/bulk": func(ctx context.Context, c *client.Client) (string, error) {
+			ids, err := c.CreatePods(ctx, api.CreatePodsRequest{Items: []api.CreatePodRequest{{PackName: "hello"}}})
+			return strings.Join(ids, ""), err
 		},
 		"POST /auth/refresh": func(ctx context.Context, c *client.Client) (string, error) {
 			s, err := c.RefreshSession(ctx, "r")

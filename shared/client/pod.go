@@ -16,6 +16,14 @@ func (c *Client) CreatePod(ctx context.Context, r api.CreatePodRequest) (api.Pod
 	return c.pod(ctx, call{method: http.MethodPost, path: []string{"api", "pods"}, once: true}.jsonBody(r))
 }
 
+// CreatePods asks for up to api.MaxBulkPods pods, of which all are made or none, and
+// gives their ids in the order of the items.
+func (c *Client) CreatePods(ctx context.Context, r api.CreatePodsRequest) ([]string, error) {
+	var out api.CreatedPods
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"api", "pods", "bulk"}, once: true}.jsonBody(r), &out)
+	return out.PodIDs, err
+}
+
 // ListPods lists pods, newest first.
 func (c *Client) ListPods(ctx context.Context, q api.PodQuery) (api.Page[api.Pod], error) {
 	v := pageValues(q.PageQuery)

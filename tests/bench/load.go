@@ -27,7 +27,7 @@ const (
 // anybody's, on tables that hold others' rows too. Whoever asks runs in this process,
 // on the same cores, and the scheduler binds what is asked for.
 func (b *bench) rest(ctx context.Context) error {
-	if !b.wants("rest.create", "rest.read", "rest.list") {
+	if !b.wants("rest.create", "rest.read", "rest.list", "rest.create.bulk") {
 		return nil
 	}
 	f, err := b.field(ctx, "rest", 1000)
@@ -75,7 +75,7 @@ func (b *bench) rest(ctx context.Context) error {
 		}
 		b.burdened(m.key, m.setup, sum, m.pace == 0)
 	}
-	return nil
+	return b.bulk(ctx, f, l)
 }
 
 // memory measures what a server holds when nothing is there and when much is.

@@ -84,6 +84,7 @@ var rows = []row{
 	{"rest.read", ">= 8000/s, p99 <= 15 ms"},
 	{"rest.list", "p99 <= 20 ms"},
 	{"rest.create", ">= 5000/s, p99 <= 60 ms"},
+	{"rest.create.bulk", ">= 20000 pods/s"},
 	{"agents.1k", "none"},
 	{"agents.1k.memory", "<= 32 KiB"},
 	{"agents.1k.statements", "<= 2/s"},

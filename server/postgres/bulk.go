@@ -1,0 +1,107 @@
+package postgres
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
+)
+
+// CreatePods stores pods as the user, all of them in one statement or none, and gives
+// their ids in the order of the items. The database fills in defaults and checks limits
+// and quota; what it refuses is told with the item that it is about. A request with the
+// id of one that was made before gives the pods of that one.
+func (db *DB) CreatePods(ctx context.Context, id access.Identity, r api.CreatePodsRequest) ([]string, error) {
+	d, err := userDoor(id)
+	if err != nil {
+		return nil, err
+	}
+	request := orNewID(r.ID)
+	rows, ids := make([]newPod, len(r.Items)), make([]string, len(r.Items))
+	for i, item := range r.Items {
+		if item.PackID != "" && !api.ValidID(item.PackID) {
+			return nil, api.AtItem(itemAt(i), fault.New(fault.NotFound, "pack not found"))
+		}
+		ids[i] = itemID(request, i)
+		item.ID = ids[i]
+		rows[i] = rowFor(item)
+	}
+	text, err := json.Marshal(rows)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Validation, "the pods cannot be stored")
+	}
+	err = db.write(ctx, "create pods at once", d, func(b *pgx.Batch) { b.Queue(insertPodsSQL, string(text)) })
+	switch {
+	case err == nil:
+		return ids, nil
+	case r.ID != "" && conflictOn(err, "pods_pkey") != nil: // all of them are there: they were made together
+		return ids, nil
+	case refusesRow(err):
+		return nil, db.refusedItem(ctx, id, rows, err)
+	default:
+		return nil, err
+	}
+}
+
+func itemAt(i int) string { return "items[" + strconv.Itoa(i) + "]" }
+
+// itemID gives the id of one pod of a request: it begins as that of the request does,
+// with the time, so that the pods lie together in the index.
+func itemID(request string, i int) string {
+	const shared = len("01a21a2b-3e6f-7")
+	sum := sha256.Sum256([]byte(request + "/" + strconv.Itoa(i)))
+	text := hex.EncodeToString(sum[:])
+	return request[:shared] + text[:3] + "-8" + text[3:6] + "-" + text[6:18]
+}
+
+// refusedItem finds the first item that the database refuses after those before it: in
+// a transaction that stores more and more of them, by halves, and leaves nothing behind.
+func (db *DB) refusedItem(ctx context.Context, id access.Identity, rows []newPod, refusal error) error {
+	err := db.AsUser(ctx, id, func(tx Tx) error {
+		stored, refused := 0, len(rows) // the refused one is at stored or behind it, and before refused
+		for refused-stored > 1 {
+			middle := (stored + refused) / 2
+			switch err := tryPods(ctx, tx, rows[stored:middle]); {
+			case err == nil:
+				stored = middle
+			case refusesRow(toFault("create pods at once", err)):
+				refused = middle
+			default:
+				return err
+			}
+		}
+		if err := tryPods(ctx, tx, rows[stored:refused]); err != nil {
+			return api.AtItem(itemAt(stored), toFault("create pods at once", err))
+		}
+		return errDry // it would be taken by now
+	})
+	if f, ok := errors.AsType[*fault.Error](err); ok && refusesRow(f) && !errors.Is(err, errDry) {
+		return f
+	}
+	return refusal
+}
+
+// tryPods stores rows, and nothing where one of them is refused.
+func tryPods(ctx context.Context, tx Tx, rows []newPod) error {
+	text, err := json.Marshal(rows)
+	if err != nil {
+		return err
+	}
+	tx.Queue("savepoint items")
+	if _, err = tx.Exec(ctx, insertPodsSQL, string(text)); err == nil {
+		return nil
+	}
+	if _, back := tx.Exec(ctx, "rollback to savepoint items"); back != nil {
+		return fmt.Errorf("%w, and back: %w", err, back)
+	}
+	return err
+}
