@@ -40,16 +40,15 @@ func (db *DB) CreatePods(ctx context.Context, id access.Identity, r api.CreatePo
 		return nil, fault.Wrap(err, fault.Validation, "the pods cannot be stored")
 	}
 	err = db.write(ctx, "create pods at once", d, func(b *pgx.Batch) { b.Queue(insertPodsSQL, string(text)) })
-	switch {
-	case err == nil:
+	// Of a request that was made before all pods are there: they were made together.
+	before := r.ID != "" && conflictOn(err, "pods_pkey") != nil
+	if err == nil || before {
 		return ids, nil
-	case r.ID != "" && conflictOn(err, "pods_pkey") != nil: // all of them are there: they were made together
-		return ids, nil
-	case refusesRow(err):
-		return nil, db.refusedItem(ctx, id, rows, err)
-	default:
-		return nil, err
 	}
+	if refusesRow(err) {
+		return nil, db.refusedItem(ctx, id, rows, err)
+	}
+	return nil, err
 }
 
 func itemAt(i int) string { return "items[" + strconv.Itoa(i) + "]" }
