@@ -132,7 +132,6 @@ var bodyRoutes = [][2]string{
 	{"PATCH", "/api/nodes/" + someID},
 	{"POST", "/api/node-tokens"},
 	{"POST", "/api/pods"},
-	{"POST", "/api/pods/bulk"},
 }
 
 func TestBadBodies(t *testing.T) {

@@ -21,10 +21,28 @@ var gauges = []struct {
 	{"process_open_fds", "open files", "", 1, 20},
 }
 
+// How long rows stay on purpose. The change log is compacted once a minute or so.
+const (
+	keepsChanges = 12 * time.Minute
+	keepsWrites  = 25 * time.Hour
+	keepsHistory = 31 * 24 * time.Hour
+)
+
 // tables are asked about one by one: rows that are dead, and the size with indexes.
-var tables = []string{
-	"public.nodes", "public.pods", "public.pod_runs", "public.pod_history", "stark.changes",
-	"stark.node_leases", "stark.node_history", "stark.log_checkpoints", "stark.verdicts", "stark.idempotent_writes",
+var tables = []struct {
+	name  string
+	keeps time.Duration
+}{
+	{"public.nodes", 0},
+	{"public.pods", 0},
+	{"public.pod_runs", 0},
+	{"public.pod_history", keepsHistory},
+	{"stark.changes", keepsChanges},
+	{"stark.node_leases", 0},
+	{"stark.node_history", keepsHistory},
+	{"stark.log_checkpoints", 0},
+	{"stark.verdicts", 0},
+	{"stark.idempotent_writes", keepsWrites},
 }
 
 // look takes the least of each gauge, as the heap is after a collection.
@@ -48,43 +66,43 @@ func (s *soak) point(ctx context.Context, at time.Duration) error {
 		return err
 	}
 	for _, g := range gauges {
-		s.series(g.name, g.unit, g.floor).add(at, s.low[g.metric])
+		s.series(series{name: g.name, unit: g.unit, floor: g.floor}).add(at, s.low[g.metric])
 	}
 	clear(s.low)
 	for _, table := range tables {
 		var there bool
-		if err := s.conn.QueryRow(ctx, "select to_regclass($1) is not null", table).Scan(&there); err != nil {
+		if err := s.conn.QueryRow(ctx, "select to_regclass($1) is not null", table.name).Scan(&there); err != nil {
 			return err
 		}
 		if !there {
-			return fmt.Errorf("there is no table %s", table)
+			return fmt.Errorf("there is no table %s", table.name)
 		}
 		var size, dead float64
 		err := s.conn.QueryRow(ctx, `select pg_total_relation_size($1::text::regclass)::float8 / 1024,
-			coalesce((select n_dead_tup from pg_stat_user_tables where relid = $1::text::regclass), 0)::float8`, table).Scan(&size, &dead)
+			coalesce((select n_dead_tup from pg_stat_user_tables where relid = $1::text::regclass), 0)::float8`, table.name).Scan(&size, &dead)
 		if err != nil {
 			return err
 		}
-		s.series("size of "+table, "KiB", 2<<10).add(at, size)
-		s.series("dead rows of "+table, "", 20_000).add(at, dead)
+		s.series(series{name: "size of " + table.name, unit: "KiB", floor: 2 << 10, keeps: table.keeps}).add(at, size)
+		s.series(series{name: "dead rows of " + table.name, floor: 20_000}).add(at, dead)
 	}
 	var rows float64
 	if err := s.conn.QueryRow(ctx, "select count(*)::float8 from stark.changes").Scan(&rows); err != nil {
 		return err
 	}
-	s.series("rows of the change log", "", 20_000).add(at, rows)
+	s.series(series{name: "rows of the change log", floor: 20_000, keeps: keepsChanges}).add(at, rows)
 	return nil
 }
 
-func (s *soak) series(name, unit string, floor float64) *series {
+// series gives the one of that name.
+func (s *soak) series(of series) *series {
 	for _, one := range s.all {
-		if one.name == name {
+		if one.name == of.name {
 			return one
 		}
 	}
-	one := &series{name: name, unit: unit, floor: floor}
-	s.all = append(s.all, one)
-	return one
+	s.all = append(s.all, &of)
+	return &of
 }
 
 // metrics reads what the server tells of itself.

@@ -12,7 +12,8 @@ import (
 type series struct {
 	name   string
 	unit   string
-	floor  float64 // growth that says nothing, in the unit
+	floor  float64       // growth that says nothing, in the unit
+	keeps  time.Duration // how long rows stay on purpose; until then there are ever more of them
 	at     []time.Duration
 	values []float64
 }
@@ -72,8 +73,8 @@ func (s *series) verdict() verdict {
 	half := len(s.values) / 2
 	v := verdict{series: s, middle: median(s.values[half:])}
 	perHour, ok := s.slope()
-	if !ok {
-		return v
+	if half := len(s.at) / 2; !ok || s.at[half] < s.keeps {
+		return v // the second half begins before the first rows go
 	}
 	v.known = true
 	v.growth = perHour * (s.at[len(s.at)-1] - s.at[half]).Hours()
@@ -87,7 +88,7 @@ func (v verdict) String() string {
 	state := "steady"
 	switch {
 	case !v.known:
-		state = "too few samples"
+		state = "cannot be told in this time"
 	case v.grows():
 		state = "GROWS"
 	}

@@ -48,6 +48,17 @@ func TestFewSamplesSayNothing(t *testing.T) {
 	}
 }
 
+func TestRowsThatStayOnPurposeAreNoGrowthUntilTheFirstOnesGo(t *testing.T) {
+	t.Parallel()
+	s := of(1, func(i int) float64 { return float64(i) })
+	if s.keeps = 40 * time.Minute; s.verdict().known || s.verdict().grows() {
+		t.Errorf("%s", s.verdict())
+	}
+	if s.keeps = 20 * time.Minute; !s.verdict().grows() {
+		t.Errorf("%s", s.verdict())
+	}
+}
+
 func TestTheWorstComesFirst(t *testing.T) {
 	t.Parallel()
 	all := []verdict{of(1, func(int) float64 { return 5 }).verdict(), of(1, func(i int) float64 { return float64(i) }).verdict()}
