@@ -17,15 +17,7 @@ func (b *bench) bulk(ctx context.Context, f *field, l *requests) error {
 	if !b.wants(key) {
 		return nil
 	}
-	cpu, memory := api.Millicores(10), api.Mebibytes(16)
-	r := api.CreatePodsRequest{Items: make([]api.CreatePodRequest, api.MaxBulkPods)}
-	for i := range r.Items {
-		r.Items[i] = api.CreatePodRequest{
-			PackName: "pack0", PackVersion: "1.0.0", Namespace: "load", Labels: map[string]string{"app": "load"},
-			ResourceRequests: &api.ResourceInput{CPU: &cpu, Memory: &memory},
-		}
-	}
-	body, err := json.Marshal(r)
+	body, err := bulkBody()
 	if err != nil {
 		return err
 	}
@@ -62,7 +54,7 @@ func (b *bench) bulk(ctx context.Context, f *field, l *requests) error {
 		}
 		server, postgres = server+after.server-before.server, postgres+after.database-before.database
 	}
-	n := float64(len(r.Items))
+	n := float64(api.MaxBulkPods)
 	slices.Sort(answers)
 	slices.Sort(bound)
 	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / n / float64(len(bound)) }
@@ -72,4 +64,17 @@ func (b *bench) bulk(ctx context.Context, f *field, l *requests) error {
 			n, len(bound), n/bound[len(bound)-1].Seconds(), n/bound[0].Seconds(), answers[len(answers)/2].Milliseconds(), each(server), each(postgres), load()),
 	}
 	return nil
+}
+
+// bulkBody asks for as many pods as one request may.
+func bulkBody() ([]byte, error) {
+	cpu, memory := api.Millicores(10), api.Mebibytes(16)
+	r := api.CreatePodsRequest{Items: make([]api.CreatePodRequest, api.MaxBulkPods)}
+	for i := range r.Items {
+		r.Items[i] = api.CreatePodRequest{
+			PackName: "pack0", PackVersion: "1.0.0", Namespace: "load", Labels: map[string]string{"app": "load"},
+			ResourceRequests: &api.ResourceInput{CPU: &cpu, Memory: &memory},
+		}
+	}
+	return json.Marshal(r)
 }
