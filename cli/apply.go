@@ -71,6 +71,15 @@ type applied struct {
 	Changes []manifest.Difference `json:"changes,omitempty"`
 }
 
+// printApplied shows what was done, also before a fault. Where a fault has kept everything
+// from being done, it alone is said: "nothing to do" would be wrong.
+func (a *app) printApplied(results []applied, err error) error {
+	if err != nil && len(results) == 0 && a.format() == formatTable {
+		return err
+	}
+	return errors.Join(printList(a, appliedView(), results), err)
+}
+
 func appliedView() view[applied] {
 	return view[applied]{
 		kind: "applied", id: func(r applied) string { return r.Object }, empty: "nothing to do",
@@ -108,7 +117,7 @@ several are parted by ---. Order in a file does not matter.`,
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			results, err := a.applyAll(cmd.Context(), files, &t)
-			return errors.Join(printList(a, appliedView(), results), err)
+			return a.printApplied(results, err)
 		},
 	}
 	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "file, or - for stdin (repeatable)")

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -67,7 +66,7 @@ reverse order of apply. What is gone already is no fault. Nodes stay as they are
 		Example: "  stark delete -f pod.yaml", Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			results, err := a.deleteAll(cmd.Context(), files, &t)
-			return errors.Join(printList(a, appliedView(), results), err)
+			return a.printApplied(results, err)
 		},
 	}
 	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "file, or - for stdin (repeatable)")

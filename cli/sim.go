@@ -217,6 +217,11 @@ func (s *simCluster) node(key string) (*api.Node, error) {
 // play asks the planner and words the answer.
 func (s *simCluster) play(now time.Time) simResult {
 	r := simResult{Nodes: len(s.Nodes), Pods: []simPod{}}
+	for i := range s.Pods { // who comes has not waited yet, and comes behind those that do
+		if p := &s.Pods[i]; p.CreatedAt.IsZero() {
+			p.CreatedAt = now
+		}
+	}
 	for _, f := range scheduler.Simulate(s.Snapshot, s.drained, now) {
 		p := simPod{
 			ID: f.Pod.ID, Name: s.name(f.Pod), Namespace: f.Pod.Namespace, Priority: f.Pod.Priority,

@@ -40,9 +40,27 @@ func TestLeaves(t *testing.T) {
 		"who is away cannot be told":      {api.Taint{Key: node.TaintUnreachable, Effect: api.NoExecute, TimeAdded: &added}, nil, time.Hour, false},
 		"a taint that nobody knows since": {api.Taint{Key: "power", Effect: api.NoExecute}, nil, 0, true},
 	} {
-		if by, got := node.Leaves([]api.Taint{c.taint}, c.tols, otherwise, added.Add(c.after)); got != c.want || got && by.Key != c.taint.Key {
+		if by, got := node.Leaves([]api.Taint{c.taint}, c.tols, added.Add(-time.Hour), otherwise, added.Add(c.after)); got != c.want || got && by.Key != c.taint.Key {
 			t.Errorf("%s: got %v", name, got)
 		}
+	}
+}
+
+// As in Kubernetes, who comes to a node that has the taint already may stay as long as
+// who was there before; else a pod would be bound and told to leave again, without end.
+func TestLeavesCountsFromTheBinding(t *testing.T) {
+	t.Parallel()
+	added := time.Unix(1000, 0)
+	bound, seconds := added.Add(time.Hour), int64(60)
+	taints := []api.Taint{{Key: "power", Effect: api.NoExecute, TimeAdded: &added}}
+	tols := []api.Toleration{{Key: "power", Operator: api.TolerationExists, TolerationSeconds: &seconds}}
+	for after, want := range map[time.Duration]bool{0: false, 59 * time.Second: false, 60 * time.Second: true} {
+		if _, got := node.Leaves(taints, tols, bound, 0, bound.Add(after)); got != want {
+			t.Errorf("%v after it was bound: leaves %v, want %v", after, got, want)
+		}
+	}
+	if _, got := node.Leaves(taints, nil, bound, 0, bound); !got {
+		t.Error("who tolerates nothing may stay")
 	}
 }
 

@@ -62,7 +62,7 @@ func UnreachableTolerance(tolerations []api.Toleration, otherwise time.Duration)
 // Leaves says which NoExecute taint of its node a pod has to leave by now, if any: the
 // one whose time was over first. Being unreachable is left out: such a node cannot be
 // told anything, and the sweep of silent nodes gives its pods up by the same tolerance.
-func Leaves(taints []api.Taint, tolerations []api.Toleration, otherwise time.Duration, now time.Time) (by api.Taint, leaves bool) {
+func Leaves(taints []api.Taint, tolerations []api.Toleration, bound time.Time, otherwise time.Duration, now time.Time) (by api.Taint, leaves bool) {
 	var first time.Time
 	for _, taint := range taints {
 		if taint.Effect != api.NoExecute || taint.Key == TaintUnreachable {
@@ -72,8 +72,8 @@ func Leaves(taints []api.Taint, tolerations []api.Toleration, otherwise time.Dur
 		if forever {
 			continue
 		}
-		var since time.Time
-		if taint.TimeAdded != nil {
+		since := bound
+		if taint.TimeAdded != nil && taint.TimeAdded.After(since) {
 			since = *taint.TimeAdded
 		}
 		if at := since.Add(d); !at.After(now) && (!leaves || at.Before(first)) {

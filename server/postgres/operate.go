@@ -18,8 +18,8 @@ import (
 const evictAtOnce = 2000
 
 // EvictIntolerant tells the pods to leave that do not tolerate a NoExecute taint of
-// their node, or no longer. The time counts from when the taint was put there, by the
-// database's clock, so that a change of leader changes nothing. Only a leader may.
+// their node, or no longer. The time counts from when the taint was put there, or the pod
+// was bound where that is later, by the database's clock, so that a change of leader changes nothing. Only a leader may.
 func (db *DB) EvictIntolerant(ctx context.Context) (told []string, err error) {
 	t, err := leading(ctx)
 	if err != nil {
@@ -49,12 +49,12 @@ func intolerant(ctx context.Context, tx Tx) ([]Eviction, error) {
 		for rows.Next() {
 			var p api.Pod
 			var n api.Node
-			var now time.Time
+			var bound, now time.Time
 			var otherwise int64
-			if err := rows.Scan(&p.ID, &p.Incarnation, &p.Tolerations, &n.Name, &n.Taints, &now, &otherwise); err != nil {
+			if err := rows.Scan(&p.ID, &p.Incarnation, &p.Tolerations, &bound, &n.Name, &n.Taints, &now, &otherwise); err != nil {
 				return err
 			}
-			taint, leaves := node.Leaves(n.Taints, p.Tolerations, time.Duration(otherwise)*time.Millisecond, now)
+			taint, leaves := node.Leaves(n.Taints, p.Tolerations, bound, time.Duration(otherwise)*time.Millisecond, now)
 			if leaves {
 				out = append(out, Eviction{PodID: p.ID, Incarnation: p.Incarnation, Order: api.Eviction{
 					Reason:  api.ReasonEvicted,
@@ -63,7 +63,7 @@ func intolerant(ctx context.Context, tx Tx) ([]Eviction, error) {
 			}
 		}
 		return rows.Err()
-	}, `select p.id::text, p.incarnation, p.tolerations, n.name, n.taints, clock_timestamp(), c.eviction_timeout_ms
+	}, `select p.id::text, p.incarnation, p.tolerations, coalesce(p.scheduled_at, p.created_at), n.name, n.taints, clock_timestamp(), c.eviction_timeout_ms
 		from public.nodes n join public.pods p on p.node_id = n.id, public.cluster_config c
 		where n.taints @> '[{"effect":"NoExecute"}]' and p.status in ('scheduled', 'starting', 'running')
 			and p.eviction is null and p.stop_requested_at is null

@@ -140,6 +140,10 @@ func TestNoExecuteEvictsWhoDoesNotTolerateIt(t *testing.T) {
 		t.Errorf("told before its time: %v", told)
 	}
 	b.exec(t, `update public.nodes set taints = jsonb_build_array(jsonb_build_object('key', 'power', 'effect', 'NoExecute', 'timeAdded', now() - interval '61 seconds'))`)
+	if told := b.intolerant(t); len(told) != 0 {
+		t.Errorf("told who came when the taint was there, and has had no 60 seconds: %v", told)
+	}
+	b.exec(t, `update public.pods set scheduled_at = now() - interval '2 minutes'`)
 	if told := b.intolerant(t); !slices.Equal(told, []string{later.ID}) {
 		t.Errorf("told %v, want %s", told, later.ID)
 	}
