@@ -64,6 +64,11 @@ var rows = []row{
 	{"failover.term", "<= 500 ms"},
 	{"failover.kill", "<= 16000 ms"},
 	{"watch.lag", "p50 <= 5 ms, p99 <= 25 ms"},
+	{"logs", ">= 20000/s"},
+	{"logs.agent.cpu", "none"},
+	{"logs.server.cpu", "none"},
+	{"logs.crowd", "none"},
+	{"logs.crowd.rss", "<= 300 MiB"},
 	{"dev.ready.first", "<= 8000 ms"},
 	{"dev.ready", "<= 3000 ms"},
 	{"server.ready", "<= 1000 ms"},
@@ -128,7 +133,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	for _, measure := range []func(context.Context) error{
-		b.plans, b.deploys, b.noPool, b.failovers, b.lag, b.dev, b.serverReady, b.bound, b.scheduleLatency, b.memory, b.rest, b.agents, b.tabs,
+		b.plans, b.deploys, b.noPool, b.failovers, b.lag, b.logs, b.dev, b.serverReady, b.bound, b.scheduleLatency, b.memory, b.rest, b.agents, b.tabs,
 	} {
 		if err := measure(ctx); err != nil {
 			return err

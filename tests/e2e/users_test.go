@@ -41,6 +41,12 @@ func TestTwoUsersDoNotSeeEachOther(t *testing.T) {
 		for _, err := range bob.PodLogs(t.Context(), pod.ID, client.LogOptions{}) {
 			notFound(t, "logs", err)
 		}
+		for _, err := range bob.Logs(t.Context(), client.LogQuery{PodIDs: []string{pod.ID}}) {
+			notFound(t, "logs of pods that are named", err)
+		}
+		for l, err := range bob.Logs(t.Context(), client.LogQuery{Matching: true, LogOptions: client.LogOptions{Tail: new(-1)}}) {
+			t.Errorf("bob reads %+v, %v of all pods that he sees", l, err)
+		}
 		packs, err := bob.ListPacks(t.Context(), api.PackQuery{})
 		if err != nil || packs.Total != 0 {
 			t.Errorf("bob lists %d packs, %v", packs.Total, err)
