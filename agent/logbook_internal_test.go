@@ -49,6 +49,39 @@ func TestRingDropsAndMarks(t *testing.T) {
 	}
 }
 
+// A mark that leaves the ring leaves its count behind: a reader is told of every line
+// that it has not had, whoever lost it.
+func TestRingCountsTheLinesOfLostMarks(t *testing.T) {
+	t.Parallel()
+	r := newLogbook(4*lineOverhead, 1<<20).open(ref("p", 1))
+	part, _ := r.seek(wire.LogsOpen{Tail: -1}, 0)
+	r.append(api.LogLine{Attempt: 1})
+	r.append(api.LogLine{Dropped: 1000, Attempt: 1})
+	got := r.read(part, 10, 1<<20)
+	if len(got.lines) != 2 || got.next != 1001 {
+		t.Errorf("read %+v", got)
+	}
+	for range 5 { // the ring holds four entries
+		r.append(api.LogLine{Attempt: 1})
+		r.append(api.LogLine{Dropped: 100, Attempt: 1})
+	}
+	if lost := r.read(part, 10, 1<<20); lost.dropped != 1001+3*101 || len(lost.lines) != 4 || lost.more {
+		t.Errorf("from the beginning: %+v", lost)
+	}
+	part.from = got.next
+	lost := r.read(part, 10, 1<<20)
+	if lost.dropped != 3*101 || lost.next != 1001+5*101 {
+		t.Errorf("from behind the first mark: %+v", lost)
+	}
+	// A place that is none, inside a mark or beyond the end, is no harm.
+	for from, lines := range map[uint64]int{lost.next - 50: 0, lost.next - 101: 2, lost.next + 7: 0} {
+		part.from = from
+		if got := r.read(part, 10, 1<<20); len(got.lines) != lines || got.dropped != 0 || got.next != lost.next {
+			t.Errorf("from %d: %+v", from, got)
+		}
+	}
+}
+
 // A reader goes on behind the very line that it has, also where several have one time.
 func TestRingGoesOnBehindALine(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -22,7 +23,11 @@ type entry struct {
 	stream  string
 	attempt int
 	dropped int
+	number  uint64 // of the line, or of the first of those that a mark stands for
 }
+
+// count is how many lines the entry is, or stands for.
+func (e entry) count() uint64 { return uint64(max(1, e.dropped)) } //nolint:gosec // not negative
 
 func (e entry) cost() int { return len(e.text) + lineOverhead }
 
@@ -31,16 +36,17 @@ func (e entry) line() api.LogLine {
 }
 
 // ring is the newest output of one pod in one incarnation, bounded in bytes. Writers
-// never wait. Every line has a number that no other line of this ring ever has, and no
-// other ring has its id, so that a reader can go on exactly behind what it has.
+// never wait. Every line has a number that no other line of this ring ever has, also each
+// that was lost on its way here, and no other ring has its id: so a reader can go on
+// exactly behind what it has, and is told how many lines it has missed.
 type ring struct {
 	ref  wire.PodRef
 	id   string
 	book *logbook
 
 	mu      sync.Mutex
-	lines   []entry // lines[0] has number first
-	first   uint64
+	lines   []entry
+	next    uint64 // number of the next line
 	bytes   int
 	newest  int    // attempt of the newest line
 	stored  uint64 // lines before this number are in the checkpoint
@@ -63,7 +69,8 @@ func (r *ring) put(l api.LogLine) int {
 	if r.retired {
 		return 0
 	}
-	e := entry{at: l.Time.UnixNano(), text: l.Line, stream: l.Stream, attempt: l.Attempt, dropped: l.Dropped}
+	e := entry{at: l.Time.UnixNano(), text: l.Line, stream: l.Stream, attempt: l.Attempt, dropped: l.Dropped, number: r.next}
+	r.next += e.count()
 	r.lines = append(r.lines, e)
 	r.bytes += e.cost()
 	grown := e.cost() - r.cut(r.book.limit)
@@ -83,7 +90,6 @@ func (r *ring) cut(limit int) (freed int) {
 		r.lines[n] = entry{} // lets go of the text
 	}
 	r.lines = r.lines[n:]
-	r.first += uint64(n)
 	r.bytes -= freed
 	return freed
 }
@@ -103,7 +109,6 @@ func (r *ring) retire() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	freed := r.bytes
-	r.first += uint64(len(r.lines))
 	r.lines, r.bytes, r.retired, r.closed = nil, 0, true, true
 	if r.changed != nil {
 		close(r.changed)
@@ -154,7 +159,16 @@ func (r *ring) seek(o wire.LogsOpen, attempt int) (selection, bool) {
 		start = i
 		left--
 	}
-	return selection{from: r.first + uint64(start), attempt: attempt}, found
+	return selection{from: r.numberAt(start), attempt: attempt}, found
+}
+
+// numberAt is the number of an entry, and of the next line for the one behind the last.
+// The caller holds mu.
+func (r *ring) numberAt(i int) uint64 {
+	if i < len(r.lines) {
+		return r.lines[i].number
+	}
+	return r.next
 }
 
 // latest gives the attempt of the newest line, and 0 where there was none.
@@ -179,23 +193,21 @@ func (r *ring) read(s selection, maxLines, maxBytes int) reading {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var got reading
-	from := s.from
-	if from < r.first {
-		got.dropped = int(r.first - from) //nolint:gosec // a ring does not lose so many lines
-		from = r.first
+	if first := r.numberAt(0); s.from < first {
+		got.dropped = int(first - s.from) //nolint:gosec // a ring does not lose so many lines
 		got.at = time.Now().UTC()
 		if len(r.lines) > 0 {
 			got.at = time.Unix(0, r.lines[0].at).UTC()
 		}
 	}
-	i := int(min(from-r.first, uint64(len(r.lines)))) //nolint:gosec // bounded by the ring
+	i, _ := slices.BinarySearchFunc(r.lines, s.from, func(e entry, from uint64) int { return cmp.Compare(e.number, from) })
 	for size := 0; i < len(r.lines) && len(got.lines) < maxLines && size < maxBytes; i++ {
 		if s.attempt == 0 || r.lines[i].attempt == s.attempt {
 			size += r.lines[i].cost()
 			got.lines = append(got.lines, r.lines[i].line())
 		}
 	}
-	got.next = r.first + uint64(i)
+	got.next = r.numberAt(i)
 	got.more, got.closed = i < len(r.lines), r.closed
 	if !got.more {
 		if r.changed == nil {
@@ -232,7 +244,7 @@ func (r *ring) tail(attempt, n int) string {
 func (r *ring) checkpoint(n int) (kept, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	k := kept{ring: r, next: r.first + uint64(len(r.lines))}
+	k := kept{ring: r, next: r.next}
 	if r.closed || k.next == r.stored || len(r.lines) == 0 {
 		return k, false
 	}

@@ -274,9 +274,16 @@ func (c *controller) finish(t api.Termination) {
 // take hands output on. What the host sends is as good as its word: packs share it.
 func (c *controller) take(n notice) {
 	for i := range min(len(n.Streams), len(n.Times), len(n.Texts), len(n.Gaps)) {
-		c.task.Output(api.LogLine{Time: time.UnixMilli(n.Times[i]).UTC(), Stream: n.Streams[i], Line: n.Texts[i], Dropped: n.Gaps[i]})
+		l := api.LogLine{Time: time.UnixMilli(n.Times[i]).UTC(), Stream: api.StreamLog, Line: n.Texts[i], Dropped: max(0, n.Gaps[i])}
+		if s := n.Streams[i]; s > 0 && s < len(streams) {
+			l.Stream = streams[s]
+		}
+		c.task.Output(l)
 	}
 }
+
+// streams are named by numbers on the way here.
+var streams = [...]string{api.StreamLog, "stdout", "stderr"}
 
 func (c *controller) line(stream string, at time.Time, text string) {
 	c.task.Output(api.LogLine{Time: at, Stream: stream, Line: text})

@@ -14,6 +14,7 @@ const MAX_LINE = 16 * 1024;          // bytes of one line, the rest is cut off
 const MAX_BACKLOG = 4 * 1024 * 1024; // bytes waiting for the agent before output is dropped
 const WATCH_MS = 500;                // rhythm of the event-loop watch
 const PULSE_MS = 2000;               // rhythm of live figures
+const STREAMS = ['log', 'stdout', 'stderr']; // by their numbers on the way to the agent
 const KEPT = 100;                    // newest lines that are kept when others are dropped
 const LOST_MS = 500;                 // how long the host outlives its channel to the agent
 const LAST_WORDS_MS = 200;           // how long a pack waits for its output before it kills its process
@@ -184,8 +185,11 @@ function supervise() {
     if (socket.writableLength <= MAX_BACKLOG || w.ended) admitLate(w);
     if (!w.lines.length) return;
     // By columns, which the agent reads several times faster than line by line.
-    const column = (i, none) => w.lines.map((l) => l[i] ?? none);
-    send({ t: 'out', id: w.id, streams: column(0), times: column(1), texts: column(2), gaps: column(3, 0) });
+    const { lines } = w;
+    send({
+      t: 'out', id: w.id, streams: lines.map((l) => STREAMS.indexOf(l[0])), times: lines.map((l) => l[1]),
+      texts: lines.map((l) => l[2]), gaps: lines.map((l) => l[3] ?? 0),
+    });
     w.lines = [];
     w.bytes = 0;
   }

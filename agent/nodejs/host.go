@@ -56,8 +56,8 @@ type notice struct {
 	ID   string `json:"id"`
 
 	// Output by columns, which are equally long.
-	Streams []string `json:"streams"`
-	Times   []int64  `json:"times"` // unix milliseconds
+	Streams []int    `json:"streams"` // as streams names them
+	Times   []int64  `json:"times"`   // unix milliseconds
 	Texts   []string `json:"texts"`
 	Gaps    []int    `json:"gaps"` // lines that are missing there; the text is empty then
 

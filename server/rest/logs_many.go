@@ -158,11 +158,17 @@ func (q logsQuery) opening(podID string) wire.LogsOpen {
 
 // tag says of each line whose it is, and where it stands.
 func (q logsQuery) tag(c wire.LogsChunk, podID string) wire.LogsChunk {
-	for i := range c.Lines {
-		c.Lines[i].PodID = podID
-		if back := uint64(len(c.Lines) - 1 - i); q.resumable && c.Ring != "" && c.Next >= back {
-			c.Lines[i].Position = positionOf(c.Ring, c.Next-back)
+	behind := c.Next
+	for i := len(c.Lines) - 1; i >= 0; i-- {
+		l := &c.Lines[i]
+		l.PodID = podID
+		if l.Notice != "" {
+			continue
 		}
+		if q.resumable && c.Ring != "" {
+			l.Position = positionOf(c.Ring, behind)
+		}
+		behind -= min(behind, uint64(max(1, l.Dropped))) //nolint:gosec // not negative
 	}
 	return c
 }

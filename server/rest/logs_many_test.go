@@ -200,6 +200,16 @@ func TestPodsJoinAndLeave(t *testing.T) {
 		t.Errorf("position %q", l.Position)
 	}
 
+	// A mark stands for as many lines as it counts.
+	gap := at("r", 20, "behind")
+	gap.Lines = append([]api.LogLine{{Line: "before"}, {Dropped: 5}}, gap.Lines...)
+	n.says[a.ID] <- gap
+	for _, want := range []string{"r.14", "r.19", "r.20"} {
+		if l := next(); l.Position != want {
+			t.Errorf("got %+v, want position %s", l, want)
+		}
+	}
+
 	b.CreatedAt = time.Now() // it is new: all its lines are
 	h.putPods("4", b)
 	expect(t, next, b, "", api.LogJoined)
@@ -239,7 +249,7 @@ func TestPodsJoinAndLeave(t *testing.T) {
 	a.Labels = map[string]string{"app": "web"}
 	h.putPods("12", a)
 	expect(t, next, a, "", api.LogJoined)
-	if o := <-n.opened; o.After == nil || *o.After != (wire.LogPosition{Ring: "r", Next: 7}) {
+	if o := <-n.opened; o.After == nil || *o.After != (wire.LogPosition{Ring: "r", Next: 20}) {
 		t.Errorf("opened %+v", o)
 	}
 	h.model.Apply(store.Batch{Cursor: "13", Pods: store.Changes[api.Pod]{Delete: []string{b.ID}}})

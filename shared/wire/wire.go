@@ -300,7 +300,8 @@ type LogsOpen struct {
 	Window int `json:"window,omitempty"`
 }
 
-// LogPosition is a place in the output of a pod: behind line Next-1 of a ring. An agent
+// LogPosition is a place in the output of a pod: behind line Next-1 of a ring, where lines
+// that are marked as lost have numbers as well. An agent
 // makes a ring for each incarnation of a pod, and a new one after its own restart.
 type LogPosition struct {
 	Ring string `json:"ring"`
