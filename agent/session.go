@@ -134,12 +134,7 @@ func decodeAnswer(typ string, e wire.Envelope, answer any) error {
 }
 
 func (s *session) write(ctx context.Context, e wire.Envelope, payload any) error {
-	raw, err := json.Marshal(payload)
-	if err != nil {
-		return fmt.Errorf("%s: encode: %w", e.Type, err)
-	}
-	e.Payload = raw
-	frame, err := json.Marshal(e)
+	frame, err := wire.Frame(e, payload)
 	if err != nil {
 		return fmt.Errorf("%s: encode: %w", e.Type, err)
 	}

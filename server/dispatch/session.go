@@ -102,11 +102,7 @@ func (s *session) enqueue(frame []byte) {
 }
 
 func encode(typ, correlation string, seq uint64, payload any) ([]byte, error) {
-	raw, err := json.Marshal(payload)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(wire.Envelope{Type: typ, Payload: raw, CorrelationID: correlation, Seq: seq})
+	return wire.Frame(wire.Envelope{Type: typ, CorrelationID: correlation, Seq: seq}, payload)
 }
 
 // reply queues one frame in answer to one that was read, and waits for room: who

@@ -31,3 +31,29 @@ func TestMessagesAreFlat(t *testing.T) {
 		}
 	}
 }
+
+// A frame that is written in one pass is the one that its parts make.
+func TestFrame(t *testing.T) {
+	t.Parallel()
+	for _, payload := range []any{
+		nil,
+		wire.LogsClose{StreamID: "<s>"},
+		&wire.LogsMore{StreamID: "s", Bytes: 7}, json.RawMessage(`{"a": 1}`),
+		wire.LogsChunk{StreamID: "s", Lines: []api.LogLine{{Line: "\u2028 \xff <b>", Stream: "log"}}, Ring: "r", Next: 7},
+	} {
+		e := wire.Envelope{Type: wire.TypeLogsChunk, CorrelationID: "c", Seq: 3}
+		got, err := wire.Frame(e, payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Payload, err = json.Marshal(payload); err != nil {
+			t.Fatal(err)
+		}
+		if want, err := json.Marshal(e); err != nil || string(got) != string(want) {
+			t.Errorf("got %s, want %s, %v", got, want, err)
+		}
+	}
+	if _, err := wire.Frame(wire.Envelope{}, func() {}); err == nil {
+		t.Error("a function was encoded")
+	}
+}
