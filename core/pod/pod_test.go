@@ -138,6 +138,33 @@ func TestNextForReport(t *testing.T) {
 	}
 }
 
+// What a pod says of a version that failed stays until something else becomes of the pod.
+func TestNextForReportKeepsWhyARollbackFailed(t *testing.T) {
+	t.Parallel()
+	p := api.Pod{
+		ID: "p", NodeID: new("n1"), Status: api.PodRunning, Incarnation: 1, Restarts: 1,
+		Reason: api.ReasonRollbackFailed, StatusMessage: "version 2.0.0 failed",
+	}
+	for name, c := range map[string]struct {
+		status  api.PodStatus
+		attempt int
+		r       wire.RunReport
+		want    string
+	}{
+		"told again":       {api.PodRunning, 2, wire.RunReport{Status: api.RunRunning, Ready: true}, "RollbackFailed: version 2.0.0 failed"},
+		"not ready, again": {api.PodStarting, 2, wire.RunReport{Status: api.RunRunning}, "RollbackFailed: version 2.0.0 failed"},
+		"ready now":        {api.PodStarting, 2, wire.RunReport{Status: api.RunRunning, Ready: true}, ": "},
+		"next attempt":     {api.PodStarting, 3, wire.RunReport{Status: api.RunStarting}, ": "},
+		"falls":            {api.PodRunning, 2, wire.RunReport{Status: api.RunExited, Reason: api.ReasonCrashLoopBackOff, Message: "m"}, "CrashLoopBackOff: m"},
+	} {
+		p.Status, c.r.RunKey = c.status, api.RunKey{PodID: "p", Incarnation: 1, Attempt: c.attempt}
+		got, err := pod.NextForReport(p, "n1", 2, c.r)
+		if err != nil || got.Reason+": "+got.Message != c.want {
+			t.Errorf("%s: got %+v, %v; want %q", name, got, err, c.want)
+		}
+	}
+}
+
 func TestAfterNodeLost(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -43,6 +43,10 @@ func NextForReport(p api.Pod, nodeID string, lastAttempt int, r wire.RunReport) 
 		c.LastTermination = r.Termination
 	}
 	c.Status = statusFor(p, r)
+	if r.Reason == "" && p.Reason == api.ReasonRollbackFailed && c.Status == p.Status && c.Restarts == p.Restarts {
+		// Told again after a lost connection: why another version failed is as true as before.
+		c.Reason, c.Message = p.Reason, p.StatusMessage
+	}
 	if c.Status == api.PodRunning && p.StartedAt == nil {
 		c.StartedAt = &r.At
 	}

@@ -136,6 +136,13 @@ func TestRollbackThatFails(t *testing.T) {
 	if err != nil || len(refused) != 1 {
 		t.Errorf("a late report: %v, refused %v", err, refused)
 	}
+	// A node that connects anew tells again what it runs: that is no news of the pod either.
+	before := s.now()
+	s.report(1, api.RunRunning, nil)
+	s.report(2, api.RunExited, exited(api.ReasonPackLoadError))
+	if p := s.now(); p.Reason != before.Reason || p.StatusMessage != before.StatusMessage || p.ResourceVersion != before.ResourceVersion {
+		t.Errorf("told again, the pod is %+v, want %+v", p, before)
+	}
 	// One that is never ready is given up. No incarnation is used twice.
 	if out := s.rollback(api.RollbackRequest{TargetVersion: "1.0.0"}); out.Pod.Rollout.Incarnation != 3 || out.Pod.Reason != "" {
 		t.Errorf("the next try is %+v", out.Pod)
