@@ -80,9 +80,10 @@ func (a *app) printApplied(results []applied, err error) error {
 	return errors.Join(printList(a, appliedView(), results), err)
 }
 
+// appliedView has no kind of its own: each object says its own.
 func appliedView() view[applied] {
 	return view[applied]{
-		kind: "applied", id: func(r applied) string { return r.Object }, empty: "nothing to do",
+		kind: "", id: func(r applied) string { return r.Object }, empty: "nothing to do",
 		columns: []column[applied]{
 			{"OBJECT", func(r applied) string { return r.Object }},
 			{"ACTION", func(r applied) string { return r.Action }},

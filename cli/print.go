@@ -54,7 +54,7 @@ const statusColumn = "STATUS"
 
 // view is how a kind of object is shown.
 type view[T any] struct {
-	kind    string // as in pod/<id>
+	kind    string // as in pod/<id>; "" where the id says it already
 	id      func(T) string
 	columns []column[T]
 	empty   string // said instead of an empty table
@@ -97,7 +97,7 @@ func printOne[T any](a *app, v view[T], item T, text func(w io.Writer)) error {
 
 func printNames[T any](a *app, v view[T], items []T) error {
 	for _, item := range items {
-		if _, err := fmt.Fprintf(a.stdout, "%s/%s\n", v.kind, v.id(item)); err != nil {
+		if _, err := fmt.Fprintln(a.stdout, strings.TrimPrefix(v.kind+"/"+v.id(item), "/")); err != nil {
 			return err
 		}
 	}

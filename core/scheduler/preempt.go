@@ -29,8 +29,11 @@ func (x *index) nominate(q *query, d *Decision, now time.Time) {
 	slot, soon := noSlot, noSlot
 	if x.mayPreempt(q.pod) {
 		if soon = x.soonFree(q); soon == noSlot {
-			slot, d.Victims = x.preempt(q)
+			slot, d.Victims = x.preempt(q, x.budgets())
 		}
+	}
+	if soon == noSlot && slot == noSlot && d.Verdict.Reason == api.ReasonWaitingForRoom {
+		d.Verdict.Message += x.spared(q)
 	}
 	switch {
 	case soon != noSlot:
@@ -50,6 +53,25 @@ func (x *index) nominate(q *query, d *Decision, now time.Time) {
 		d.Verdict.Message += fmt.Sprintf(" It has waited for long: %s holds what gets free for it.", x.nodes[slot].node.Name)
 	}
 	x.settleOn(d, slot)
+}
+
+// spared says why nobody has to leave for a pod that others could make room for, where it
+// is not plain: "" where those that would have to are as important as the pod itself, or
+// where the cluster does not preempt at all.
+func (x *index) spared(q *query) string {
+	if !x.config.EnablePreemption {
+		return ""
+	}
+	if !x.mayPreempt(q.pod) {
+		return fmt.Sprintf(" No preemption: its priority class %s has preemptionPolicy Never.", q.pod.PriorityClassName)
+	}
+	if len(x.budgets()) == 0 {
+		return ""
+	}
+	if slot, _ := x.preempt(q, nil); slot == noSlot {
+		return ""
+	}
+	return " No preemption: the disruption budgets of their namespaces keep the pods that could make room for it."
 }
 
 // settleOn makes a nomination count, or the end of one.
@@ -137,10 +159,10 @@ func (x *index) mayPreempt(p *api.Pod) bool {
 }
 
 // preempt gives the node where the fewest and least important pods have to leave,
-// and those, or noSlot where nobody's leaving would help. It reads q.failed.
-func (x *index) preempt(q *query) (int32, []Victim) {
+// and those, or noSlot where nobody's leaving would help. Budgets are how many running
+// pods of a namespace may leave; one that is not there has no bound. It reads q.failed.
+func (x *index) preempt(q *query, budgets map[string]int) (int32, []Victim) {
 	best, costly := plot{slot: noSlot}, 0
-	budgets := x.budgets()
 	neighbours := x.looksAround(q.pod)
 	for _, slot := range x.byRank() {
 		f := q.failed[slot]

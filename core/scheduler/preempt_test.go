@@ -82,6 +82,36 @@ func TestPreemption(t *testing.T) {
 	}
 }
 
+// Whoever expected preemption is told why there is none.
+func TestAPodThatPreemptsNobodySaysWhy(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*scheduler.Snapshot)
+		want   string
+	}{
+		"its class": {func(s *scheduler.Snapshot) {
+			s.PriorityClasses = []api.PriorityClass{{Name: "vip", PreemptionPolicy: api.PreemptNever}}
+		}, " No preemption: its priority class vip has preemptionPolicy Never."},
+		"budgets": {
+			func(s *scheduler.Snapshot) { s.Namespaces[0].DisruptionBudget = &api.DisruptionBudget{} },
+			" No preemption: the disruption budgets of their namespaces keep the pods that could make room for it.",
+		},
+		"budgets that keep nobody who matters": {func(s *scheduler.Snapshot) {
+			s.Namespaces[0].DisruptionBudget = &api.DisruptionBudget{}
+			s.Pods[0].Priority = 0
+		}, ""},
+		"switched off":            {func(s *scheduler.Snapshot) { s.Config.EnablePreemption = false }, ""},
+		"others are as important": {func(s *scheduler.Snapshot) { s.Pods[0].Priority = 0 }, ""},
+	} {
+		s := preempting()
+		c.change(&s)
+		d := scheduler.Plan(s, now)[0]
+		if want := "0/2 nodes are available: 2 Insufficient cpu." + c.want; d.Verdict.Message != want {
+			t.Errorf("%s: got %q, want %q", name, d.Verdict.Message, want)
+		}
+	}
+}
+
 func TestNominatedNodeHoldsTheRoom(t *testing.T) {
 	t.Parallel()
 	s := preempting()
