@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -269,6 +270,18 @@ func describeTermination(w io.Writer, p api.Pod) {
 	}
 }
 
+// amount writes a number of a refusal as the filter counts it, as other outputs do.
+func amount(filter string, n int64) string {
+	switch filter {
+	case "CPU":
+		return api.Millicores(n).String()
+	case "Memory", "Storage":
+		return api.Mebibytes(n).String()
+	default:
+		return strconv.FormatInt(n, 10)
+	}
+}
+
 func describeVerdict(w io.Writer, v *api.Verdict) {
 	if v == nil {
 		return
@@ -277,7 +290,7 @@ func describeVerdict(w io.Writer, v *api.Verdict) {
 	for _, n := range v.Nodes {
 		fmt.Fprintf(w, "  %s\t%s: %s", n.NodeName, n.Filter, clean(n.Message))
 		if n.Asked > 0 {
-			fmt.Fprintf(w, " (asked %d, free %d)", n.Asked, n.Free)
+			fmt.Fprintf(w, " (asked %s, free %s)", amount(n.Filter, n.Asked), amount(n.Filter, n.Free))
 		}
 		fmt.Fprintln(w)
 	}

@@ -51,6 +51,22 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+func TestNumbersOfARefusalHaveUnits(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	describeVerdict(&out, &api.Verdict{Reason: api.ReasonWaitingForRoom, Message: "0/4 nodes are available.", Nodes: []api.NodeRefusal{
+		{NodeName: "a", Filter: "CPU", Message: "Insufficient cpu", Asked: 2000, Free: 1500},
+		{NodeName: "b", Filter: "Memory", Message: "Insufficient memory", Asked: 1024, Free: 20},
+		{NodeName: "c", Filter: "Storage", Message: "Insufficient storage", Asked: 100},
+		{NodeName: "d", Filter: "Pods", Message: "Too many pods", Asked: 1},
+	}})
+	for _, want := range []string{"cpu (asked 2, free 1500m)\n", "memory (asked 1Gi, free 20Mi)\n", "storage (asked 100Mi, free 0)\n", "pods (asked 1, free 0)\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}
+
 func TestColorsKeepTheColumns(t *testing.T) {
 	t.Parallel()
 	a, out, _ := printer("table")
