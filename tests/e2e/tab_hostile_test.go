@@ -3,8 +3,10 @@ package e2e
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/client"
 )
 
 // What a pack does to a tab ends as its own failure; it reaches nothing of the node.
@@ -64,6 +66,42 @@ func TestAHostilePackHarmsItselfAlone(t *testing.T) {
 	tb.state("online")
 	if p, err := c.Client.GetPod(t.Context(), bystander.ID); err != nil || p.Status != api.PodRunning {
 		t.Errorf("the bystander is %s: %s, %v", p.Status, p.StatusMessage, err)
+	}
+}
+
+// A pack that has got hold of its port to the agent says there what no adapter says: neither
+// its agent, nor the page, nor another pod minds.
+func TestAPackThatSpeaksPastItsAdaptersHarmsItselfAlone(t *testing.T) {
+	t.Parallel()
+	tb := profile(t)
+	c := start(t)
+	c.join(tb)
+	c.universal("greeter", greeter)
+	bystander := c.pod("greeter", never)
+	c.waitStatus(bystander.ID, api.PodRunning)
+
+	c.pack(c.Client, "speaks-past", func(r *api.CreatePackRequest) { r.RuntimeTag = api.TagUniversal })
+	pod := c.pod("speaks-past", never)
+	c.waitLine(pod.ID, "INFO the root is there: true, a name is not: false")
+	c.waitStatus(pod.ID, api.PodRunning)
+	for _, id := range []string{pod.ID, bystander.ID} {
+		if _, _, err := c.Client.StopPod(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		c.waitStatus(id, api.PodStopped)
+	}
+	c.waitLine(bystander.ID, "INFO bye")
+	tb.state("online")
+	if problem := eval[string](tb, `document.getElementById('problem').textContent`); problem != "" {
+		t.Errorf("the page says %q", problem)
+	}
+	for l, err := range c.Client.PodLogs(t.Context(), pod.ID, client.LogOptions{Tail: new(-1)}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Line == "of no time" && time.Since(l.Time).Abs() > time.Hour {
+			t.Errorf("a line is of %s", l.Time)
+		}
 	}
 }
 

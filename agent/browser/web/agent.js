@@ -162,8 +162,8 @@ function makeFrame(shown) {
   frames.set(f.id, f);
   port.onmessage = ({ data: m }) => {
     f.heard = performance.now();
-    if (m.t === 'killed') { if (f.pod?.ended) drop(f); } // who says so unasked may be a pack
-    else if (m.t === 'error') f.pod?.end({ reason: 'HostCrashed', message: String(m.message).slice(0, 4096) });
+    if (m?.t === 'killed') { if (f.pod?.ended) drop(f); } // who says so unasked may be a pack
+    else if (m?.t === 'error') f.pod?.end({ reason: 'HostCrashed', message: word(m.message).slice(0, 4096) });
   };
   // Chromium tells when the other side's process has died.
   port.addEventListener('close', () => lost(f, 'the browser ended the process of the pod'));
@@ -230,9 +230,10 @@ class Pod {
   }
 
   lines(m) {
+    const latest = Date.now();
     const lines = (Array.isArray(m.lines) ? m.lines : []).slice(0, 4096)
-      .map((l) => [String(l?.[0]).slice(0, 8), Number(l?.[1]) || Date.now(), String(l?.[2]).slice(0, 16 * 1024 + 8)]);
-    this.event('lines', JSON.stringify({ lines, dropped: Math.max(0, Number(m.dropped) || 0) }));
+      .map((l) => [word(l?.[0]).slice(0, 8), past(l?.[1], latest), word(l?.[2]).slice(0, 16 * 1024 + 8)]);
+    this.event('lines', JSON.stringify({ lines, dropped: Number.isSafeInteger(m.dropped) ? Math.max(0, m.dropped) : 0 }));
   }
 
   // serve answers a question about storage. Whoever asks faster than it is answered waits no longer.
@@ -283,12 +284,19 @@ class Pod {
   }
 }
 
+// word takes a text that a pack may have made up. Not all that can be posted can be made
+// a text, and what is thrown here the whole tab would be blamed for.
+function word(v) { return typeof v === 'string' ? v : ''; }
+
+// past takes a time in milliseconds that is not after now.
+function past(v, now) { return Number.isFinite(v) && v > 0 && v < now ? v : now; }
+
 // sound takes the outcome that a worker tells, which a pack may have made up.
 function sound(o) {
   const known = ['Completed', 'Error', 'PackLoadError', 'Stopped'];
   return {
     reason: known.includes(o?.reason) ? o.reason : 'Error',
-    message: String(o?.message ?? '').slice(0, 4096),
+    message: word(o?.message).slice(0, 4096),
     code: Number.isInteger(o?.code) ? o.code : undefined,
   };
 }

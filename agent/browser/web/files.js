@@ -10,10 +10,12 @@ class Files {
     this.nodes = new Map([['/', { dir: true, size: 0, mtime: now, birthtime: now }]]);
   }
 
-  // run does one operation at a time. Paths are as the adapters make them: from the root, without dots.
+  // run does one operation at a time. Paths are as the adapters make them: from the root,
+  // without dots. A pack may come past its adapters, so that is looked at here again.
   run(op, args) {
     const f = { read: this.read, write: this.write, mkdir: this.mkdir, list: this.list, rmdir: this.rmdir, stat: this.stat, unlink: this.unlink, rename: this.rename, copy: this.copy }[op];
-    if (!f || typeof args[0] !== 'string' || !args[0].startsWith('/') || args[0].length > 16_384) return Promise.reject(wrong('EINVAL'));
+    const paths = op === 'rename' || op === 'copy' ? args.slice(0, 2) : args.slice(0, 1);
+    if (!f || !paths.length || !paths.every(straight)) return Promise.reject(wrong('EINVAL'));
     const result = this.turn.then(() => f.apply(this, args));
     this.turn = result.catch(() => {});
     return result;
@@ -93,6 +95,7 @@ class Files {
   }
 
   async rmdir(path, recursive) {
+    if (path === '/') throw wrong('EINVAL'); // every search for a folder ends at the root
     this.folder(path);
     const inside = this.below(path);
     if (inside.length && !recursive) throw wrong('ENOTEMPTY');
@@ -135,6 +138,11 @@ class Files {
   }
 
   async copy(from, to) { await this.write(to, await this.read(from), false); }
+}
+
+// straight says whether a path leads from the root down, each name of it a name.
+function straight(path) {
+  return typeof path === 'string' && path.length <= 16_384 && (path === '/' || /^(?:\/(?!\.{0,2}(?:\/|$))[^/\0]+)+$/.test(path));
 }
 
 function parent(path) { return path.slice(0, Math.max(1, path.lastIndexOf('/'))); }
