@@ -77,6 +77,35 @@ func TestTheOwnerDecidesWhatIsLent(t *testing.T) {
 	c.waitStatus(second.ID, api.PodRunning)
 }
 
+// deaf is an agent that does not hear that it shall stop, as one would be that a pack keeps
+// from it.
+const deaf = `{
+  const post = Worker.prototype.postMessage;
+  Worker.prototype.postMessage = function (m, ...more) { if (m?.t !== 'pause') return post.call(this, m, ...more); };
+}`
+
+// The owner takes back what was lent even from an agent that does not answer any more.
+func TestTheOwnerTakesBackWhatADeafAgentHolds(t *testing.T) {
+	t.Parallel()
+	tb := profile(t)
+	tb.before(deaf)
+	c := start(t)
+	c.join(tb)
+	node := c.nodeOf(tb)
+	c.universal("greeter", greeter)
+	pod := c.pod("greeter")
+	c.waitStatus(pod.ID, api.PodRunning)
+	tb.press("#leave")
+	tb.state("broken")
+	c.waitNode(node.Name, api.NodeOffline)
+	c.waitPod(pod.ID, "to wait for another node", func(p api.Pod) bool { return p.Status == api.PodPending })
+	if n := eval[int](tb, `document.querySelectorAll('iframe').length`); n != 0 {
+		t.Errorf("%d frames of pods are there", n)
+	}
+	tb.do(chromedp.Reload())
+	tb.state("asking")
+}
+
 // A token that has expired lets nobody in, one that was revoked puts the tab out, and a
 // new one brings it back.
 func TestTokensOfTabsEnd(t *testing.T) {

@@ -6,9 +6,10 @@ const $ = (id) => document.getElementById(id);
 const { agent: agentURL, frame: frameURL, version } = document.body.dataset;
 const session = slotMemory();
 const embedded = location.pathname.endsWith('/embed');
+const DEAF_MS = 5000; // an agent that has not begun to stop for so long is ended with all that runs
 const frames = new Map();
 const conditions = new Map();
-let worker, slot, settings, identity = {}, connection = '', state = 'starting', runs = [], wanted = false, after = null, given = '', release = () => {};
+let worker, slot, settings, identity = {}, connection = '', state = 'starting', runs = [], wanted = false, after = null, deaf = 0, given = '', release = () => {};
 let host = null; // the page of another site that this one stands in, see host.js
 
 main().catch((err) => show('broken', err.message));
@@ -93,6 +94,7 @@ const heard = {
     if (m.state === 'online') { settings.consent = true; save(); }
     if (m.state === 'forgotten') return forgotten();
     if (m.state === 'refused') return refused(m);
+    if (m.state === 'stopping' || m.state === 'paused') clearTimeout(deaf);
     show(m.state, m.message);
     if (m.state === 'paused') { connection = ''; const next = after; after = null; next?.(); }
   },
@@ -134,6 +136,18 @@ function start(token) {
 function pause(then) {
   after = then ?? null;
   worker.postMessage({ t: 'pause' });
+}
+
+// takeBack pauses for the owner. An agent that does not hear it may be kept from it by what
+// runs, and is ended: what was lent is taken back whatever a pack does.
+function takeBack(then) {
+  pause(then);
+  clearTimeout(deaf);
+  deaf = setTimeout(() => {
+    leave();
+    end();
+    show('broken', 'The agent did not answer and was ended, with all that ran here. Reload the page to lend this tab again.');
+  }, DEAF_MS);
 }
 
 // ---- joining ----
@@ -282,7 +296,7 @@ function applyCaps(e) {
   e.preventDefault();
   readCaps($('caps-form'));
   save();
-  if (['online', 'connecting'].includes(state)) pause(() => start(''));
+  if (['online', 'connecting'].includes(state)) takeBack(() => start(''));
   else draw();
 }
 
@@ -293,7 +307,7 @@ function wire() {
   for (const radio of document.querySelectorAll('input[name=by]')) {
     radio.onchange = () => { for (const p of document.querySelectorAll('[data-by]')) p.hidden = p.dataset.by !== chosen(); };
   }
-  $('pause').onclick = () => { wanted = false; pause(); };
+  $('pause').onclick = () => { wanted = false; takeBack(); };
   $('resume').onclick = () => start('');
   $('leave').onclick = quit;
   if (host) host.wire();
@@ -302,7 +316,9 @@ function wire() {
 
 function quit() {
   wanted = false;
-  pause(() => worker.postMessage({ t: 'forget' }));
+  settings.consent = false;
+  save();
+  takeBack(() => worker.postMessage({ t: 'forget' }));
 }
 
 // ---- how the tab lives ----
