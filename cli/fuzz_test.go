@@ -16,6 +16,8 @@ import (
 func FuzzFlags(f *testing.F) {
 	for _, seed := range []string{
 		"a=b", "a=", "=b", "a", "", "a=b:NoSchedule", "a:NoExecute", ":x", "*", "*:NoSchedule", "a=b=c", "500m", "1Gi", "-1", "1e999", "NaN", "10m", "2026-01-31T12:00:00Z", "9999999h", "\x00", "\xff", "a\u202eb",
+		"app=web,tier=front@zone", "@zone", "a=b@", "zone:2:soft", "zone:0", "zone:2:3", "zone:soft:soft", "zone-", "cpu=4,memory=8Gi,zone=west,count=2", "cpu=1,memory=1Gi,pods=-1",
+		"cpu=1,memory=1Gi,count=10001", "{.status}=running", "{.a[?(@.b=='c')]}", "{.", "=",
 	} {
 		f.Add(seed)
 	}
@@ -41,6 +43,29 @@ func FuzzFlags(f *testing.F) {
 		}
 		_, err = parseSince(text)
 		check(err)
+		e, err := parseEdits("label", []string{text})
+		check(err)
+		if _, empty := e.set[""]; empty || len(e.set)+len(e.remove) != 1 && err == nil {
+			t.Errorf("%q is read as %+v", text, e)
+		}
+		term, err := parsePodTerm("--near", text)
+		check(err)
+		if err == nil && (term.TopologyKey == "" || len(term.LabelSelector.MatchLabels) == 0) {
+			t.Errorf("%q is read as %+v", text, term)
+		}
+		spread, err := parseSpread(text, map[string]string{"app": "web"})
+		check(err)
+		if err == nil && (spread.TopologyKey == "" || spread.MaxSkew < 1) {
+			t.Errorf("%q is read as %+v", text, spread)
+		}
+		nodes, err := parseSimNode(text, 0)
+		check(err)
+		for _, n := range nodes {
+			if a := n.Allocatable; n.Name == "" || a.CPU <= 0 || a.Memory <= 0 || a.Storage < 0 || a.Pods < 0 {
+				t.Errorf("%q is read as %+v", text, n)
+			}
+		}
+		_, _ = parseJSONPath(text) // whatever it says, it does not panic
 	})
 }
 

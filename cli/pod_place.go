@@ -65,17 +65,17 @@ func parseSpread(text string, labels map[string]string) (api.TopologySpreadConst
 	c := api.TopologySpreadConstraint{
 		TopologyKey: parts[0], MaxSkew: 1, WhenUnsatisfiable: api.DoNotSchedule, LabelSelector: &api.LabelSelector{MatchLabels: labels},
 	}
-	wrong := parts[0] == ""
-	for _, p := range parts[1:] {
-		if p == "soft" {
-			c.WhenUnsatisfiable = api.ScheduleAnyway
-			continue
-		}
+	rest := parts[1:]
+	if last := len(rest) - 1; last >= 0 && rest[last] == "soft" {
+		c.WhenUnsatisfiable, rest = api.ScheduleAnyway, rest[:last]
+	}
+	wrong := parts[0] == "" || len(rest) > 1
+	for _, p := range rest {
 		n, err := strconv.Atoi(p)
 		wrong = wrong || err != nil || n < 1
 		c.MaxSkew = n
 	}
-	if wrong || len(parts) > 3 {
+	if wrong {
 		return c, usagef("--spread %q: want label of nodes[:most pods of difference][:soft], such as zone or zone:2:soft", text)
 	}
 	if len(labels) == 0 {

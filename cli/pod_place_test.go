@@ -34,6 +34,8 @@ func TestPlaceFlags(t *testing.T) {
 		{spread: []string{"zone:0"}},
 		{spread: []string{"zone:much"}},
 		{spread: []string{"zone:1:soft:2"}},
+		{spread: []string{"zone:2:3"}},
+		{spread: []string{"zone:soft:soft"}},
 	} {
 		r := api.CreatePodRequest{Labels: map[string]string{"app": "web"}}
 		if err := f.apply(&r); err == nil {

@@ -273,7 +273,9 @@ func parseSimNode(text string, made int) ([]api.Node, error) {
 		case key == "storage":
 			n.Allocatable.Storage, err = api.ParseMebibytes(value)
 		case key == "pods":
-			n.Allocatable.Pods, err = strconv.Atoi(value)
+			if n.Allocatable.Pods, err = strconv.Atoi(value); err == nil && n.Allocatable.Pods < 0 {
+				err = fmt.Errorf("pods %d: want 0 or more", n.Allocatable.Pods)
+			}
 		case key == "count":
 			if count, err = strconv.Atoi(value); err == nil && (count < 1 || count > 10_000) {
 				err = fmt.Errorf("count %d: want 1 to 10000", count)

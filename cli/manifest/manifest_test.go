@@ -131,11 +131,20 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(whole)
 	f.Add("kind: Pod\nspec: &a {pack: *a}\n")
+	f.Add("nodeAffinity:\n  requiredDuringSchedulingIgnoredDuringExecution:\n    nodeSelectorTerms: [{matchExpressions: [{key: a, operator: Gt, values: [1]}]}]\n")
+	f.Add("kind: Node\nmetadata: {name: a}\nstatus: {allocatable: {cpu: 1, memory: 1Gi}, pods: 10}\n")
 	f.Add("kind: [Pod]\n? {a: b}\n: c\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		all, err := manifest.Parse("f", []byte(text))
 		if (err == nil) == (len(all) == 0) {
 			t.Errorf("got %d objects and %v", len(all), err)
+		}
+		cluster, wrong := manifest.ParseCluster("f", []byte(text))
+		if err == nil && len(cluster) != len(all) || (wrong == nil) == (len(cluster) == 0) {
+			t.Errorf("as a cluster it has %d objects and %v, as a file %d and %v", len(cluster), wrong, len(all), err)
+		}
+		if _, _, _, err := manifest.ParseAffinity("f", []byte(text)); err != nil && !strings.Contains(err.Error(), "f") {
+			t.Errorf("got %v, which names no file", err)
 		}
 	})
 }

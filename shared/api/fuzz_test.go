@@ -34,6 +34,9 @@ func FuzzRequests(f *testing.F) {
 			`{"scheduling":{"nodeSelector":{"a":"b"},"affinity":{}},"activeDeadlineSeconds":1}`, `{"name":"n","runtimeType":"node","allocatable":{"cpu":1,"memory":1,"storage":1,"pods":1}}`,
 			`{"taints":[{"key":"a","effect":"NoSchedule"}],"namespaces":["a"]}`, `{"email":"a@b.example","password":"Abcdefg1"}`, `{"roles":["viewer"]}`, `{"ttlSeconds":60,"uses":1}`,
 			`{"resourceQuota":{"hard":{"pods":1}},"limitRange":{"max":{"cpu":1}}}`, `{"name":"p","value":1,"preemptionPolicy":"Never"}`,
+			`{"packName":"a","tolerations":[{"key":"a","operator":"Equal","value":"b","effect":"NoExecute","tolerationSeconds":5},{"operator":"Exists"}]}`,
+			`{"packName":"a","scheduling":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"a","operator":"Gt","values":["1"]}],"matchFields":[{"key":"metadata.name","operator":"In","values":["n"]}]}]},"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":1,"preference":{}}]}}}`,
+			`{"packName":"a","scheduling":{"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"labelSelector":{},"namespaceSelector":{},"namespaces":["b"],"topologyKey":"zone"}]},"topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"zone","minDomains":2,"labelSelector":{"matchExpressions":[{"key":"a","operator":"Exists"}]}}]}}`,
 			`{"a":1,"a":2}`, `{"NAME":"x"}`, `{"name":"\u0000"}`, `[`, `null`, ``, `{"name":{}}`, "{\"name\":\"\xff\"}", `{"metadata":{"":{"":{}}}}`, `{}{}`,
 		} {
 			f.Add(i, []byte(seed))

@@ -29,13 +29,17 @@ const (
 	hostname = "kubernetes.io/hostname"
 )
 
-// ground is a project with one server, for one example after the other.
+// ground is a project with a server, for one example after the other.
 type ground struct {
 	admin   *client.Client
 	adminID string
 	watch   *harness.Watcher
 	conn    *pgx.Conn // as role postgres, for what no API does
 	classes []string  // that every cluster has
+
+	project *project.Project
+	log     *loggingtest.Log
+	token   string // of the admin
 }
 
 func newGround(t *testing.T) *ground {
@@ -47,7 +51,10 @@ func newGround(t *testing.T) *ground {
 		t.Fatal(err)
 	}
 	stack.Secret(password, session.AccessToken, session.RefreshToken)
-	g := &ground{admin: connect(t, url, session.AccessToken), adminID: session.User.ID}
+	g := &ground{
+		admin: connect(t, url, session.AccessToken), adminID: session.User.ID,
+		project: stack, log: log, token: session.AccessToken,
+	}
 	if g.watch, err = harness.Watch(t.Context(), g.admin.WebSocketURL(), session.AccessToken); err != nil {
 		t.Fatal(err)
 	}
