@@ -64,12 +64,14 @@ func (f *topFlags) compare(a, b *api.Figures, nameA, nameB string) int {
 		switch {
 		case u == nil:
 			return -1
-		case f.sortBy == byMemory:
-			return int64(u.Memory)
 		case f.sortBy == byDelay:
 			return u.LoopDelayMS
+		case f.sortBy == byMemory && u.Memory != nil:
+			return int64(*u.Memory)
+		case f.sortBy == byCPU && u.CPU != nil:
+			return int64(*u.CPU)
 		default:
-			return int64(u.CPU)
+			return -1
 		}
 	}
 	return cmp.Or(cmp.Compare(figure(b), figure(a)), cmp.Compare(nameA, nameB))
@@ -106,17 +108,17 @@ func passing(err error) bool {
 }
 
 func cpuFigure(u *api.Figures) string {
-	if u == nil {
+	if u == nil || u.CPU == nil {
 		return ""
 	}
-	return fmt.Sprintf("%dm", int64(u.CPU))
+	return fmt.Sprintf("%dm", int64(*u.CPU))
 }
 
 func memoryFigure(u *api.Figures) string {
-	if u == nil {
+	if u == nil || u.Memory == nil {
 		return ""
 	}
-	return fmt.Sprintf("%dMi", int64(u.Memory))
+	return fmt.Sprintf("%dMi", int64(*u.Memory))
 }
 
 func delayFigure(u *api.Figures) string {
@@ -138,7 +140,8 @@ func usageText(u *api.Figures) string {
 	if u == nil {
 		return ""
 	}
-	return fmt.Sprintf("cpu %s, memory %s, event-loop delay %s, %s ago", cpuFigure(u), memoryFigure(u), delayFigure(u), age(u.At))
+	known := func(figure string) string { return cmp.Or(figure, "not told") } // by a tab
+	return fmt.Sprintf("cpu %s, memory %s, event-loop delay %s, %s ago", known(cpuFigure(u)), known(memoryFigure(u)), delayFigure(u), age(u.At))
 }
 
 func podFiguresView() view[api.PodFigures] {
@@ -219,22 +222,22 @@ func nodeFiguresView() view[api.NodeFigures] {
 			{"NAME", func(f api.NodeFigures) string { return f.NodeName }},
 			{"CPU(cores)", func(f api.NodeFigures) string { return cpuFigure(f.Usage) }},
 			{"CPU%", func(f api.NodeFigures) string {
-				return share(f, func(u *api.Figures) int64 { return int64(u.CPU) }, int64(f.Allocatable.CPU))
+				return share(f, func(u *api.Figures) *api.Millicores { return u.CPU }, f.Allocatable.CPU)
 			}},
 			{"MEMORY(bytes)", func(f api.NodeFigures) string { return memoryFigure(f.Usage) }},
 			{"MEMORY%", func(f api.NodeFigures) string {
-				return share(f, func(u *api.Figures) int64 { return int64(u.Memory) }, int64(f.Allocatable.Memory))
+				return share(f, func(u *api.Figures) *api.Mebibytes { return u.Memory }, f.Allocatable.Memory)
 			}},
 			{"DELAY", func(f api.NodeFigures) string { return delayFigure(f.Usage) }},
 		},
 	}
 }
 
-func share(f api.NodeFigures, figure func(*api.Figures) int64, all int64) string {
-	if f.Usage == nil {
+func share[T ~int64](f api.NodeFigures, figure func(*api.Figures) *T, all T) string {
+	if f.Usage == nil || figure(f.Usage) == nil {
 		return ""
 	}
-	return percent(figure(f.Usage), all)
+	return percent(int64(*figure(f.Usage)), int64(all))
 }
 
 func (a *app) nodeTopCommand() *cobra.Command {
@@ -243,7 +246,7 @@ func (a *app) nodeTopCommand() *cobra.Command {
 		Use: "top [name|id]", Short: "Show what the machines of nodes use now",
 		Long: `Show what the machines of nodes use now, all programs together, and how much that is of
 what the node gives to pods; DELAY is the longest event-loop delay among its pods. A
-tab tells no figures of its machine.`,
+tab tells DELAY alone, as no browser tells the rest.`,
 		Example: "  stark node top\n  stark node top -l zone=a --sort-by memory\n  stark node top -w worker-1",
 		Args:    usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {

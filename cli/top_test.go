@@ -107,10 +107,13 @@ func TestTopWatches(t *testing.T) {
 
 func TestUsageText(t *testing.T) {
 	t.Parallel()
+	if got := usageText(&api.Figures{LoopDelayMS: 7, At: time.Now()}); got != "cpu not told, memory not told, event-loop delay 7ms, 0s ago" {
+		t.Errorf("of a tab: got %q", got)
+	}
 	if got := usageText(nil); got != "" {
 		t.Errorf("got %q", got)
 	}
-	if got := usageText(&api.Figures{CPU: 5, Memory: 6, LoopDelayMS: 7, At: time.Now()}); got != "cpu 5m, memory 6Mi, event-loop delay 7ms, 0s ago" {
+	if got := usageText(&api.Figures{CPU: new(api.Millicores(5)), Memory: new(api.Mebibytes(6)), LoopDelayMS: 7, At: time.Now()}); got != "cpu 5m, memory 6Mi, event-loop delay 7ms, 0s ago" {
 		t.Errorf("got %q", got)
 	}
 }

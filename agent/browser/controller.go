@@ -66,6 +66,17 @@ func (c *controller) show(state string) {
 	c.e.changed()
 }
 
+// recentDelay is how long the event loop stood still, in milliseconds, at most since it
+// was asked for; false before the run was started.
+func (c *controller) recentDelay() (int64, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.pod.Truthy() {
+		return 0, false
+	}
+	return int64(c.pod.Call("recentDelay").Int()), true
+}
+
 // Prepare implements executor.Controller: the bundle is in the cache then.
 func (c *controller) Prepare(ctx context.Context) error {
 	if has, err := cached(ctx, c.task, nil); has || ctx.Err() != nil {

@@ -99,6 +99,20 @@ func (e *Executor) Running() []Running {
 	return out
 }
 
+// Usage implements executor.Sampler. No browser tells what a worker takes: how long its
+// event loop stood still is all.
+func (e *Executor) Usage() api.NodeUsage {
+	u := api.NodeUsage{Pods: []api.PodUsage{}}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for c := range e.alive {
+		if delay, ok := c.recentDelay(); ok && len(u.Pods) < api.MaxUsagePods {
+			u.Pods = append(u.Pods, api.PodUsage{PodID: c.task.Key.PodID, Incarnation: c.task.Key.Incarnation, LoopDelayMS: delay})
+		}
+	}
+	return u
+}
+
 // StopPod ends a pod by the wish of the tab's owner, at once. It does not start here
 // again in this incarnation.
 func (e *Executor) StopPod(id string) {

@@ -287,7 +287,7 @@ func TestUsageOfPods(t *testing.T) {
 	deadline := time.Now().Add(patience)
 	for {
 		u := r.Usage()
-		if len(u.Pods) == 1 && u.Pods[0].CPU > 0 && u.Pods[0].Memory > 10 {
+		if len(u.Pods) == 1 && *u.Pods[0].CPU > 0 && *u.Pods[0].Memory > 10 {
 			return
 		}
 		if time.Now().After(deadline) {

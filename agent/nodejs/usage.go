@@ -37,7 +37,7 @@ func (e *Executor) Usage() api.NodeUsage {
 	u := api.NodeUsage{Pods: []api.PodUsage{}}
 	now := time.Now()
 	if busy, total, available, ok := machine(); ok {
-		u.CPU, u.Memory = e.cpu.rate(busy, now), api.Mebibytes((total-available)/mebibyte)
+		u.CPU, u.Memory = new(e.cpu.rate(busy, now)), new(api.Mebibytes((total-available)/mebibyte))
 	}
 	for _, h := range e.serving() {
 		pods := h.all()
@@ -49,12 +49,12 @@ func (e *Executor) Usage() api.NodeUsage {
 		for _, c := range pods {
 			u.Pods = append(u.Pods, api.PodUsage{
 				PodID: c.task.Key.PodID, Incarnation: c.task.Key.Incarnation,
-				CPU: api.Millicores(cpu / n), Memory: api.Mebibytes(h.rss.Load() / n / mebibyte), LoopDelayMS: c.delay.Load(),
+				CPU: new(api.Millicores(cpu / n)), Memory: new(api.Mebibytes(h.rss.Load() / n / mebibyte)), LoopDelayMS: c.delay.Load(),
 			})
 		}
 	}
 	slices.SortFunc(u.Pods, func(a, b api.PodUsage) int {
-		return cmp.Or(cmp.Compare(b.CPU, a.CPU), cmp.Compare(a.PodID, b.PodID))
+		return cmp.Or(cmp.Compare(*b.CPU, *a.CPU), cmp.Compare(a.PodID, b.PodID))
 	})
 	u.Pods = u.Pods[:min(len(u.Pods), api.MaxUsagePods)]
 	return u

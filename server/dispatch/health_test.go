@@ -37,9 +37,9 @@ func TestConditionsAreStoredOnceAndAfterAFailure(t *testing.T) {
 	if h.NodeID != "n1" || len(h.Conditions) != 1 || h.Conditions[0].Type != api.ConditionDiskPressure || h.Usage != nil {
 		t.Errorf("got %+v", h)
 	}
-	beat(full, nil)                                                                                       // no news
-	beat(nil, &api.NodeUsage{CPU: 7, Pods: []api.PodUsage{{PodID: api.NewID(), Incarnation: 1, CPU: 7}}}) // figures alone
-	if h = receive(t, told, "the figures"); h.Conditions != nil || h.Usage == nil || h.Usage.CPU != 7 {
+	beat(full, nil)                                                                                                                                 // no news
+	beat(nil, &api.NodeUsage{CPU: new(api.Millicores(7)), Pods: []api.PodUsage{{PodID: api.NewID(), Incarnation: 1, CPU: new(api.Millicores(7))}}}) // figures alone
+	if h = receive(t, told, "the figures"); h.Conditions != nil || h.Usage == nil || *h.Usage.CPU != 7 {
 		t.Errorf("got %+v, want figures alone", h)
 	}
 	beat([]api.NodeCondition{}, nil)

@@ -28,7 +28,7 @@ func TestStoreHealth(t *testing.T) {
 		t.Fatalf("got %+v and %+v", first, conditions(b.ID))
 	}
 	version := must(w.GetNode(ctx, ann, a.ID))(t).ResourceVersion
-	usage := &api.NodeUsage{CPU: 10, Memory: 20, Pods: []api.PodUsage{{PodID: api.NewID(), Incarnation: 1, CPU: 5}}}
+	usage := &api.NodeUsage{CPU: new(api.Millicores(10)), Memory: new(api.Mebibytes(20)), Pods: []api.PodUsage{{PodID: api.NewID(), Incarnation: 1, CPU: new(api.Millicores(5))}}}
 	store(postgres.NodeHealth{NodeID: a.ID, Session: "a", Conditions: []api.NodeCondition{disk}, Usage: usage})
 	if now := must(w.GetNode(ctx, ann, a.ID))(t).ResourceVersion; now != version {
 		t.Error("what is no news has changed the row")

@@ -158,7 +158,7 @@ func TestSweepGivesUpSilentNodesOnce(t *testing.T) {
 	})
 	old := postgres.SinceForTest(time.Now().Add(-time.Hour))
 	err := b.StoreHealth(ctx, []postgres.NodeHealth{{NodeID: b.node.ID, Session: "n1", Usage: &api.NodeUsage{
-		Pods: []api.PodUsage{{PodID: b.pod.ID, Incarnation: 2, Memory: 1}, {PodID: b.pod.ID, Incarnation: 1, Memory: 77, LoopDelayMS: 9}},
+		Pods: []api.PodUsage{{PodID: b.pod.ID, Incarnation: 2, Memory: new(api.Mebibytes(1))}, {PodID: b.pod.ID, Incarnation: 1, Memory: new(api.Mebibytes(77)), LoopDelayMS: 9}},
 	}}})
 	if err != nil {
 		t.Fatal(err)

@@ -215,7 +215,7 @@ func (p lostPod) lost() bool {
 // has told of it last is all that is known of what it has used.
 const lostRecordSQL = `jsonb_build_object('reason', 'NodeLost', 'message', 'the node is lost: how the run ended is not known',
 	'attempt', r.attempt, 'finishedAt', now(), 'usage', coalesce((
-		select jsonb_build_object('cpuMillis', 0, 'memoryMiB', f -> 'memory', 'loopDelayMs', f -> 'loopDelayMs')
+		select jsonb_build_object('cpuMillis', 0, 'memoryMiB', coalesce(f -> 'memory', '0'), 'loopDelayMs', f -> 'loopDelayMs')
 		from stark.node_usage u, jsonb_array_elements(u.usage -> 'pods') f
 		where u.node_id = r.node_id and f ->> 'podId' = r.pod_id::text and f -> 'incarnation' = to_jsonb(r.incarnation) limit 1),
 		'{"cpuMillis": 0, "memoryMiB": 0, "loopDelayMs": 0}'))`

@@ -31,13 +31,13 @@ func TestPodUsage(t *testing.T) {
 	w.pod(t, ann, k.ID) // waits
 	figures := func(node string, all ...api.PodUsage) {
 		t.Helper()
-		err := w.StoreHealth(ctx, []postgres.NodeHealth{{NodeID: node, Session: map[string]string{a.ID: "a", b.ID: "b"}[node], Usage: &api.NodeUsage{CPU: 700, Memory: 900, Pods: all}}})
+		err := w.StoreHealth(ctx, []postgres.NodeHealth{{NodeID: node, Session: map[string]string{a.ID: "a", b.ID: "b"}[node], Usage: &api.NodeUsage{CPU: new(api.Millicores(700)), Memory: new(api.Mebibytes(900)), Pods: all}}})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	figures(a.ID, api.PodUsage{PodID: web.ID, Incarnation: 2, CPU: 9}, api.PodUsage{PodID: web.ID, Incarnation: 1, CPU: 50, Memory: 60, LoopDelayMS: 7},
-		api.PodUsage{PodID: quiet.ID, Incarnation: 1, CPU: 999}) // not its pod
+	figures(a.ID, api.PodUsage{PodID: web.ID, Incarnation: 2, CPU: new(api.Millicores(9))}, api.PodUsage{PodID: web.ID, Incarnation: 1, CPU: new(api.Millicores(50)), Memory: new(api.Mebibytes(60)), LoopDelayMS: 7},
+		api.PodUsage{PodID: quiet.ID, Incarnation: 1, CPU: new(api.Millicores(999))}) // not its pod
 	usage := func(who access.Identity, q api.UsageQuery) []api.PodFigures {
 		t.Helper()
 		return must(w.PodUsage(ctx, who, q))(t)
@@ -53,7 +53,7 @@ func TestPodUsage(t *testing.T) {
 	if !slices.Equal(ids(got), []string{quiet.ID, web.ID}) || got[0].Usage != nil {
 		t.Fatalf("got %+v, want both, and no figures of a node that has told none", got)
 	}
-	if f := got[1]; f.Usage == nil || f.Usage.CPU != 50 || f.Usage.Memory != 60 || f.Usage.LoopDelayMS != 7 || f.Usage.At.IsZero() ||
+	if f := got[1]; f.Usage == nil || *f.Usage.CPU != 50 || *f.Usage.Memory != 60 || f.Usage.LoopDelayMS != 7 || f.Usage.At.IsZero() ||
 		f.NodeName != "a" || f.PackName != "hello" || f.Namespace != "default" || f.Status != api.PodRunning || f.ResourceRequests.CPU == 0 {
 		t.Errorf("got %+v with %+v", f, f.Usage)
 	}
@@ -92,14 +92,14 @@ func TestNodeUsage(t *testing.T) {
 	w.exec(t, "update public.nodes set status = 'offline' where id = $1", gone.ID)
 	w.exec(t, `update public.nodes set labels = '{"zone":"x"}' where id = $1`, b.ID)
 	pods := []api.PodUsage{{PodID: api.NewID(), Incarnation: 1, LoopDelayMS: 3}, {PodID: api.NewID(), Incarnation: 1, LoopDelayMS: 30}}
-	if err := w.StoreHealth(ctx, []postgres.NodeHealth{{NodeID: b.ID, Session: "b", Usage: &api.NodeUsage{CPU: 700, Memory: 900, Pods: pods}}}); err != nil {
+	if err := w.StoreHealth(ctx, []postgres.NodeHealth{{NodeID: b.ID, Session: "b", Usage: &api.NodeUsage{CPU: new(api.Millicores(700)), Memory: new(api.Mebibytes(900)), Pods: pods}}}); err != nil {
 		t.Fatal(err)
 	}
 	got := must(w.NodeUsage(ctx, viewer, api.UsageQuery{}))(t)
 	if len(got) != 2 || got[0].NodeName != "a" || got[0].Usage != nil || got[1].NodeName != "b" || got[1].Usage == nil {
 		t.Fatalf("got %+v", got)
 	}
-	if f := got[1]; f.Usage.CPU != 700 || f.Usage.Memory != 900 || f.Usage.LoopDelayMS != 30 || f.Status != api.NodeOnline || f.RuntimeType != api.RuntimeNode || f.NodeID != b.ID {
+	if f := got[1]; *f.Usage.CPU != 700 || *f.Usage.Memory != 900 || f.Usage.LoopDelayMS != 30 || f.Status != api.NodeOnline || f.RuntimeType != api.RuntimeNode || f.NodeID != b.ID {
 		t.Errorf("got %+v with %+v", f, f.Usage)
 	}
 	for name, q := range map[string]api.UsageQuery{"node": {NodeID: b.ID}, "label": {LabelSelector: "zone=x"}} {

@@ -297,9 +297,9 @@ func (d *fakeDB) Events(_ context.Context, _ access.Identity, q api.EventQuery) 
 }
 
 func (d *fakeDB) PodUsage(_ context.Context, _ access.Identity, q api.UsageQuery) ([]api.PodFigures, error) {
-	return []api.PodFigures{{PodID: q.PodID, NodeID: q.NodeID, Namespace: q.Namespace, Usage: &api.Figures{CPU: 5, Memory: 6, LoopDelayMS: 7, At: someTime()}}}, nil
+	return []api.PodFigures{{PodID: q.PodID, NodeID: q.NodeID, Namespace: q.Namespace, Usage: &api.Figures{CPU: new(api.Millicores(5)), Memory: new(api.Mebibytes(6)), LoopDelayMS: 7, At: someTime()}}}, nil
 }
 
 func (d *fakeDB) NodeUsage(_ context.Context, _ access.Identity, q api.UsageQuery) ([]api.NodeFigures, error) {
-	return []api.NodeFigures{{NodeID: q.NodeID, NodeName: q.LabelSelector, Usage: &api.Figures{CPU: 5, At: someTime()}}}, nil
+	return []api.NodeFigures{{NodeID: q.NodeID, NodeName: q.LabelSelector, Usage: &api.Figures{CPU: new(api.Millicores(5)), At: someTime()}}}, nil
 }

@@ -47,7 +47,7 @@ func TestPodStatusHasFigures(t *testing.T) {
 		h.do(request{method: "GET", path: "/api/pods/" + someID + "/status", token: "good-viewer"}).want(http.StatusOK, &out)
 		return out.Pod.Usage
 	}
-	if f := get(); f == nil || f.CPU != 5 || f.Memory != 6 || f.LoopDelayMS != 7 {
+	if f := get(); f == nil || *f.CPU != 5 || *f.Memory != 6 || f.LoopDelayMS != 7 {
 		t.Errorf("got %+v", f)
 	}
 	status = api.PodFailed

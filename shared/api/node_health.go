@@ -27,19 +27,19 @@ const (
 
 // NodeUsage is what a node and its pods use at a moment, as its agent has sampled it.
 type NodeUsage struct {
-	CPU    Millicores `json:"cpu"`    // of the whole machine, since the last sample
-	Memory Mebibytes  `json:"memory"` // in use on the whole machine
-	Pods   []PodUsage `json:"pods"`   // at most MaxUsagePods, the largest by CPU
+	CPU    *Millicores `json:"cpu,omitempty"`    // of the whole machine, since the last sample; absent where it is not known
+	Memory *Mebibytes  `json:"memory,omitempty"` // in use on the whole machine; absent where it is not known
+	Pods   []PodUsage  `json:"pods"`             // at most MaxUsagePods, the largest by CPU
 }
 
 // PodUsage is what a pod uses at a moment. Pods that share a host share its figures,
 // in equal parts.
 type PodUsage struct {
-	PodID       string     `json:"podId"`
-	Incarnation int        `json:"incarnation"`
-	CPU         Millicores `json:"cpu"`         // since the last sample
-	Memory      Mebibytes  `json:"memory"`      // resident
-	LoopDelayMS int64      `json:"loopDelayMs"` // of the event loop, the longest since the last sample
+	PodID       string      `json:"podId"`
+	Incarnation int         `json:"incarnation"`
+	CPU         *Millicores `json:"cpu,omitempty"`    // since the last sample; absent where it is not known
+	Memory      *Mebibytes  `json:"memory,omitempty"` // resident; absent where it is not known
+	LoopDelayMS int64       `json:"loopDelayMs"`      // of the event loop, the longest since the last sample
 }
 
 // ValidateConditions reports every fault of the conditions in a heartbeat.
@@ -86,13 +86,13 @@ func printable(s string) bool {
 func (u *NodeUsage) Validate() error {
 	var c checker
 	c.entries("usage.pods", len(u.Pods), MaxUsagePods)
-	bounded(&c, "usage.cpu", &u.CPU, maxCPU)
-	bounded(&c, "usage.memory", &u.Memory, maxBytes)
+	bounded(&c, "usage.cpu", u.CPU, maxCPU)
+	bounded(&c, "usage.memory", u.Memory, maxBytes)
 	for i, p := range u.Pods[:min(len(u.Pods), MaxUsagePods)] {
 		at := index("usage.pods", i)
 		c.uuid(at+".podId", p.PodID)
-		bounded(&c, at+".cpu", &p.CPU, maxCPU)
-		bounded(&c, at+".memory", &p.Memory, maxBytes)
+		bounded(&c, at+".cpu", p.CPU, maxCPU)
+		bounded(&c, at+".memory", p.Memory, maxBytes)
 		c.intRange(at+".incarnation", int64(p.Incarnation), 1, 1<<31-1)
 		c.intRange(at+".loopDelayMs", p.LoopDelayMS, 0, 1<<40)
 	}

@@ -34,15 +34,15 @@ func TestConditionsOfAHeartbeat(t *testing.T) {
 
 func TestUsageOfAHeartbeat(t *testing.T) {
 	t.Parallel()
-	ok := api.NodeUsage{CPU: 100, Memory: 10, Pods: []api.PodUsage{{PodID: api.NewID(), Incarnation: 1, CPU: 5}}}
+	ok := api.NodeUsage{CPU: new(api.Millicores(100)), Memory: new(api.Mebibytes(10)), Pods: []api.PodUsage{{PodID: api.NewID(), Incarnation: 1, CPU: new(api.Millicores(5))}}}
 	if err := ok.Validate(); err != nil {
 		t.Errorf("good figures are refused: %v", err)
 	}
 	for field, bad := range map[string]api.NodeUsage{
-		"usage.cpu":                 {CPU: -1},
+		"usage.cpu":                 {CPU: new(api.Millicores(-1))},
 		"usage.pods[0].podId":       {Pods: []api.PodUsage{{PodID: "x", Incarnation: 1}}},
 		"usage.pods[0].incarnation": {Pods: []api.PodUsage{{PodID: api.NewID()}}},
-		"usage.pods[0].memory":      {Pods: []api.PodUsage{{PodID: api.NewID(), Incarnation: 1, Memory: -1}}},
+		"usage.pods[0].memory":      {Pods: []api.PodUsage{{PodID: api.NewID(), Incarnation: 1, Memory: new(api.Mebibytes(-1))}}},
 		"usage.pods":                {Pods: make([]api.PodUsage, api.MaxUsagePods+1)},
 	} {
 		if err := bad.Validate(); err == nil || !strings.Contains(err.Error(), field) {

@@ -4,8 +4,8 @@ import "time"
 
 // Figures are what a pod or a node uses at a moment.
 type Figures struct {
-	CPU    Millicores `json:"cpu"`    // since the sample before
-	Memory Mebibytes  `json:"memory"` // resident
+	CPU    *Millicores `json:"cpu,omitempty"`    // since the sample before; absent where the runtime tells none, as in tabs
+	Memory *Mebibytes  `json:"memory,omitempty"` // resident; absent where the runtime tells none, as in tabs
 	// LoopDelayMS is the longest delay of the event loop since the sample before,
 	// milliseconds; of a node the longest of its pods.
 	LoopDelayMS int64     `json:"loopDelayMs"`

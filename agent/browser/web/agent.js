@@ -214,7 +214,7 @@ class Pod {
   constructor(o, frame, port, event) {
     Object.assign(this, {
       id: o.id, frame, port, event, unresponsiveMs: o.unresponsiveMs, files: new Files(o.id, o.storageBytes),
-      asked: performance.now(), waiting: false, beats: 0, delay: 0, ready: false, outcome: null, stopping: false, ended: false, open: 0,
+      asked: performance.now(), waiting: false, beats: 0, delay: 0, recent: 0, lately: 0, ready: false, outcome: null, stopping: false, ended: false, open: 0,
     });
     running.set(this.id, this);
     port.onmessage = ({ data: m }) => { if (!this.ended && typeof m === 'object' && m) this.hear(m); };
@@ -222,11 +222,19 @@ class Pod {
   }
 
   hear(m) {
-    if (m.t === 'pong') { this.beats++; this.waiting = false; this.delay = Math.max(this.delay, performance.now() - this.asked); }
+    if (m.t === 'pong') this.answered(performance.now() - this.asked);
     else if (m.t === 'out') this.lines(m);
     else if (m.t === 'ready') { this.ready = true; this.event('ready', ''); }
     else if (m.t === 'outcome') this.end(sound(m.outcome));
     else if (m.t === 'fs') this.serve(m);
+  }
+
+  answered(delay) {
+    this.beats++;
+    this.waiting = false;
+    this.lately = delay;
+    this.recent = Math.max(this.recent, delay);
+    this.delay = Math.max(this.delay, delay);
   }
 
   lines(m) {
@@ -250,6 +258,14 @@ class Pod {
   }
 
   answer(m, body) { if (!this.ended) this.port.postMessage({ t: 'answer', id: m.id, ...body }); }
+
+  // recentDelay is the longest that the pod took for an answer since it was asked for, in
+  // milliseconds. Of a worker a browser tells nothing else.
+  recentDelay() {
+    const d = Math.max(this.recent, this.waiting ? performance.now() - this.asked : 0);
+    this.recent = 0;
+    return Math.round(d);
+  }
 
   ping() {
     this.waiting = true;
@@ -304,7 +320,8 @@ function sound(o) {
 setInterval(() => {
   const t = performance.now();
   const slept = t - beaten > 5 * PING_MS; // this thread itself stood still: nobody can be blamed
-  postMessage({ t: 'beat', late: Math.max(0, t - beaten - PING_MS) });
+  const delays = [...running.values()].map((p) => [p.id, Math.round(p.waiting ? t - p.asked : p.lately)]);
+  postMessage({ t: 'beat', late: Math.max(0, t - beaten - PING_MS), delays });
   beaten = t;
   for (const f of frames.values()) {
     if (slept) f.heard = t;

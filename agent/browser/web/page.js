@@ -9,7 +9,7 @@ const embedded = location.pathname.endsWith('/embed');
 const DEAF_MS = 5000; // an agent that has not begun to stop for so long is ended with all that runs
 const frames = new Map();
 const conditions = new Map();
-let worker, slot, settings, identity = {}, connection = '', state = 'starting', runs = [], wanted = false, after = null, deaf = 0, given = '', release = () => {};
+let worker, slot, settings, identity = {}, connection = '', state = 'starting', runs = [], delays = new Map(), wanted = false, after = null, deaf = 0, given = '', release = () => {};
 let host = null; // the page of another site that this one stands in, see host.js
 
 main().catch((err) => show('broken', err.message));
@@ -82,7 +82,7 @@ const heard = {
   frame: addFrame,
   drop({ id }) { frames.get(id)?.remove(); frames.delete(id); $('shows').hidden = !$('shows').querySelector('iframe'); },
   identity(m) { identity = m; draw(); },
-  beat({ late }) { throttled(late); },
+  beat(m) { throttled(m.late); delays = new Map(m.delays); drawRuns(); },
   running(m) { runs = m.runs.sort((a, b) => a.since - b.since); draw(); },
   log({ level, text }) { console[{ WARN: 'warn', ERROR: 'error' }[level] ?? 'info'](`stark: ${text}`); },
   broken({ message }) { show('broken', message); },
@@ -238,7 +238,7 @@ function draw() {
   $('node-server').textContent = location.host;
   $('node-id').textContent = identity.nodeId ?? 'none yet';
   const cpu = runs.reduce((n, r) => n + r.cpu, 0), memory = runs.reduce((n, r) => n + r.memoryMiB, 0);
-  $('node-use').textContent = `${runs.length} ${runs.length === 1 ? 'pod' : 'pods'}, ${cpu / 1000} of ${settings?.cores ?? 0} cores, ${memory} of ${settings?.memory ?? 0} MiB reserved`;
+  $('node-use').textContent = `${runs.length} ${runs.length === 1 ? 'pod' : 'pods'}, limits ${cpu / 1000} of ${settings?.cores ?? 0} cores, ${memory} of ${settings?.memory ?? 0} MiB`;
   $('node-conditions').textContent = [...conditions.values()].filter((c) => c.status).map((c) => c.type).join(', ') || 'visible';
   $('pause').hidden = !['online', 'connecting'].includes(state);
   $('resume').hidden = state !== 'paused';
@@ -253,7 +253,8 @@ function drawRuns() {
   for (const r of runs) {
     const li = seen.get(r.id) ?? list.appendChild(row(r));
     seen.delete(r.id);
-    li.querySelector('small').textContent = `${r.namespace} · ${r.state} · since ${new Date(r.since).toLocaleTimeString()}`;
+    const text = `${r.namespace} · ${r.state} · since ${new Date(r.since).toLocaleTimeString()} · answers in ${delays.get(r.id) ?? 0} ms`;
+    if (li.querySelector('small').textContent !== text) li.querySelector('small').textContent = text;
   }
   for (const li of seen.values()) li.remove();
 }
