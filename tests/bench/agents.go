@@ -74,6 +74,11 @@ func (b *bench) agentsOf(ctx context.Context, keys [5]string, n int) error {
 	if err != nil {
 		return err
 	}
+	return b.measureAgents(ctx, keys, n, c, conn, db)
+}
+
+// measureAgents compares a server without agents to the same one with them.
+func (b *bench) measureAgents(ctx context.Context, keys [5]string, n int, c *harness.Cluster, conn *pgx.Conn, db int) error {
 	pause(ctx, 3*time.Second)
 	empty, err := residentMemory(c.Server.PID())
 	if err != nil {

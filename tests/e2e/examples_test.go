@@ -159,7 +159,7 @@ func TestFractalSwarm(t *testing.T) {
 	c.example("fractal-swarm/worker")
 	port := freePort(t)
 	address := fmt.Sprintf("http://127.0.0.1:%d", port)
-	board := c.pod("fractal-board", onNode("host"), func(r *api.CreatePodRequest) {
+	board := c.pod("fractal-board", onHost, func(r *api.CreatePodRequest) {
 		r.Env = map[string]string{"PORT": fmt.Sprint(port), "WIDTH": "384", "HEIGHT": "256", "TILE": "64", "ITERATIONS": "60000", "LEASE_MS": "10000"}
 	})
 	c.waitStatus(board.ID, api.PodRunning)

@@ -53,7 +53,7 @@ func TestFilesAreTheRunsOwn(t *testing.T) {
 		}
 	}
 	first, second := c.pod("keeper", onTab), c.pod("keeper", onTab)
-	for _, p := range []api.Pod{c.pod("keeper", onNode("host")), c.pod("keeper", onNode("host")), first, second} {
+	for _, p := range []api.Pod{c.pod("keeper", onHost), c.pod("keeper", onHost), first, second} {
 		said(p)
 	}
 	holds := func(runs ...string) {

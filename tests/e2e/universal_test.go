@@ -62,11 +62,9 @@ func echo(t *testing.T) string {
 	return srv.URL
 }
 
-// onNode places a pod on the node of a name.
-func onNode(name string) func(*api.CreatePodRequest) {
-	return func(r *api.CreatePodRequest) {
-		r.Scheduling = &api.Scheduling{NodeSelector: map[string]string{"test": name}}
-	}
+// onHost places a pod on the Node.js host of a test.
+func onHost(r *api.CreatePodRequest) {
+	r.Scheduling = &api.Scheduling{NodeSelector: map[string]string{"test": "host"}}
 }
 
 // lines gives what a pod has printed to its log.
@@ -104,7 +102,7 @@ func TestAUniversalPackGivesTheSameResultsOnBothRuntimes(t *testing.T) {
 	onTab := func(r *api.CreatePodRequest) {
 		r.Scheduling = &api.Scheduling{NodeSelector: map[string]string{"stark.io/tab": "true"}}
 	}
-	node, browser := run(onNode("host")), run(onTab)
+	node, browser := run(onHost), run(onTab)
 	for i := range max(len(node), len(browser)) {
 		a, b := at(node, i), at(browser, i)
 		if a != b {
