@@ -105,6 +105,26 @@ func TestAPackThatSpeaksPastItsAdaptersHarmsItselfAlone(t *testing.T) {
 	}
 }
 
+// A pack that floods its agent past the runtime that would not is ended for it.
+func TestAPackThatFloodsItsAgentIsEnded(t *testing.T) {
+	t.Parallel()
+	tb := profile(t)
+	c := start(t)
+	c.join(tb)
+	node := c.nodeOf(tb)
+	c.pack(c.Client, "floods", func(r *api.CreatePackRequest) { r.RuntimeTag = api.TagUniversal })
+	for _, env := range []map[string]string{{}, {"LINES": "yes"}} {
+		pod := c.pod("floods", never, func(r *api.CreatePodRequest) { r.Env = env })
+		if p := c.waitStatus(pod.ID, api.PodFailed); !strings.Contains(p.StatusMessage, "flooded the agent") {
+			t.Errorf("the flood of %v ended with %s: %s", env, p.Reason, p.StatusMessage)
+		}
+	}
+	tb.state("online")
+	if now := c.nodeOf(tb); now.ID != node.ID {
+		t.Errorf("the node %s has become %s", node.ID, now.ID)
+	}
+}
+
 // channel is one that pages of the server's origin share, and packs must not.
 const channel = `globalThis.heard = []; try { new BroadcastChannel('stark').onmessage = (e) => heard.push(e.data); } catch {}`
 

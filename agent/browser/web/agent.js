@@ -8,6 +8,10 @@
 const MAX_WAITING = 64;       // questions of one pod that may wait
 const PING_MS = 1000;
 const FRAME_LOST_MS = 15000;  // a frame that is silent for so long is gone
+// What one pod may tell: a message costs 512, its output as many as it has characters. Its
+// runtime sends at most half of what comes back a second; who sends far more is no runtime.
+const TOLD_MOST = 64 * 1024 * 1024;
+const TOLD_BACK = 8 * 1024 * 1024; // a second
 const UNBORN_MS = 500;        // a pack that never came to its event loop is not waited for longer at a stop
 
 let db, settings, command = () => {}, nextFrame = 0, spare = null;
@@ -215,10 +219,27 @@ class Pod {
     Object.assign(this, {
       id: o.id, frame, port, event, unresponsiveMs: o.unresponsiveMs, files: new Files(o.id, o.storageBytes),
       asked: performance.now(), waiting: false, beats: 0, delay: 0, recent: 0, lately: 0, ready: false, outcome: null, stopping: false, ended: false, open: 0,
+      purse: TOLD_MOST, filled: performance.now(),
     });
     running.set(this.id, this);
-    port.onmessage = ({ data: m }) => { if (!this.ended && typeof m === 'object' && m) this.hear(m); };
+    port.onmessage = ({ data: m }) => {
+      if (this.ended) return;
+      if (!this.pays(512)) return;
+      if (typeof m === 'object' && m) this.hear(m);
+    };
     this.ping();
+  }
+
+  // pays reports whether the pod may tell so much; one that may not is ended, since nobody
+  // else in this tab would be heard any more.
+  pays(cost) {
+    const t = performance.now();
+    this.purse = Math.min(TOLD_MOST, this.purse + (t - this.filled) * TOLD_BACK / 1000) - cost;
+    this.filled = t;
+    if (this.purse >= 0) return true;
+    this.port.close(); // with all that waits in it
+    this.kill('Error', 'the pod flooded the agent of its tab with messages');
+    return false;
   }
 
   hear(m) {
@@ -241,6 +262,7 @@ class Pod {
     const latest = Date.now();
     const lines = (Array.isArray(m.lines) ? m.lines : []).slice(0, 4096)
       .map((l) => [word(l?.[0]).slice(0, 8), past(l?.[1], latest), word(l?.[2]).slice(0, 16 * 1024 + 8)]);
+    if (!this.pays(lines.reduce((n, l) => n + l[2].length, 0))) return;
     this.event('lines', JSON.stringify({ lines, dropped: Number.isSafeInteger(m.dropped) ? Math.max(0, m.dropped) : 0 }));
   }
 
