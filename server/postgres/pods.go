@@ -46,7 +46,7 @@ func (db *DB) StopPod(ctx context.Context, id access.Identity, podID string) (po
 		return pod, false, err
 	}
 	var seen bool
-	var deleted, stopped []api.Pod
+	var deleted, stopped, ended []api.Pod
 	err = db.changeAs(ctx, "stop pod", id, kindPod, podID, func(b *pgx.Batch) {
 		b.Queue("select exists (select from public.pods where id = $1)", podID).Query(one(&seen, scanBool))
 		// First the purge: what the second statement ends at once must stay readable.
@@ -54,6 +54,9 @@ func (db *DB) StopPod(ctx context.Context, id access.Identity, podID string) (po
 			Query(all(&deleted, scanPod))
 		b.Queue("update public.pods p set stop_requested_at = now() where p.id = $1 and p.status not in "+endedSQL+" returning "+podColumns, podID).
 			Query(all(&stopped, scanPod))
+		// One that ended while the second statement waited for it; locking it takes the right to stop it.
+		b.Queue("select "+podColumns+" from public.pods p where p.id = $1 and p.status in "+endedSQL+" for update", podID).
+			Query(all(&ended, scanPod))
 	})
 	switch {
 	case err != nil:
@@ -62,6 +65,8 @@ func (db *DB) StopPod(ctx context.Context, id access.Identity, podID string) (po
 		return deleted[0], true, nil
 	case len(stopped) > 0:
 		return stopped[0], false, nil
+	case len(ended) > 0:
+		return ended[0], false, nil
 	case seen:
 		return pod, false, fault.New(fault.Forbidden, "you may not stop this pod")
 	default:

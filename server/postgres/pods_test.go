@@ -68,6 +68,8 @@ func TestPodsOfTwoUsers(t *testing.T) {
 	if err != nil || purged || stopped.Status != api.PodStopped {
 		t.Errorf("got %v, %v, %v", stopped.Status, purged, err)
 	}
+	_, _, err = w.StopPod(ctx, bob, p.ID) // no more once it has ended
+	wantCode(t, err, fault.Forbidden)
 	_, purged, err = w.StopPod(ctx, ann, p.ID)
 	if err != nil || !purged {
 		t.Errorf("got %v, %v", purged, err)
@@ -75,6 +77,38 @@ func TestPodsOfTwoUsers(t *testing.T) {
 	history := must(w.PodHistory(ctx, ann, p.ID, 2, 0))(t)
 	if len(history) != 2 || history[0].Action != api.ActionDeleted || history[1].Action != api.ActionStopped || history[1].ActorID != ann.UserID {
 		t.Errorf("got %+v", history)
+	}
+}
+
+// Two stops of one pod meet: the second finds it alive, waits for the first, and then
+// it has ended. That is what was asked for, and nothing is purged by it.
+func TestAPodEndsWhileItsStopWaitsForIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ann := w.user(t, api.RoleDeveloper)
+	p := w.pod(t, ann, w.pack(t, ann, "hello", "1.0.0").ID)
+	first := w.begin(t)
+	if _, err := first.Exec(t.Context(), "update public.pods set stop_requested_at = now() where id = $1", p.ID); err != nil {
+		t.Fatal(err)
+	}
+	second := make(chan error, 1)
+	var stopped api.Pod
+	var purged bool
+	go func() {
+		var err error
+		stopped, purged, err = w.StopPod(t.Context(), ann, p.ID)
+		second <- err
+	}()
+	for !value[bool](t, w, "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')") {
+		if t.Context().Err() != nil {
+			t.Fatal("nobody waits")
+		}
+	}
+	if err := first.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-second; err != nil || purged || stopped.Status != api.PodStopped {
+		t.Errorf("got %s, purged %t, %v", stopped.Status, purged, err)
 	}
 }
 
