@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -98,6 +99,7 @@ type applier struct {
 	namespace string // of pods whose document names none
 	replace   bool
 	dry       bool
+	timeout   time.Duration // of what delete waits for
 }
 
 func (a *app) applyCommand() *cobra.Command {

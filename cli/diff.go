@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stark-orchestrator/stark/cli/manifest"
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 func (a *app) diffCommand() *cobra.Command {
@@ -62,7 +65,8 @@ func (a *app) deleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "delete -f <file>", Short: "Stop and remove what files say; nodes stay",
 		Long: `Stop the pods and remove the namespaces and priority classes that files name, in the
-reverse order of apply. What is gone already is no fault. Nodes stay as they are.`,
+reverse order of apply. What is gone already is no fault. Nodes stay as they are.
+A priority class goes when its pods have ended, for which it waits.`,
 		Example: "  stark delete -f pod.yaml", Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			results, err := a.deleteAll(cmd.Context(), files, &t)
@@ -71,6 +75,7 @@ reverse order of apply. What is gone already is no fault. Nodes stay as they are
 	}
 	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "file, or - for stdin (repeatable)")
 	cmd.Flags().StringVar(&t.namespace, "namespace", "", "namespace of pods whose document names none")
+	cmd.Flags().DurationVar(&t.timeout, "timeout", 2*time.Minute, "how long to wait for pods before their priority class is removed")
 	return cmd
 }
 
@@ -88,6 +93,11 @@ func (a *app) deleteAll(ctx context.Context, files []string, t *applier) ([]appl
 		if err := need(o); err != nil {
 			return results, err
 		}
+		if o.Kind == manifest.KindPriorityClass {
+			if err := t.awaitEnds(ctx, results); err != nil {
+				return results, fmt.Errorf("%s (%s): %w", o, o.Where, err)
+			}
+		}
 		r, err := t.remove(ctx, o)
 		if err != nil {
 			return results, fmt.Errorf("%s (%s): %w", o, o.Where, err)
@@ -96,6 +106,21 @@ func (a *app) deleteAll(ctx context.Context, files []string, t *applier) ([]appl
 		results = append(results, r)
 	}
 	return results, nil
+}
+
+// awaitEnds returns when the pods that were asked to stop have ended.
+func (t *applier) awaitEnds(ctx context.Context, results []applied) error {
+	limit := time.Now().Add(t.timeout)
+	for _, r := range results {
+		if r.ID == "" {
+			continue
+		}
+		_, err := waitPod(ctx, t.c, r.ID, time.Until(limit), func(p api.Pod) bool { return p.Status.Terminal() })
+		if err != nil && fault.CodeOf(err) != fault.NotFound {
+			return fmt.Errorf("wait for %s: %w", r.Object, err)
+		}
+	}
+	return nil
 }
 
 func (t *applier) remove(ctx context.Context, o manifest.Object) (applied, error) {

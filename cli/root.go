@@ -102,6 +102,15 @@ func strictHelp(help *cobra.Command) {
 	}
 }
 
+// elsewhere is where the verbs of kubectl and pm2 are found, which come before the noun there.
+var elsewhere = map[string]string{
+	"get": "stark pod list, stark node list or stark namespace list", "describe": "stark pod describe or stark node describe",
+	"logs": "stark pod logs", "run": "stark pod create", "create": "stark pod create or stark apply -f", "start": "stark pod create or stark server start",
+	"stop": "stark pod stop", "ps": "stark pod list", "list": "stark pod list", "ls": "stark pod list", "rollout": "stark pod rollback or stark pod history",
+	"cordon": "stark node cordon", "uncordon": "stark node uncordon", "drain": "stark node drain", "taint": "stark node taint",
+	"label": "stark node label", "top": "stark pod top or stark node top",
+}
+
 // withGroups makes commands that only hold others list these when called alone,
 // and refuse what they do not know; cobra would print the help and succeed.
 func withGroups(cmd *cobra.Command) *cobra.Command {
@@ -117,6 +126,9 @@ func withGroups(cmd *cobra.Command) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return cmd.Help()
+		}
+		if there, ok := elsewhere[args[0]]; ok && !cmd.HasParent() {
+			return usagef("unknown command %q for %q: did you mean %s?", args[0], cmd.CommandPath(), there)
 		}
 		err := usagef("unknown command %q for %q", args[0], cmd.CommandPath())
 		// Any two words of three letters are near each other.

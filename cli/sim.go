@@ -78,9 +78,10 @@ key is a label. Pods of a drained or removed node look for another. Victims of
 preemption are planned again themselves. Shown are the pods that waited, came, or
 had to leave; those that stay where they are are not.
 
-With --live it sees what you may see: pods of others that are hidden from you are
-missing in the play, and nodes seem emptier than they are. Quotas count, those of
-single priority classes do not; budgets do for preemption, and not for drains.
+With --live it needs a role that reads the settings of the cluster, as operators and
+admins do; for one pod of your own, stark pod create --dry-run says where it would go.
+Quotas count, those of single priority classes do not; budgets do for preemption, and
+not for drains.
 
 Exit codes: 0 every pod has a place, 1 error, 2 a pod has to wait.`,
 		Example: "  stark sim -f cluster.yaml\n  stark sim --live --drain worker-3\n  stark sim --live --add-pod big.yaml --add-node cpu=8,memory=16Gi,zone=east,count=2\n  stark sim -f cluster.yaml --policy binpack -o json",
