@@ -27,7 +27,7 @@ function starkStorage(platform) {
   function normal(op, path) {
     if (typeof path !== 'string' || path === '' || path.includes('\0')) throw fail('EINVAL', op, String(path));
     const parts = [];
-    for (const part of path.split('/')) {
+    for (const part of path.toWellFormed().split('/')) { // half a pair would be another name on each platform
       if (part === '' || part === '.') continue;
       if (part === '..') {
         if (!parts.length) throw fail('EINVAL', op, path);

@@ -118,7 +118,8 @@ class Files {
   async rename(from, to) {
     const n = this.node(from), over = this.nodes.get(to);
     if (from === to) return;
-    if (from === '/' || to === '/' || to.startsWith(from + '/')) throw wrong('EINVAL');
+    if (from === '/' || to === '/') throw wrong('EINVAL');
+    if (to.startsWith(from + '/')) throw wrong(n.dir ? 'EINVAL' : 'ENOTDIR');
     this.folder(parent(to));
     if (over?.dir && !n.dir) throw wrong('EISDIR');
     if (over && !over.dir && n.dir) throw wrong('ENOTDIR');

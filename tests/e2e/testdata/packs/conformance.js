@@ -46,6 +46,8 @@ module.exports = async ({ env, log, storage, http, workers, onStop, pod }) => {
   await attempt('rename a folder', async () => { await storage.rename('/a', '/z'); return storage.readFile('/z/deep/c.txt'); });
   await attempt('rename into itself', () => storage.rename('/z', '/z/deep/z'));
   await attempt('rename missing', () => storage.rename('/no', '/yes'));
+  await attempt('rename a file below itself', () => storage.rename('/bin', '/bin/of-itself'));
+  await attempt('a name with half a pair', async () => { await storage.writeFile('/half\ud800', 'x'); const names = await storage.readdir('/'); await storage.unlink('/half\ufffd'); return names; });
   await attempt('rmdir recursive', async () => { await storage.rmdir('/z', true); return storage.readdir('/'); });
   // beyond the pod's limit of 1 MiB, and what makes room again
   const half = new Uint8Array(2 ** 19);
