@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -85,6 +86,36 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		return err
 	}
 	o.Logger = a.logger(level, "agent")
+	err = runNode(ctx, o)
+	for pause := time.Second; fullDisk(err) && ctx.Err() == nil; pause = min(2*pause, maxDiskPause) {
+		o.Logger.ErrorContext(ctx, "the disk is full: the node starts when there is room",
+			slog.String("stateDir", o.StateDir), slog.Duration("again", pause), slog.Any("error", err))
+		select {
+		case <-time.After(pause):
+			err = runNode(ctx, o)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if refused, ok := errors.AsType[*agent.RefusedError](err); ok {
+		return exitCodeError{exitNotAllowed, withHint(refused, "%s", refused.Help)}
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// maxDiskPause bounds how long an agent waits before it looks for room on its disk again.
+const maxDiskPause = 30 * time.Second
+
+// fullDisk reports whether an agent ended because it could not write down what it does.
+func fullDisk(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// runNode works as a node until ctx ends.
+func runNode(ctx context.Context, o local.NodeOptions) error {
 	exec, err := local.NewRuntime(ctx, o)
 	if err != nil {
 		return err
@@ -93,14 +124,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	if err != nil {
 		return err
 	}
-	err = node.Run(ctx)
-	if refused, ok := errors.AsType[*agent.RefusedError](err); ok {
-		return exitCodeError{exitNotAllowed, withHint(refused, "%s", refused.Help)}
-	}
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
+	return node.Run(ctx)
 }
 
 // supported refuses what runs packs where nothing can, before anything is started.

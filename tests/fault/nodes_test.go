@@ -155,16 +155,7 @@ func TestTheBundleStoreIsDown(t *testing.T) {
 func TestTheDiskOfTheAgentIsFull(t *testing.T) {
 	t.Parallel()
 	c := bare(t, 1)
-	disk := filepath.Join(t.TempDir(), "disk")
-	if err := os.Mkdir(disk, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("stark-fault", disk, "tmpfs", 0, "size=4m"); errors.Is(err, syscall.EPERM) {
-		t.Skip("a small file system can only be made by root")
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
+	disk := tinyDisk(t)
 	c.node("node-1", "--state-dir", filepath.Join(disk, "state"))
 	before := c.pods(3)
 	c.all(before)
@@ -189,6 +180,55 @@ func TestTheDiskOfTheAgentIsFull(t *testing.T) {
 	}
 	c.all(append(before[1:], during...))
 	c.wereStarted(1, before...)
+}
+
+// An agent that is started on a full disk waits for room, and is the node again then.
+func TestAnAgentStartsOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	c := bare(t, 1)
+	disk := tinyDisk(t)
+	args := []string{"--state-dir", filepath.Join(disk, "state")}
+	agent := c.node("node-1", args...)
+	ids := c.pods(2, func(r *api.CreatePodRequest) { r.RestartPolicy = api.RestartAlways })
+	c.all(ids)
+	filler := filepath.Join(disk, "filler")
+	fill(t, filler)
+	agent.Kill()
+	agent, err := c.AgentAt(t.Context(), c.URL, "node-1", append([]string{"--warm-pool", "0"}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.eventually("the agent to say that it waits for room", func() error {
+		select {
+		case <-agent.Done():
+			t.Fatalf("the agent has ended: %s", agent.Output())
+		default:
+		}
+		if !strings.Contains(agent.Output(), "the disk is full") {
+			return errors.New("it does not say so")
+		}
+		return nil
+	})
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	c.all(ids)
+}
+
+// tinyDisk makes a file system that is soon full.
+func tinyDisk(t *testing.T) string {
+	t.Helper()
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := os.Mkdir(disk, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("stark-fault", disk, "tmpfs", 0, "size=4m"); errors.Is(err, syscall.EPERM) {
+		t.Skip("a small file system can only be made by root")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
+	return disk
 }
 
 // fill writes until the disk takes no more.
