@@ -27,7 +27,8 @@ import (
 // registration is a pack version and its bundle, ready to be sent.
 type registration struct {
 	sidecar
-	code []byte
+	code     []byte
+	ruledOut []bundle.RuledOut // what is known to rule the browser out
 }
 
 func (a *app) packRegisterCommand() *cobra.Command {
@@ -37,7 +38,8 @@ func (a *app) packRegisterCommand() *cobra.Command {
 		Use: "register <folder|bundle.js>", Short: "Register a version of a pack and upload its bundle",
 		Long: `Register a version of a pack and upload its bundle. A folder is bundled first. For
 a file that "stark pack bundle" wrote, everything is known already; any other
-JavaScript file is taken as it is and needs --name, --ver and --runtime.`,
+JavaScript file is taken as it is and needs --name and --ver. It is read for imports
+of Node.js modules: they rule the browser out.`,
 		Example: "  stark pack register ./greeter\n  stark pack register dist/greeter.js --ver 0.2.0\n  stark pack register tick.js -n tick -V 1.0.0 -r node",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -65,13 +67,15 @@ func loadRegistration(source string, given sidecar) (registration, error) {
 		return registration{}, err
 	}
 	var reg registration
+	file := source
 	switch ext := strings.ToLower(filepath.Ext(source)); {
 	case info.IsDir(), ext == ".ts", ext == ".mts", ext == ".tsx":
 		r, err := bundle.Bundle(source)
 		if err != nil {
 			return registration{}, err
 		}
-		reg = registration{sidecar: sidecarOf(r), code: r.Code}
+		reg = registration{sidecar: sidecarOf(r), code: r.Code, ruledOut: r.RuledOut}
+		file = r.Manifest.Name + ".js"
 	case info.Size() > api.MaxBundleBytes:
 		return registration{}, fmt.Errorf("%s has %d bytes, allowed are %d", source, info.Size(), api.MaxBundleBytes)
 	default:
@@ -79,9 +83,41 @@ func loadRegistration(source string, given sidecar) (registration, error) {
 			return registration{}, err
 		}
 	}
+	if err := reg.settleRuntime(file, given.RuntimeTag); err != nil {
+		return registration{}, err
+	}
 	reg.override(given)
 	r := reg.request()
 	return reg, r.Validate()
+}
+
+// settleRuntime finds out where a bundle runs whose tag nobody has told, and refuses a
+// tag that promises a browser which an import rules out. What `stark pack bundle` has
+// found stands; that a bundle is for Node.js alone is believed without a look.
+func (r *registration) settleRuntime(file string, given api.RuntimeTag) error {
+	tag := given
+	if tag == "" {
+		tag = r.RuntimeTag
+	}
+	promises := tag == "" || tag == api.TagBrowser || tag == api.TagUniversal
+	if known := tag != "" && tag == r.RuntimeTag; known || !promises {
+		return nil
+	}
+	if len(r.ruledOut) == 0 {
+		var err error
+		if r.ruledOut, err = bundle.RuledOutOf(file, r.code); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(r.ruledOut) == 0 && tag == "":
+		r.RuntimeTag = api.TagUniversal
+	case tag == "":
+		r.RuntimeTag = api.TagNode
+	case len(r.ruledOut) > 0:
+		return bundle.FlagContradiction(r.ruledOut, tag)
+	}
+	return nil
 }
 
 func (r *registration) override(given sidecar) {
@@ -108,8 +144,8 @@ func readBundle(path string, given sidecar) (registration, error) {
 	data, err := os.ReadFile(sidecarPath(path))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if given.Name == "" || given.Version == "" || given.RuntimeTag == "" {
-			return reg, usagef("%s was not made by `stark pack bundle`: give --name, --ver and --runtime, or register the pack's folder", path)
+		if given.Name == "" || given.Version == "" {
+			return reg, usagef("%s was not made by `stark pack bundle`: give --name and --ver, or register the pack's folder", path)
 		}
 		reg.Format = formatOf(path, code)
 	case err != nil:

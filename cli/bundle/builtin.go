@@ -57,10 +57,14 @@ func (i *imports) external(a esbuild.OnResolveArgs) esbuild.OnResolveResult {
 		file = a.Importer
 	}
 	found := RuledOut{Runtime: api.RuntimeBrowser, Import: a.Path, File: filepath.ToSlash(file), Line: lineOf(a.Importer, a.Path)}
+	i.add(found)
+	return esbuild.OnResolveResult{Path: a.Path, External: true}
+}
+
+func (i *imports) add(found RuledOut) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.found = append(i.found, found)
-	return esbuild.OnResolveResult{Path: a.Path, External: true}
 }
 
 // sorted gives each import once, the pack's own files before its dependencies.
@@ -88,6 +92,10 @@ func lineOf(file, specifier string) int {
 	if err != nil {
 		return 0
 	}
+	return lineIn(data, specifier)
+}
+
+func lineIn(data []byte, specifier string) int {
 	for _, quote := range []string{`"`, `'`, "`"} {
 		if at := bytes.Index(data, []byte(quote+specifier+quote)); at >= 0 {
 			return 1 + bytes.Count(data[:at], []byte("\n"))

@@ -232,11 +232,8 @@ func (b builder) failure(errors []esbuild.Message) error {
 
 // contradiction is a manifest that promises a runtime which an import rules out.
 func (b builder) contradiction(ruledOut []RuledOut) error {
-	e := &Error{Hint: fmt.Sprintf("%s says runtimeTag %q: remove the import, or set runtimeTag to \"node\"", ManifestName, b.manifest.RuntimeTag)}
-	for _, r := range ruledOut {
-		e.Messages = append(e.Messages, r.String())
-	}
-	return e
+	return contradiction(ruledOut, fmt.Sprintf("%s says runtimeTag %q", ManifestName, b.manifest.RuntimeTag),
+		`remove the import, or set runtimeTag to "node"`)
 }
 
 // inputs lists what a watcher has to look at.
