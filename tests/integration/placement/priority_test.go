@@ -55,7 +55,7 @@ func TestPriorityAndPreemption(t *testing.T) {
 			"CPU", short + " Preemption: 2 pods of lower priority leave node1 for it.", "wait until 2 pods on node1 have stopped",
 		}},
 		{"Never waits", full, sized("new", "urgent-nonpreempting", "", "2"), nil, "", refusal{
-			"CPU", short, "free 2000m of cpu on node1",
+			"CPU", short + " No preemption: its priority class urgent-nonpreempting has preemptionPolicy Never.", "free 2000m of cpu on node1",
 		}},
 		{"an equal priority stays", full, sized("new", "low", "", "1"), nil, "", refusal{"CPU", short, "free 1000m of cpu on node1"}},
 		{
