@@ -129,7 +129,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 func (d *dev) startCluster(ctx context.Context, dir string, log *slog.Logger) error {
 	o := local.Options{
 		Dir: dir, Port: d.flags.port, SupabasePort: d.flags.supabasePort, NoNode: d.flags.noNode,
-		NodeName: "node-1", Version: Version, Logger: log,
+		NodeName: "node-1", Version: Version, Logger: log, EmbedOrigins: d.app.getenv("STARK_EMBED_ORIGINS"),
 	}
 	expected := []string{"database", "schema", "server", "you", "node"}
 	if d.flags.supabase {

@@ -271,6 +271,15 @@ func TestDevOnceTellsWhyItFailed(t *testing.T) {
 	}
 }
 
+// The server of `stark dev` is told which sites may ask for tabs: it refuses a wrong one.
+func TestDevTakesTheSitesThatEmbedTabs(t *testing.T) {
+	t.Parallel()
+	d := &devRun{t: t, dir: filepath.Join(t.TempDir(), "state"), exit: make(chan int, 1)}
+	d.env = map[string]string{"STARK_HOME": filepath.Join(t.TempDir(), "home"), "STARK_EMBED_ORIGINS": "*"}
+	d.start("--once", "--json")
+	d.expect(`"ok":false`, `"step":"server"`, "STARK_EMBED_ORIGINS")
+}
+
 func TestDevOnceNeedsALineOfOutput(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

@@ -29,6 +29,9 @@ type Options struct {
 	NoNode       bool     // start no node
 	Project      *Project // use this Supabase instead of the embedded one
 	Account      Account  // signs in, instead of the development admin of the folder
+	// EmbedOrigins are the sites that may ask for tabs, as in STARK_EMBED_ORIGINS; empty
+	// is none.
+	EmbedOrigins string
 	NodeName     string
 	Version      string
 	Logger       *slog.Logger
@@ -222,6 +225,7 @@ func (c *Cluster) startServer(ctx context.Context) error {
 		"STARK_DATABASE_URL": c.Project.DBURL,
 		// One developer's tools share this machine's address.
 		"STARK_RATE_LIMIT_API": "off", "STARK_RATE_LIMIT_AUTH": "off",
+		"STARK_EMBED_ORIGINS": c.o.EmbedOrigins,
 	}
 	cfg, err := server.LoadConfig(func(name string) string { return env[name] })
 	if err != nil {
