@@ -15,10 +15,17 @@ import (
 // know whether it was taken; and the token that it was given. One without a credential
 // shows the token. A refusal may pass, so that what is kept is given up only for what
 // is new.
+//
+// One that shall give up does not show a token that has let it in: its credential was
+// revoked since, and a token for many nodes would undo that, or be refused because the
+// node of this name still counts as connected, which is not what its owner must know.
 func (a *Agent) claims(kept identity) []identity {
 	var list []identity
 	if kept.Credential != "" {
 		list = append(list, identity{NodeID: kept.NodeID, Name: kept.Name, Credential: kept.Credential})
+		if a.cfg.GiveUp && a.wasLetIn() {
+			return list
+		}
 	}
 	proposed := identity{Name: a.cfg.Name, Credential: kept.Proposed}
 	if kept.Proposed != "" {
@@ -32,6 +39,16 @@ func (a *Agent) claims(kept identity) []identity {
 		}
 	}
 	return list
+}
+
+// wasLetIn says whether the node was registered since the agent runs.
+func (a *Agent) wasLetIn() bool {
+	select {
+	case <-a.registered:
+		return true
+	default:
+		return false
+	}
 }
 
 // token is what a claim shows: its credential, else what the agent was given.

@@ -87,7 +87,7 @@ func remedy(err error) string {
 	case fault.Forbidden:
 		return "the account behind the token may not register nodes: use a join token of `stark node token create`"
 	default:
-		return "the token is not, or no longer, good: use a fresh join token of `stark node token create`"
+		return "the token is not, or no longer, good: use a new link of `stark node invite`, or a fresh join token of `stark node token create`"
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -62,5 +63,38 @@ func TestGivesUpWhereItIsNotLetInAnyMore(t *testing.T) {
 	}
 	if n := cfg.Executor.(*executortest.Fake).Live(); n != 0 {
 		t.Errorf("%d pods run on", n)
+	}
+}
+
+// A token that is good for many nodes is no way around the revocation: the node would be
+// back, or its owner told that its own name is taken. They are told what happened.
+func TestGivesUpWithoutShowingItsTokenAgain(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	cfg, state := configure(t, s, t.TempDir())
+	t.Cleanup(func() { _ = state.Close() })
+	cfg.GiveUp = true
+	a, err := agent.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	go func() { ended <- a.Run(ctx) }()
+	<-a.Registered()
+	s.set(func() {
+		s.tokens = nil
+		s.accept = func(string) bool { return false }
+	})
+	s.cut()
+	err = <-ended
+	if refused, ok := errors.AsType[*agent.RefusedError](err); !ok || !strings.Contains(refused.Help, "stark node invite") {
+		t.Errorf("ended with %v, want the refusal and that a new link helps", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if want := []string{credential}; !slices.Equal(s.tokens, want) {
+		t.Errorf("shown after the revocation: %q, want %q", s.tokens, want)
 	}
 }
