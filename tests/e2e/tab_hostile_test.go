@@ -105,7 +105,8 @@ func TestAPackThatSpeaksPastItsAdaptersHarmsItselfAlone(t *testing.T) {
 	}
 }
 
-// A pack that floods its agent past the runtime that would not is ended for it.
+// A pack that floods its agent past the runtime that would not is ended for it, and another
+// pod of the tab goes on.
 func TestAPackThatFloodsItsAgentIsEnded(t *testing.T) {
 	t.Parallel()
 	tb := profile(t)
@@ -113,15 +114,45 @@ func TestAPackThatFloodsItsAgentIsEnded(t *testing.T) {
 	c.join(tb)
 	node := c.nodeOf(tb)
 	c.pack(c.Client, "floods", func(r *api.CreatePackRequest) { r.RuntimeTag = api.TagUniversal })
-	for _, env := range []map[string]string{{}, {"LINES": "yes"}} {
-		pod := c.pod("floods", never, func(r *api.CreatePodRequest) { r.Env = env })
+	c.universal("greeter", greeter)
+	bystander := c.pod("greeter", never)
+	c.waitStatus(bystander.ID, api.PodRunning)
+	for _, flood := range []string{"NUMBERS", "LINES", "COPIES", "UNKNOWN"} {
+		pod := c.pod("floods", never, func(r *api.CreatePodRequest) { r.Env = map[string]string{"FLOOD": flood} })
+		began := time.Now()
 		if p := c.waitStatus(pod.ID, api.PodFailed); !strings.Contains(p.StatusMessage, "flooded the agent") {
-			t.Errorf("the flood of %v ended with %s: %s", env, p.Reason, p.StatusMessage)
+			t.Errorf("the flood of %s ended with %s: %s", flood, p.Reason, p.StatusMessage)
 		}
+		t.Logf("%s: ended after %s", flood, time.Since(began).Round(time.Millisecond))
 	}
 	tb.state("online")
+	if _, _, err := c.Client.StopPod(t.Context(), bystander.ID); err != nil {
+		t.Fatal(err)
+	}
+	c.waitStatus(bystander.ID, api.PodStopped)
+	c.waitLine(bystander.ID, "INFO bye")
 	if now := c.nodeOf(tb); now.ID != node.ID {
 		t.Errorf("the node %s has become %s", node.ID, now.ID)
+	}
+}
+
+// A pack that logs through its context as much as it likes is slowed by its runtime, and
+// not taken for one that floods.
+func TestAPackThatLogsALotIsNoFlood(t *testing.T) {
+	t.Parallel()
+	tb := profile(t)
+	c := start(t)
+	c.join(tb)
+	c.universal("logs", `module.exports = async ({ log, ready, env }) => {
+		ready();
+		for (let i = 0; i < 100; i++) {
+			for (let n = 0; n < 1000; n++) log.info(i + ' ' + n + env.REST);
+			await new Promise((next) => setTimeout(next, 100));
+		}
+	};`)
+	for _, size := range []int{50, 1000} {
+		pod := c.pod("logs", never, func(r *api.CreatePodRequest) { r.Env = map[string]string{"REST": strings.Repeat("y", size)} })
+		c.waitStatus(pod.ID, api.PodSucceeded)
 	}
 }
 

@@ -8,10 +8,15 @@
 const MAX_WAITING = 64;       // questions of one pod that may wait
 const PING_MS = 1000;
 const FRAME_LOST_MS = 15000;  // a frame that is silent for so long is gone
-// What one pod may tell: a message costs 512, its output as many as it has characters. Its
-// runtime sends at most half of what comes back a second; who sends far more is no runtime.
+// What one pod may tell: a message costs 512, its output as many as it has characters, and
+// all of it the time that it takes. Time brings back twice what the runtime of a pod
+// sends at most, if this thread has nothing to do for a quarter of it: who sends more than
+// can be heard would be paid for that otherwise.
 const TOLD_MOST = 64 * 1024 * 1024;
-const TOLD_BACK = 8 * 1024 * 1024; // a second
+const TOLD_BACK = 8 * 1024;   // a millisecond
+const TOLD_TIME = 4 * 1024;   // a millisecond of work for the pod
+const TOLD_STRANGE = 1024 * 1024; // what no runtime says, of whatever size
+const TOLD_LONGEST = 1000;    // milliseconds that one message is blamed for: a device may have slept
 const UNBORN_MS = 500;        // a pack that never came to its event loop is not waited for longer at a stop
 
 let db, settings, command = () => {}, nextFrame = 0, spare = null;
@@ -19,6 +24,7 @@ const queue = [];  // commands that came before the program
 const frames = new Map();
 const running = new Map();
 let beaten = performance.now();
+let worked = 0, working = false; // milliseconds that this thread had to do for pods and program
 
 self.onmessage = async ({ data: m }) => {
   if (m.t === 'init') return boot(m);
@@ -35,6 +41,8 @@ async function boot(m) {
     if (identity) postMessage({ t: 'identity', ...JSON.parse(identity) });
     await request('files', 'readwrite', (store) => store.clear());
     const go = new Go();
+    const resume = go._resume;
+    go._resume = () => work(() => resume.call(go));
     const { instance } = await WebAssembly.instantiateStreaming(fetch('{{agent.wasm}}'), go.importObject);
     spare = makeFrame();
     await go.run(instance);
@@ -74,6 +82,19 @@ function dial(url, protocol, message, closed) {
     };
   });
 }
+
+// work does something, counts the time that it takes, and returns it, in milliseconds. What
+// is done within other work belongs to that.
+function work(f) {
+  if (working) { f(); return 0; }
+  const began = performance.now();
+  working = true;
+  try { f(); } finally { working = false; worked += performance.now() - began; }
+  return performance.now() - began;
+}
+
+// idle is how long this thread had nothing to do since it began.
+function idle() { return performance.now() - worked; }
 
 // ---- IndexedDB ----
 
@@ -219,13 +240,13 @@ class Pod {
     Object.assign(this, {
       id: o.id, frame, port, event, unresponsiveMs: o.unresponsiveMs, files: new Files(o.id, o.storageBytes),
       asked: performance.now(), waiting: false, beats: 0, delay: 0, recent: 0, lately: 0, ready: false, outcome: null, stopping: false, ended: false, open: 0,
-      purse: TOLD_MOST, filled: performance.now(),
+      purse: TOLD_MOST, filled: performance.now(), idle: idle(),
     });
     running.set(this.id, this);
-    port.onmessage = ({ data: m }) => {
-      if (this.ended) return;
-      if (!this.pays(512)) return;
-      if (typeof m === 'object' && m) this.hear(m);
+    port.onmessage = (e) => {
+      if (this.ended || !this.pays(512)) return;
+      const took = work(() => { const m = e.data; if (typeof m === 'object' && m) this.hear(m); }); // data is made when it is read
+      if (!this.ended) this.pays(Math.min(took, TOLD_LONGEST) * TOLD_TIME);
     };
     this.ping();
   }
@@ -233,9 +254,12 @@ class Pod {
   // pays reports whether the pod may tell so much; one that may not is ended, since nobody
   // else in this tab would be heard any more.
   pays(cost) {
-    const t = performance.now();
-    this.purse = Math.min(TOLD_MOST, this.purse + (t - this.filled) * TOLD_BACK / 1000) - cost;
-    this.filled = t;
+    if (!working) {
+      const t = performance.now(), i = idle();
+      this.purse = Math.min(TOLD_MOST, this.purse + Math.min(t - this.filled, 4 * (i - this.idle)) * TOLD_BACK);
+      [this.filled, this.idle] = [t, i];
+    }
+    this.purse -= cost;
     if (this.purse >= 0) return true;
     this.port.close(); // with all that waits in it
     this.kill('Error', 'the pod flooded the agent of its tab with messages');
@@ -248,6 +272,7 @@ class Pod {
     else if (m.t === 'ready') { this.ready = true; this.event('ready', ''); }
     else if (m.t === 'outcome') this.end(sound(m.outcome));
     else if (m.t === 'fs') this.serve(m);
+    else this.pays(TOLD_STRANGE);
   }
 
   answered(delay) {

@@ -12,8 +12,13 @@ const found = new Promise((resolve) => {
 module.exports = async ({ ready, env }) => {
   ready();
   const port = await found;
-  const message = env.LINES ? { t: 'out', lines: Array(4096).fill(['log', 1, 'y'.repeat(1000)]) } : 7;
-  const most = env.LINES ? 20 : 10_000;
+  const lines = () => Array.from({ length: 4096 }, () => ['log', 1, 'y'.repeat(1000)]);
+  const [message, most] = {
+    NUMBERS: () => [7, 10_000],
+    LINES: () => [{ t: 'out', lines: Array(4096).fill(lines()[0]) }, 20],
+    COPIES: () => [{ t: 'out', lines: lines() }, 50], // 4 MB each, and slower to hear than they are allowed again by time
+    UNKNOWN: () => [{ t: 'unknown', lines: lines() }, 50],
+  }[env.FLOOD]();
   for (;;) {
     for (let i = 0; i < most; i++) port.postMessage(message);
     await new Promise((next) => setTimeout(next));
