@@ -24,7 +24,7 @@ import (
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // statusCall is one call of SetNodeStatus.
 type statusCall struct {
