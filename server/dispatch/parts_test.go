@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/dispatch"
@@ -51,7 +52,7 @@ func TestALargeSetComesInParts(t *testing.T) {
 	db := newFakeDB()
 	list := largeAssignments(many)
 	db.wanted = func() ([]wire.Assignment, error) { return list, nil }
-	r := newRig(t, db, dispatch.Config{})
+	r := newRig(t, db, dispatch.Config{AckTimeout: time.Hour}) // taking the parts in may take long, and none is to be sent again
 	p := r.dial(t, credential)
 	p.expect(wire.TypeConnected, nil)
 	p.send(wire.TypeRegister, "r", aRegister())
