@@ -274,7 +274,7 @@ func (d *Dispatcher) flush(ctx context.Context) {
 		return
 	}
 	for _, id := range lost {
-		if s := d.nodeSession(id); s != nil && s.id == beats[id] {
+		if s := d.nodeSession(id); s != nil && s.id == beats[id] && !s.left.Load() { // who leaves is being answered
 			s.end(closeDisplaced, "the node must register again: it was given up, or is not this connection's any more")
 		}
 	}

@@ -142,10 +142,11 @@ func (s *session) onUnregister(ctx context.Context, e wire.Envelope) error {
 	}
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	s.left.Store(true) // first: who renews leases from here on finds the node offline
 	if err := s.d.DB.SetNodeStatus(call, nodeID, s.id, api.NodeOffline); err != nil {
+		s.left.Store(false)
 		return err
 	}
-	s.left.Store(true)
 	s.ack(e, struct{}{})
 	return nil
 }

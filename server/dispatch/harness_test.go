@@ -45,6 +45,7 @@ type fakeDB struct {
 	lost     func(nodes []string) []string
 	usable   func(ids []string) []string
 	redeem   func(ticket string) (access.Identity, error)
+	offline  func(node string)
 
 	confirmed chan string
 	statuses  chan statusCall
@@ -139,6 +140,9 @@ func (f *fakeDB) StoreHealth(_ context.Context, all []dispatch.NodeHealth) error
 
 func (f *fakeDB) SetNodeStatus(_ context.Context, node, _ string, status api.NodeStatus) error {
 	f.statuses <- statusCall{node, status}
+	if f.offline != nil && status == api.NodeOffline {
+		f.offline(node)
+	}
 	return nil
 }
 

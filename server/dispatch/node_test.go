@@ -2,7 +2,11 @@ package dispatch_test
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -197,6 +201,42 @@ func TestUnregisterMakesTheNodeOffline(t *testing.T) {
 			t.Errorf("got %+v, want offline", got)
 		}
 	}
+}
+
+// The lease of a node that takes its leave cannot be renewed any more; its goodbye is
+// answered all the same.
+func TestAGoodbyeIsAnsweredBesideARenewal(t *testing.T) {
+	t.Parallel()
+	db := newFakeDB()
+	var nodes atomic.Int32
+	db.register = func(dispatch.Registrar, api.RegisterNodeRequest) (dispatch.Registration, error) {
+		return dispatch.Registration{Node: api.Node{ID: fmt.Sprintf("n%d", nodes.Add(1)), Status: api.NodeOnline}, CredentialID: "c"}, nil
+	}
+	renewing, goodbye, renewed, answer := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var renewals, goodbyes sync.Once
+	db.lost = func(of []string) []string {
+		if slices.Contains(of, "n1") {
+			close(renewing)
+			<-goodbye
+			return []string{"n1"}
+		}
+		renewals.Do(func() { close(renewed) })
+		return nil
+	}
+	db.offline = func(node string) {
+		if node == "n1" {
+			goodbyes.Do(func() { close(goodbye); <-answer })
+		}
+	}
+	r := newRig(t, db, dispatch.Config{})
+	p, _ := r.agent(t)
+	receive(t, renewing, "the lease to be renewed")
+	p.send(wire.TypeUnregister, "u", struct{}{})
+	receive(t, goodbye, "the goodbye")
+	r.agent(t) // whose lease is renewed when the renewal before is dealt with
+	receive(t, renewed, "the lease of the other node to be renewed")
+	close(answer)
+	p.expect(wire.TypeUnregister+wire.AckSuffix, nil)
 }
 
 func TestNewerConnectionDisplacesTheOlder(t *testing.T) {
