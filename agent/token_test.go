@@ -38,10 +38,10 @@ func TestTokenOfASession(t *testing.T) {
 	}
 }
 
-// An agent whose owner is at hand ends when its credential is revoked, after its pods.
-func TestGivesUpWhereItIsNotLetInAnyMore(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
+// givingUp runs an agent whose owner is at hand.
+func givingUp(t *testing.T) (s *server, a *agent.Agent, exec *executortest.Fake, ended <-chan error) {
+	t.Helper()
+	s = newServer(t)
 	cfg, state := configure(t, s, t.TempDir())
 	t.Cleanup(func() { _ = state.Close() })
 	cfg.GiveUp = true
@@ -49,19 +49,27 @@ func TestGivesUpWhereItIsNotLetInAnyMore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
+	result := make(chan error, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	go func() { ended <- a.Run(ctx) }()
+	t.Cleanup(cancel)
+	go func() { result <- a.Run(ctx) }()
+	return s, a, cfg.Executor.(*executortest.Fake), result
+}
+
+// An agent whose owner is at hand ends when its credential is revoked, after its pods.
+func TestGivesUpWhereItIsNotLetInAnyMore(t *testing.T) {
+	t.Parallel()
+	s, a, exec, ended := givingUp(t)
+	<-a.Registered()
 	s.want(assign("p1", executortest.Serves), 0)
 	s.awaitReport("p1", 1, api.RunRunning)
 	s.set(func() { s.accept = func(string) bool { return false } })
 	s.cut()
-	err = <-ended
+	err := <-ended
 	if refused, ok := errors.AsType[*agent.RefusedError](err); !ok || refused.Help == "" {
 		t.Errorf("ended with %v, want the refusal and what helps", err)
 	}
-	if n := cfg.Executor.(*executortest.Fake).Live(); n != 0 {
+	if n := exec.Live(); n != 0 {
 		t.Errorf("%d pods run on", n)
 	}
 }
@@ -70,25 +78,14 @@ func TestGivesUpWhereItIsNotLetInAnyMore(t *testing.T) {
 // back, or its owner told that its own name is taken. They are told what happened.
 func TestGivesUpWithoutShowingItsTokenAgain(t *testing.T) {
 	t.Parallel()
-	s := newServer(t)
-	cfg, state := configure(t, s, t.TempDir())
-	t.Cleanup(func() { _ = state.Close() })
-	cfg.GiveUp = true
-	a, err := agent.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	go func() { ended <- a.Run(ctx) }()
+	s, a, _, ended := givingUp(t)
 	<-a.Registered()
 	s.set(func() {
 		s.tokens = nil
 		s.accept = func(string) bool { return false }
 	})
 	s.cut()
-	err = <-ended
+	err := <-ended
 	if refused, ok := errors.AsType[*agent.RefusedError](err); !ok || !strings.Contains(refused.Help, "stark node invite") {
 		t.Errorf("ended with %v, want the refusal and that a new link helps", err)
 	}

@@ -14,7 +14,7 @@ import (
 
 func (a *app) podCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "pod", Aliases: []string{"pods"}, SuggestFor: []string{"get", "ps", "logs", "run", "stop", "describe"}, Short: "Run packs, and look at what runs",
+		Use: "pod", Aliases: []string{"pods"}, Short: "Run packs, and look at what runs",
 		Example: "  stark pod create hello --wait\n  stark pod list\n  stark pod logs -f <id>",
 	}
 	cmd.AddCommand(

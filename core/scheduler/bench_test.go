@@ -74,3 +74,36 @@ func BenchmarkPlan(b *testing.B) {
 		})
 	}
 }
+
+// A pod that fits nowhere is asked about again and again: what that costs on a full
+// cluster, without and with a budget that keeps those who could make room.
+func BenchmarkRefused(b *testing.B) {
+	for _, budget := range []bool{false, true} {
+		b.Run(fmt.Sprintf("budget=%t", budget), func(b *testing.B) {
+			s := crowd(1000, 0)
+			s.Config.EnablePreemption = true
+			for i := range s.Nodes {
+				for range 10 {
+					p := mixedPod(3*len(s.Pods) + 1)
+					p.NodeID, p.Status, p.ResourceRequests.CPU = new(s.Nodes[i].ID), api.PodRunning, 6400
+					s.Pods = append(s.Pods, p)
+				}
+			}
+			p := mixedPod(1)
+			p.ID, p.Priority = "refused", 10
+			if budget {
+				s.Namespaces = []api.Namespace{{Name: "default", DisruptionBudget: &api.DisruptionBudget{}}}
+			} else {
+				p.Priority = 0
+			}
+			s.Pods = append(s.Pods, p)
+			x := newIndex(s)
+			b.ReportAllocs()
+			for b.Loop() {
+				if d := x.decide(new(p), time.Unix(1, 0)); d.NodeID != "" || len(d.Victims) > 0 {
+					b.Fatalf("got %+v", d)
+				}
+			}
+		})
+	}
+}

@@ -27,7 +27,8 @@ type index struct {
 	alive    bitset
 	classes  []class
 	classIDs map[string]int32
-	ranks    []int32 // order by name and id; nil when nodes have come or gone
+	ranks    []int32 // by slot, in the order of names and ids; nil when nodes have come or gone
+	ordered  []int32 // the slots in that order, as long as there are ranks
 
 	class   []int32 // by slot, as are all columns
 	cpu     []int64 // free, as are memory, storage and room; below zero after a node shrank
@@ -54,6 +55,7 @@ type place struct {
 	maxPods int
 	hash    uint64
 	pods    []*entry // those that hold room here
+	leaving int      // how many of them leave
 }
 
 // bundle tells which nodes have had a pack.
@@ -219,12 +221,12 @@ func (x *index) rank() []int32 {
 	if x.ranks != nil {
 		return x.ranks
 	}
-	order := x.alive.slots(nil)
+	order := x.alive.slots(x.ordered[:0])
 	slices.SortFunc(order, func(a, b int32) int {
 		m, n := x.nodes[a].node, x.nodes[b].node
 		return cmp.Or(cmp.Compare(m.Name, n.Name), cmp.Compare(m.ID, n.ID))
 	})
-	x.ranks = make([]int32, len(x.nodes))
+	x.ranks, x.ordered = make([]int32, len(x.nodes)), order
 	for i, slot := range order {
 		x.ranks[slot] = int32(i)
 	}
@@ -350,6 +352,9 @@ func (x *index) attach(e *entry) {
 	}
 	at := &x.nodes[e.slot]
 	at.pods = append(at.pods, e)
+	if leaving(e.pod) {
+		at.leaving++
+	}
 	x.countPod(e, 1)
 	x.own(e)
 }
@@ -362,6 +367,9 @@ func (x *index) detach(e *entry) {
 	at := &x.nodes[e.slot]
 	if i := slices.Index(at.pods, e); i >= 0 {
 		at.pods = slices.Delete(at.pods, i, i+1)
+		if leaving(e.pod) {
+			at.leaving--
+		}
 	}
 	x.countPod(e, -1)
 	x.disown(e)

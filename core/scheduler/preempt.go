@@ -3,6 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -27,13 +28,15 @@ func (x *index) nominate(q *query, d *Decision, now time.Time) {
 		return
 	}
 	slot, soon := noSlot, noSlot
+	var budgets map[string]int
 	if x.mayPreempt(q.pod) {
 		if soon = x.soonFree(q); soon == noSlot {
-			slot, d.Victims = x.preempt(q, x.budgets())
+			budgets = x.budgets()
+			slot, d.Victims = x.preempt(q, budgets)
 		}
 	}
 	if soon == noSlot && slot == noSlot && d.Verdict.Reason == api.ReasonWaitingForRoom {
-		d.Verdict.Message += x.spared(q)
+		d.Verdict.Message += x.spared(q, budgets)
 	}
 	switch {
 	case soon != noSlot:
@@ -58,20 +61,20 @@ func (x *index) nominate(q *query, d *Decision, now time.Time) {
 // spared says why nobody has to leave for a pod that others could make room for, where it
 // is not plain: "" where those that would have to are as important as the pod itself, or
 // where the cluster does not preempt at all.
-func (x *index) spared(q *query) string {
+func (x *index) spared(q *query, budgets map[string]int) string {
 	if !x.config.EnablePreemption {
 		return ""
 	}
 	if !x.mayPreempt(q.pod) {
 		return fmt.Sprintf(" No preemption: its priority class %s has preemptionPolicy Never.", q.pod.PriorityClassName)
 	}
-	if len(x.budgets()) == 0 {
+	if len(budgets) == 0 {
 		return ""
 	}
-	if slot, _ := x.preempt(q, nil); slot == noSlot {
-		return ""
+	for range x.plots(q, nil) {
+		return " No preemption: the disruption budgets of their namespaces keep the pods that could make room for it."
 	}
-	return " No preemption: the disruption budgets of their namespaces keep the pods that could make room for it."
+	return ""
 }
 
 // settleOn makes a nomination count, or the end of one.
@@ -105,32 +108,40 @@ func (x *index) stopping(q *query, slot int32) bool {
 // noSlot for none: nobody else need leave then. The room that others wait for there is
 // not counted, and the node that the pod was nominated to comes first.
 func (x *index) soonFree(q *query) int32 {
-	order, neighbours, costly := x.byRank(), x.looksAround(q.pod), 0
-	if at := x.pods[q.pod.ID].slot; at != noSlot && q.pod.NominatedNodeID != "" {
-		order = append([]int32{at}, order...)
-	}
-	for _, slot := range order {
-		f := q.failed[slot]
-		if !f.ofRoom() || f == noFilter || !x.fitsEmpty(q, slot) {
-			continue
+	neighbours, costly := x.looksAround(q.pod), 0
+	soon := func(slot int32) bool {
+		if x.nodes[slot].leaving == 0 || !x.couldMakeRoom(q, slot) {
+			return false
 		}
 		gone := x.leave(slot)
-		if len(gone) == 0 {
-			continue
-		}
 		fits := (!neighbours || costly < maxCostly) && x.fitsOn(q, slot, neighbours)
 		costly++
 		x.stay(gone)
-		if fits {
+		return fits
+	}
+	if at := x.pods[q.pod.ID].slot; at != noSlot && q.pod.NominatedNodeID != "" && soon(at) {
+		return at
+	}
+	for _, slot := range x.byRank() {
+		if soon(slot) {
 			return slot
 		}
 	}
 	return noSlot
 }
 
+// couldMakeRoom reports whether a node refuses the pod for its room or its pods alone, and is
+// large enough. It reads q.failed.
+func (x *index) couldMakeRoom(q *query, slot int32) bool {
+	return q.failed[slot] != noFilter && q.failed[slot].ofRoom() && x.fitsEmpty(q, slot)
+}
+
 // leave thinks away the pods that leave a node already, until they stay again.
 func (x *index) leave(slot int32) []*entry {
 	var gone []*entry
+	if x.nodes[slot].leaving == 0 {
+		return nil
+	}
 	for _, e := range x.nodes[slot].pods {
 		if leaving(e.pod) {
 			gone = append(gone, e)
@@ -162,19 +173,9 @@ func (x *index) mayPreempt(p *api.Pod) bool {
 // and those, or noSlot where nobody's leaving would help. Budgets are how many running
 // pods of a namespace may leave; one that is not there has no bound. It reads q.failed.
 func (x *index) preempt(q *query, budgets map[string]int) (int32, []Victim) {
-	best, costly := plot{slot: noSlot}, 0
-	neighbours := x.looksAround(q.pod)
-	for _, slot := range x.byRank() {
-		f := q.failed[slot]
-		if !f.ofRoom() || f == noFilter || !x.fitsEmpty(q, slot) {
-			continue
-		}
-		if neighbours {
-			if costly++; costly > maxCostly {
-				break
-			}
-		}
-		if p, ok := x.plot(q, slot, budgets, neighbours); ok && (best.slot == noSlot || p.before(best)) {
+	best := plot{slot: noSlot}
+	for p := range x.plots(q, budgets) {
+		if best.slot == noSlot || p.before(best) {
 			best = p
 		}
 	}
@@ -191,12 +192,30 @@ func (x *index) preempt(q *query, budgets map[string]int) (int32, []Victim) {
 	return best.slot, victims
 }
 
-// byRank gives the slots in the order of their nodes' names.
+// plots gives what preemption could do for the pod, by the names of the nodes.
+func (x *index) plots(q *query, budgets map[string]int) iter.Seq[plot] {
+	return func(yield func(plot) bool) {
+		neighbours, costly := x.looksAround(q.pod), 0
+		for _, slot := range x.byRank() {
+			if !x.couldMakeRoom(q, slot) {
+				continue
+			}
+			if neighbours {
+				if costly++; costly > maxCostly {
+					return
+				}
+			}
+			if p, ok := x.plot(q, slot, budgets, neighbours); ok && !yield(p) {
+				return
+			}
+		}
+	}
+}
+
+// byRank gives the slots in the order of their nodes' names, to be read only.
 func (x *index) byRank() []int32 {
-	ranks := x.rank()
-	order := x.alive.slots(x.scratch.fits[:0])
-	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(ranks[a], ranks[b]) })
-	return order
+	x.rank()
+	return x.ordered
 }
 
 // looksAround reports whether it matters to the pod who else is where.

@@ -86,13 +86,13 @@ func printable(s string) bool {
 func (u *NodeUsage) Validate() error {
 	var c checker
 	c.entries("usage.pods", len(u.Pods), MaxUsagePods)
-	bounded(&c, "usage.cpu", u.CPU, maxCPU)
-	bounded(&c, "usage.memory", u.Memory, maxBytes)
+	cpuBounded(&c, "usage.cpu", u.CPU)
+	bytesBounded(&c, "usage.memory", u.Memory)
 	for i, p := range u.Pods[:min(len(u.Pods), MaxUsagePods)] {
 		at := index("usage.pods", i)
 		c.uuid(at+".podId", p.PodID)
-		bounded(&c, at+".cpu", p.CPU, maxCPU)
-		bounded(&c, at+".memory", p.Memory, maxBytes)
+		cpuBounded(&c, at+".cpu", p.CPU)
+		bytesBounded(&c, at+".memory", p.Memory)
 		c.intRange(at+".incarnation", int64(p.Incarnation), 1, 1<<31-1)
 		c.intRange(at+".loopDelayMs", p.LoopDelayMS, 0, 1<<40)
 	}

@@ -131,7 +131,7 @@ func (c *checker) namespaceBody(labels, annotations map[string]string, quota *Re
 	c.annotations(annotations)
 	if quota != nil {
 		const at = "resourceQuota.hard"
-		bounded(c, at+".pods", quota.Hard.Pods, maxPods)
+		bounded(c, at+".pods", quota.Hard.Pods, maxPods, "")
 		c.resources(at, &ResourceInput{CPU: quota.Hard.CPU, Memory: quota.Hard.Memory, Storage: quota.Hard.Storage})
 	}
 	if quota != nil {
@@ -139,7 +139,7 @@ func (c *checker) namespaceBody(labels, annotations map[string]string, quota *Re
 		c.entries(at, len(quota.PriorityClasses), maxListEntries)
 		for name, q := range quota.PriorityClasses {
 			c.namespaceName(at+"."+name, name)
-			bounded(c, at+"."+name+".pods", q.Pods, maxPods)
+			bounded(c, at+"."+name+".pods", q.Pods, maxPods, "")
 			c.resources(at+"."+name, &ResourceInput{CPU: q.CPU, Memory: q.Memory, Storage: q.Storage})
 		}
 	}

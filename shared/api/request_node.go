@@ -101,10 +101,10 @@ func (c *checker) capacity(path string, v *Capacity) {
 	if v == nil {
 		return
 	}
-	bounded(c, path+".cpu", &v.CPU, maxCPU)
-	bounded(c, path+".memory", &v.Memory, maxBytes)
-	bounded(c, path+".storage", &v.Storage, maxBytes)
-	bounded(c, path+".pods", &v.Pods, maxPods)
+	cpuBounded(c, path+".cpu", &v.CPU)
+	bytesBounded(c, path+".memory", &v.Memory)
+	bytesBounded(c, path+".storage", &v.Storage)
+	bounded(c, path+".pods", &v.Pods, maxPods, "")
 }
 
 func (c *checker) taints(path string, taints []Taint) {

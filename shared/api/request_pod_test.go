@@ -1,10 +1,12 @@
 package api_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 func pod(change func(*api.CreatePodRequest)) *api.CreatePodRequest {
@@ -56,6 +58,20 @@ func TestPodRequests(t *testing.T) {
 			"namespace": "INVALID_FORMAT", "packId": "INVALID_FORMAT", "nodeId": "INVALID_FORMAT", "packName": "INVALID_FORMAT", "status": "INVALID_VALUE", "labelSelector": "INVALID_FORMAT",
 		}},
 	})
+}
+
+// Who asks for 50,000 cores is told what a number of the fault counts.
+func TestBoundsOfResourcesNameTheirUnits(t *testing.T) {
+	t.Parallel()
+	r := pod(func(r *api.CreatePodRequest) {
+		r.ResourceRequests = &api.ResourceInput{CPU: new(api.Millicores(50_000_000)), Memory: new(api.Mebibytes(1 << 30))}
+	})
+	f, _ := errors.AsType[*fault.Error](r.Validate())
+	for path, want := range map[string]string{"cpu": "1000000 millicores", "memory": "16777216 MiB"} {
+		if got, _ := f.Details["resourceRequests."+path].(fault.Field); !strings.Contains(got.Message, want) {
+			t.Errorf("%s: %q, want %q in it", path, got.Message, want)
+		}
+	}
 }
 
 func TestTolerationRules(t *testing.T) {

@@ -22,8 +22,8 @@ const (
 	maxNodeName      = 253
 	maxNamespaceName = 63
 	maxDisplayName   = 100
-	maxCPU           = Millicores(1_000_000) // 1,000 cores
-	maxBytes         = Mebibytes(16 << 20)   // 16 TiB
+	maxCPU           = Millicores(1_000_000)
+	maxBytes         = Mebibytes(16 << 20)
 	maxPods          = 100_000
 )
 
@@ -216,15 +216,25 @@ func (c *checker) resources(path string, r *ResourceInput) {
 	if r == nil {
 		return
 	}
-	bounded(c, path+".cpu", r.CPU, maxCPU)
-	bounded(c, path+".memory", r.Memory, maxBytes)
-	bounded(c, path+".storage", r.Storage, maxBytes)
+	cpuBounded(c, path+".cpu", r.CPU)
+	bytesBounded(c, path+".memory", r.Memory)
+	bytesBounded(c, path+".storage", r.Storage)
 }
 
-// bounded checks an optional figure: 0 to high.
-func bounded[T ~int | ~int64](c *checker, path string, v *T, high T) {
+// cpuBounded and bytesBounded check optional figures. People give them in cores and GiB
+// and read them in the units of the API, so that the fault names both.
+func cpuBounded(c *checker, path string, v *Millicores) {
+	bounded(c, path, v, maxCPU, " millicores, which is 1000 cores")
+}
+
+func bytesBounded(c *checker, path string, v *Mebibytes) {
+	bounded(c, path, v, maxBytes, " MiB, which is 16Ti")
+}
+
+// bounded checks an optional figure: 0 to high, in a unit.
+func bounded[T ~int | ~int64](c *checker, path string, v *T, high T, unit string) {
 	if v != nil && (*v < 0 || *v > high) {
-		c.add(path, fault.FieldInvalidValue, "must be from 0 to %d", int64(high))
+		c.add(path, fault.FieldInvalidValue, "must be from 0 to %d%s", int64(high), unit)
 	}
 }
 

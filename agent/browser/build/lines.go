@@ -17,9 +17,6 @@ const (
 	funcSize      = 44 // of what every function has
 )
 
-// ownFunctions begins the names of the functions that are ours.
-var ownFunctions = []byte("github.com/stark-orchestrator/")
-
 // functions is the table of functions in the memory that a program starts with.
 type functions struct {
 	memory               []byte
@@ -49,7 +46,7 @@ func (f functions) withoutLines(segments []segment) error {
 		}
 		name := f.memory[f.names+f.word(at+funcNameOff):]
 		lines := dropped
-		if bytes.HasPrefix(name, ownFunctions) {
+		if bytes.HasPrefix(name, ours) {
 			lines = kept
 		} else {
 			fields = append(fields, at+funcFile, at+funcLine, at+funcUnit)

@@ -11,8 +11,9 @@ var pclntabMagic = []byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}
 
 var errUnknownLayout = errors.New("this Go lays its table of functions out in another way")
 
-// ownFiles begins the names of the files that are ours; the build trims what is before.
-var ownFiles = []byte("github.com/stark-orchestrator/")
+// ours begins the names of functions and files that are ours; the build trims what is
+// before it in a file's.
+var ours = []byte("github.com/stark-orchestrator/")
 
 // withoutNames blanks the names of functions in a WebAssembly program of Go, and those of
 // files that are not ours, with their lines. Only tracebacks show them, and those keep
@@ -47,7 +48,7 @@ func withoutNames(wasm []byte) error {
 	blank(segments, names, units)
 	for from := files; from < rest; {
 		name, _, _ := bytes.Cut(memory[from:rest], []byte{0})
-		if !bytes.HasPrefix(name, ownFiles) {
+		if !bytes.HasPrefix(name, ours) {
 			blank(segments, from, from+len(name))
 		}
 		from += len(name) + 1
