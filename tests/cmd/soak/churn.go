@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -14,7 +15,7 @@ const churnPace = 50 * time.Millisecond
 
 // churn makes pods and stops the oldest ones.
 type churn struct {
-	made, stopped int
+	made, stopped atomic.Int64 // read while it goes on
 	live          []string
 }
 
@@ -39,7 +40,7 @@ func (c *churn) step(ctx context.Context, cl *client.Client, pods int) error {
 	if err != nil {
 		return fmt.Errorf("create: %w", err)
 	}
-	c.made++
+	c.made.Add(1)
 	c.live = append(c.live, p.ID)
 	if len(c.live) <= pods {
 		return nil
@@ -47,7 +48,7 @@ func (c *churn) step(ctx context.Context, cl *client.Client, pods int) error {
 	if _, _, err := cl.StopPod(ctx, c.live[0]); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
-	c.stopped++
+	c.stopped.Add(1)
 	c.live = c.live[1:]
 	return nil
 }

@@ -129,9 +129,10 @@ func (s *soak) work(ctx context.Context, fleet *harness.Process, duration time.D
 			if err := s.point(ctx, time.Since(begin)); err != nil && ctx.Err() == nil {
 				return err
 			}
+			s.progress(out, time.Since(begin))
 		case err := <-ended:
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				fmt.Fprintf(out, "%d pods were made and %d stopped by %d agents in %s\n", s.churn.made, s.churn.stopped, s.agents, duration)
+				fmt.Fprintf(out, "%d pods were made and %d stopped by %d agents in %s\n", s.churn.made.Load(), s.churn.stopped.Load(), s.agents, duration)
 				return nil
 			}
 			return fmt.Errorf("the pods: %w", err)
@@ -139,6 +140,18 @@ func (s *soak) work(ctx context.Context, fleet *harness.Process, duration time.D
 			return fmt.Errorf("the agents have ended:\n%s", fleet.Output())
 		}
 	}
+}
+
+// progress says how it stands, since an hour without a word tells nobody whether it works.
+func (s *soak) progress(out io.Writer, at time.Duration) {
+	fmt.Fprintf(out, "%s: %d pods made, %d stopped", at.Round(time.Second), s.churn.made.Load(), s.churn.stopped.Load())
+	for _, one := range s.all[:min(len(gauges), len(s.all))] {
+		fmt.Fprintf(out, ", %s %.0f", one.name, one.values[len(one.values)-1])
+		if one.unit != "" {
+			fmt.Fprint(out, " ", one.unit)
+		}
+	}
+	fmt.Fprintln(out)
 }
 
 // judge prints every series and fails where one grows.
