@@ -100,6 +100,18 @@ var rows = []row{
 	{"agents.10k.statements", "<= 2/s"},
 	{"agents.10k.wal", "<= 150 bytes"},
 	{"agents.connect", "<= 20 s"},
+	{"scale.1k", "none"},
+	{"scale.1k.ready", "none"},
+	{"scale.1k.rss", "none"},
+	{"scale.1k.list", "none"},
+	{"scale.10k", "none"},
+	{"scale.10k.ready", "none"},
+	{"scale.10k.rss", "none"},
+	{"scale.10k.list", "none"},
+	{"scale.100k", "none"},
+	{"scale.100k.ready", "none"},
+	{"scale.100k.rss", "none"},
+	{"scale.100k.list", "none"},
 }
 
 type bench struct {
@@ -133,7 +145,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	for _, measure := range []func(context.Context) error{
-		b.plans, b.deploys, b.noPool, b.failovers, b.lag, b.logs, b.dev, b.serverReady, b.bound, b.scheduleLatency, b.memory, b.rest, b.agents, b.tabs,
+		b.plans, b.deploys, b.noPool, b.failovers, b.lag, b.logs, b.dev, b.serverReady, b.bound, b.scheduleLatency, b.memory, b.rest, b.agents, b.tabs, b.scale,
 	} {
 		if err := measure(ctx); err != nil {
 			return err

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+// sizes are the clusters that docs/scale.md speaks of, with ten bound pods on each node.
+// The largest is measured only where it is asked for: it takes some 15 GiB and half an hour.
+var sizes = []struct {
+	name  string
+	nodes int
+	full  bool // in bench-full
+}{{"1k", 1000, true}, {"10k", 10_000, true}, {"100k", 100_000, false}}
+
+// scale measures a server on clusters of several sizes: how long it needs until it is
+// ready, what it holds, how fast it binds another crowd, and how it answers.
+func (b *bench) scale(ctx context.Context) error {
+	for _, size := range sizes {
+		key := "scale." + size.name
+		if !b.wants(key) || len(b.only) == 0 && !(b.full && size.full) {
+			continue
+		}
+		if err := b.scaleOf(ctx, key, size.nodes); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) scaleOf(ctx context.Context, key string, nodes int) error {
+	f, err := b.field(ctx, key, nodes)
+	defer f.close(ctx)
+	if err != nil {
+		return err
+	}
+	if err := f.Server.Stop(waitLimit); err != nil {
+		return err
+	}
+	pods := 10 * nodes
+	if err := f.settle(ctx, pods); err != nil {
+		return err
+	}
+	db, err := postmaster(ctx, f.conn)
+	if err != nil {
+		return err
+	}
+	setup := fmt.Sprintf("%d nodes, %d bound pods", nodes, pods)
+	begin := time.Now()
+	if err := f.StartServer(ctx); err != nil {
+		return err
+	}
+	b.median(key+".ready", "process start to /ready, "+setup, []time.Duration{time.Since(begin)})
+	pause(ctx, 5*time.Second)
+	if err := b.holds(key+".rss", setup, f.Server.PID()); err != nil {
+		return err
+	}
+	t, err := f.crowd(ctx, db)
+	if err != nil {
+		return err
+	}
+	b.figures[key] = figure{
+		Value: boundPods / t.wall.Seconds(), Unit: "pods/s",
+		Setup: fmt.Sprintf("%d more pods in one transaction until all are bound, %s; CPU of each: server %d us, Postgres %d us; load average %s",
+			boundPods, setup, t.server.Microseconds()/boundPods, t.postgres.Microseconds()/boundPods, load()),
+	}
+	return b.scaleLists(ctx, f, key+".list", setup)
+}
+
+// settle writes pods and binds them in turn to all nodes, as a client of the database,
+// while no server runs.
+func (f *field) settle(ctx context.Context, pods int) error {
+	for from := 0; from < pods; from += boundPods {
+		if err := f.ask(ctx, from, min(boundPods, pods-from)); err != nil {
+			return err
+		}
+		if _, err := f.conn.Exec(ctx, `with n as (select id, row_number() over (order by name) - 1 as i, count(*) over () as n from public.nodes),
+				d as (select id, row_number() over (order by id) - 1 + $1 as i from public.pods where node_id is null)
+			update public.pods p set status = 'scheduled', node_id = n.id from d, n where p.id = d.id and n.i = d.i % n.n`, from); err != nil {
+			return err
+		}
+	}
+	_, err := f.conn.Exec(ctx, "vacuum analyze public.pods")
+	return err
+}
+
+// scaleLists measures pages of a hundred pods by a label, one after another.
+func (b *bench) scaleLists(ctx context.Context, f *field, key, setup string) error {
+	var samples []time.Duration
+	for i := range 50 {
+		begin := time.Now()
+		page, err := f.Client.ListPods(ctx, api.PodQuery{PageQuery: api.PageQuery{PageSize: 100}, LabelSelector: fmt.Sprintf("app=app%d", i%20)})
+		if err != nil {
+			return err
+		}
+		if len(page.Items) != 100 {
+			return fmt.Errorf("a page of %d pods, want 100", len(page.Items))
+		}
+		samples = append(samples, time.Since(begin))
+	}
+	b.latencies(key, "100 pods by a label that a twentieth have, as an admin, "+setup, samples)
+	return nil
+}
