@@ -132,7 +132,8 @@ func (s *soak) work(ctx context.Context, fleet *harness.Process, duration time.D
 			s.progress(out, time.Since(begin))
 		case err := <-ended:
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				fmt.Fprintf(out, "%d pods were made and %d stopped by %d agents in %s\n", s.churn.made.Load(), s.churn.stopped.Load(), s.agents, duration)
+				fmt.Fprintf(out, "%d pods were made and %d stopped by %d agents in %s; %d requests were refused because the server was not available and sent again\n",
+					s.churn.made.Load(), s.churn.stopped.Load(), s.agents, duration, s.churn.refused.Load())
 				return nil
 			}
 			return fmt.Errorf("the pods: %w", err)
@@ -144,7 +145,7 @@ func (s *soak) work(ctx context.Context, fleet *harness.Process, duration time.D
 
 // progress says how it stands, since an hour without a word tells nobody whether it works.
 func (s *soak) progress(out io.Writer, at time.Duration) {
-	fmt.Fprintf(out, "%s: %d pods made, %d stopped", at.Round(time.Second), s.churn.made.Load(), s.churn.stopped.Load())
+	fmt.Fprintf(out, "%s: %d pods made, %d stopped, %d refusals", at.Round(time.Second), s.churn.made.Load(), s.churn.stopped.Load(), s.churn.refused.Load())
 	for _, one := range s.all[:min(len(gauges), len(s.all))] {
 		fmt.Fprintf(out, ", %s %.0f", one.name, one.values[len(one.values)-1])
 		if one.unit != "" {
