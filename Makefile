@@ -131,11 +131,11 @@ cluster: build ## run two servers behind a balancer and five nodes; SERVERS, NOD
 	@exec go run ./tests/cmd/cluster -stark $(OUT)/stark -servers $(SERVERS) -nodes $(or $(NODES),5)
 
 .PHONY: bench
-bench: build ## measure the rows of docs/bench.md; writes tests/bench/out/latest.json
+bench: build ## measure the rows of docs/bench.md in some four minutes; writes tests/bench/out/latest.json
 	@go run ./tests/bench $(ARGS)
 
 .PHONY: bench-full
-bench-full: build ## measure also what takes long, such as 10,000 agents on one server (ulimit -n 12000)
+bench-full: build ## measure with more samples, and also what takes long, such as 10,000 agents on one server (ulimit -n 12000)
 	@go run ./tests/bench -full $(ARGS)
 
 .PHONY: bench-compare

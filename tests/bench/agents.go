@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -17,30 +16,31 @@ import (
 )
 
 const (
-	agentsTime   = 30 * time.Second // of the measurement with many agents: three heartbeats of each; half of it with few
+	agentsTime   = 30 * time.Second // of the measurement: three heartbeats of each; one in a short run
 	agentsSettle = 12 * time.Second // after the last has come: one heartbeat of each, which confirms its credential
 )
 
-// agents measures what connected nodes cost a server that has nothing else to do, and
-// how soon all are back when it was killed. The agents are those of `stark sim agents`,
-// in a process of their own.
-func (b *bench) agents(ctx context.Context) error {
-	for _, size := range []struct {
-		keys [5]string
-		n    int
-		full bool
-	}{
-		{[5]string{"agents.1k", "agents.1k.memory", "agents.1k.statements", "agents.1k.wal", "agents.connect.1k"}, 1000, false},
-		{[5]string{"agents.10k", "agents.10k.memory", "agents.10k.statements", "agents.10k.wal", "agents.connect"}, 10_000, true},
-	} {
-		if !b.wants(size.keys[:]...) || size.full && !b.full && len(b.only) == 0 {
-			continue
-		}
-		if err := b.agentsOf(ctx, size.keys, size.n); err != nil {
-			return fmt.Errorf("%s: %w", size.keys[0], err)
-		}
+// thousandAgents and tenThousandAgents are what connected nodes cost a server that has
+// nothing else to do, and how soon all are back when it was killed. The agents are those
+// of `stark sim agents`, in a process of their own.
+func (b *bench) thousandAgents() stage {
+	return b.agents([5]string{"agents.1k", "agents.1k.memory", "agents.1k.statements", "agents.1k.wal", "agents.connect.1k"}, 1000, always)
+}
+
+func (b *bench) tenThousandAgents() stage {
+	return b.agents([5]string{"agents.10k", "agents.10k.memory", "agents.10k.statements", "agents.10k.wal", "agents.connect"}, 10_000, inFull)
+}
+
+func (b *bench) agents(keys [5]string, n int, when when) stage {
+	var c *harness.Cluster
+	return stage{
+		name: "a server for agents",
+		open: func(ctx context.Context) (shut func(), err error) {
+			c, err = b.cluster(ctx, harness.Options{})
+			return func() { closeCluster(ctx, c) }, err
+		},
+		steps: []step{{keys: keys[:], when: when, measure: func(ctx context.Context) error { return b.agentsOf(ctx, keys, n, c) }}},
 	}
-	return nil
 }
 
 // burdenOf is what the cluster has done up to a moment.
@@ -52,16 +52,7 @@ type burdenOf struct {
 	heartbeats       float64
 }
 
-func (b *bench) agentsOf(ctx context.Context, keys [5]string, n int) error {
-	dir := filepath.Join(b.dir, keys[0])
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	c, err := harness.Start(ctx, harness.Options{Stark: b.stark, Dir: dir, Durable: true})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Close(ctx) }()
+func (b *bench) agentsOf(ctx context.Context, keys [5]string, n int, c *harness.Cluster) error {
 	conn, err := pgx.Connect(ctx, c.Stack.DBURL)
 	if err != nil {
 		return err
@@ -85,8 +76,8 @@ func (b *bench) measureAgents(ctx context.Context, keys [5]string, n int, c *har
 		return err
 	}
 	long := agentsTime
-	if n <= 1000 {
-		long /= 2
+	if !b.full {
+		long /= 3
 	}
 	idle, err := b.over(ctx, c, conn, db, long/2)
 	if err != nil {
@@ -172,9 +163,6 @@ func (b *bench) cost(keys [5]string, n int, idle, busy burdenOf, memory float64)
 
 // comeBack kills the server, starts it again and waits until every agent is back.
 func (b *bench) comeBack(ctx context.Context, key string, c *harness.Cluster, fleet *harness.Process, db, n int) error {
-	if !b.wants(key) {
-		return nil
-	}
 	postgres, err := cpuOfFamily(db)
 	if err != nil {
 		return err

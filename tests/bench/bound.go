@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -30,12 +28,8 @@ type field struct {
 	done   sync.WaitGroup
 }
 
-func (b *bench) field(ctx context.Context, name string, nodes int) (*field, error) {
-	dir := filepath.Join(b.dir, name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	c, err := harness.Start(ctx, harness.Options{Stark: b.stark, Dir: dir, Durable: true})
+func (b *bench) field(ctx context.Context, nodes int) (*field, error) {
+	c, err := b.cluster(ctx, harness.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +43,7 @@ func (b *bench) field(ctx context.Context, name string, nodes int) (*field, erro
 	if err := f.renew(ctx); err != nil {
 		return f, err
 	}
-	syscall.Sync() // see bed
+	syscall.Sync() // see cluster
 	return f, f.known(ctx)
 }
 
@@ -57,6 +51,7 @@ func (f *field) close(ctx context.Context) {
 	if f == nil {
 		return
 	}
+	ctx = context.WithoutCancel(ctx)
 	f.cancel()
 	f.done.Wait()
 	if f.conn != nil {
@@ -167,41 +162,63 @@ func (f *field) allBound(ctx context.Context) error {
 	}
 }
 
-// bound measures the whole way from pending rows to bound ones in Postgres.
-func (b *bench) bound(ctx context.Context) error {
-	for _, size := range []struct {
-		key   string
-		nodes int
-	}{{"schedule.bound.1k", 1000}, {"schedule.bound.5k", 5000}} {
-		if !b.wants(size.key) {
-			continue
-		}
-		if err := b.boundOn(ctx, size.key, size.nodes); err != nil {
-			return fmt.Errorf("%s: %w", size.key, err)
-		}
+// clear takes all pods away and waits until the scheduler knows.
+func (f *field) clear(ctx context.Context) error {
+	if _, err := f.conn.Exec(ctx, "delete from public.pods"); err != nil {
+		return err
 	}
-	return nil
+	return f.known(ctx)
+}
+
+// onField is a stage of steps on a field.
+func (b *bench) onField(name string, nodes int, f **field, steps ...step) stage {
+	return stage{name: name, steps: steps, open: func(ctx context.Context) (func(), error) {
+		opened, err := b.field(ctx, nodes)
+		*f = opened
+		return func() { opened.close(ctx) }, err
+	}}
+}
+
+func (b *bench) thousandNodes() stage {
+	var f *field
+	return b.onField("a server with 1,000 nodes", 1000, &f, append([]step{
+		{keys: []string{"schedule.latency"}, measure: func(ctx context.Context) error { return b.scheduleLatency(ctx, f) }},
+		b.bound("schedule.bound.1k", 1000, &f),
+	}, b.rest(&f)...)...)
+}
+
+func (b *bench) fiveThousandNodes() stage {
+	var f *field
+	return b.onField("a server with 5,000 nodes", 5000, &f,
+		step{keys: []string{"server.rss"}, measure: func(ctx context.Context) error {
+			if err := f.ask(ctx, 1, boundPods); err != nil {
+				return err
+			}
+			if err := f.allBound(ctx); err != nil {
+				return err
+			}
+			pause(ctx, time.Second) // until the feed has shown what was bound
+			return b.holds("server.rss", "5,000 nodes and 10,000 bound pods", f.Server.PID())
+		}},
+		b.bound("schedule.bound.5k", 5000, &f))
+}
+
+// bound measures the whole way from pending rows to bound ones in Postgres.
+func (b *bench) bound(key string, nodes int, f **field) step {
+	return step{keys: []string{key, key + ".cpu"}, measure: func(ctx context.Context) error { return b.boundOn(ctx, key, nodes, *f) }}
 }
 
 // crowdTime is what one crowd of pending pods took.
 type crowdTime struct{ wall, server, postgres time.Duration }
 
-func (b *bench) boundOn(ctx context.Context, key string, nodes int) error {
-	f, err := b.field(ctx, key, nodes)
-	defer f.close(ctx)
-	if err != nil {
-		return err
-	}
+func (b *bench) boundOn(ctx context.Context, key string, nodes int, f *field) error {
 	db, err := postmaster(ctx, f.conn)
 	if err != nil {
 		return err
 	}
 	var all []crowdTime
-	for range 5 {
-		if _, err := f.conn.Exec(ctx, "delete from public.pods"); err != nil {
-			return err
-		}
-		if err := f.known(ctx); err != nil { // the feed has shown that they are gone
+	for range b.times(3, 5) {
+		if err := f.clear(ctx); err != nil {
 			return err
 		}
 		t, err := f.crowd(ctx, db)

@@ -14,9 +14,6 @@ import (
 // bulk measures one request that asks for many pods, from its start until all are bound.
 func (b *bench) bulk(ctx context.Context, f *field, l *requests) error {
 	const key = "rest.create.bulk"
-	if !b.wants(key) {
-		return nil
-	}
 	body, err := bulkBody()
 	if err != nil {
 		return err
@@ -28,11 +25,8 @@ func (b *bench) bulk(ctx context.Context, f *field, l *requests) error {
 	defer c.close()
 	var answers, bound []time.Duration
 	var server, postgres time.Duration
-	for range 5 {
-		if _, err := f.conn.Exec(ctx, "delete from public.pods"); err != nil {
-			return err
-		}
-		if err := f.known(ctx); err != nil { // the feed has shown that they are gone
+	for range b.times(3, 5) {
+		if err := f.clear(ctx); err != nil {
 			return err
 		}
 		before, err := l.cpu()

@@ -2,14 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/client"
@@ -29,39 +31,53 @@ const burstPods = 50
 // waitLimit bounds each wait for one pod.
 const waitLimit = 30 * time.Second
 
-// bed is a cluster with one node and a watch.
+// bed is a cluster with a watch, and with one node mostly.
 type bed struct {
 	*harness.Cluster
 	watch *harness.Watcher
 	agent *harness.Process
 }
 
-func (b *bench) bed(ctx context.Context, name string, agentArgs ...string) (*bed, error) {
-	c, err := harness.Start(ctx, harness.Options{Stark: b.stark, Dir: filepath.Join(b.dir, name), Durable: true})
+func (b *bench) bed(ctx context.Context, o harness.Options) (*bed, error) {
+	c, err := b.cluster(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	d := &bed{Cluster: c}
-	if d.watch, err = harness.Watch(ctx, c.Client.WebSocketURL(), c.Session.AccessToken); err != nil {
-		return d, err
+	d.watch, err = harness.Watch(ctx, c.Client.WebSocketURL(), c.Session.AccessToken)
+	return d, err
+}
+
+// cluster starts one whose commits reach the disk, in a folder of its own.
+func (b *bench) cluster(ctx context.Context, o harness.Options) (*harness.Cluster, error) {
+	var err error
+	if o.Dir, err = b.folder("cluster"); err != nil {
+		return nil, err
 	}
-	args := append([]string{"--pods", "100", "--cpu", "16", "--memory", "64Gi"}, agentArgs...)
-	if d.agent, err = c.Agent(ctx, "bench", args...); err != nil {
-		return d, err
-	}
-	if err := d.nodeIs(ctx, api.NodeOnline); err != nil {
-		return d, err
-	}
+	o.Stark, o.Durable = b.stark, true
+	c, err := harness.Start(ctx, o)
 	// What was just built and copied is tens of megabytes that the kernel has yet to
 	// write; a commit that meets them waits for hundreds of milliseconds.
 	syscall.Sync()
-	return d, nil
+	return c, err
 }
 
+// node starts the agent of the node "bench", which has ended if there was one.
+func (d *bed) node(ctx context.Context, args ...string) error {
+	var err error
+	d.agent, err = d.Agent(ctx, "bench", append([]string{"--pods", "100", "--cpu", "16", "--memory", "64Gi"}, args...)...)
+	if err != nil {
+		return err
+	}
+	return d.nodeIs(ctx, api.NodeOnline)
+}
+
+// close ends the cluster, also after an interrupt.
 func (d *bed) close(ctx context.Context) {
 	if d == nil {
 		return
 	}
+	ctx = context.WithoutCancel(ctx)
 	if d.watch != nil {
 		d.watch.Close()
 	}
@@ -75,8 +91,15 @@ func (d *bed) nodeIs(ctx context.Context, status api.NodeStatus) error {
 	return err
 }
 
-func (d *bed) register(ctx context.Context, version, code string) error {
-	_, err := d.Client.CreatePack(ctx, api.CreatePackRequest{Name: "bench", Version: version, RuntimeTag: api.TagUniversal}, client.Bundle{
+func (d *bed) nodeLeaves(ctx context.Context) error {
+	ctx, stop := context.WithTimeout(ctx, waitLimit)
+	defer stop()
+	_, err := d.watch.WaitNode(ctx, "bench", "to leave online", func(n api.Node) bool { return n.Status != api.NodeOnline })
+	return err
+}
+
+func (d *bed) register(ctx context.Context, name, version, code string) error {
+	_, err := d.Client.CreatePack(ctx, api.CreatePackRequest{Name: name, Version: version, RuntimeTag: api.TagUniversal}, client.Bundle{
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(code)), nil }, Size: int64(len(code)),
 	})
 	return err
@@ -117,43 +140,38 @@ func (d *bed) stop(ctx context.Context, id string) (time.Duration, error) {
 // settle gives the node time to fill its warm pool again.
 func settle(ctx context.Context) { pause(ctx, 250*time.Millisecond) }
 
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
+// oneNode is what is measured on a node with a warm pool, and then on one without.
+func (b *bench) oneNode() stage {
+	var d *bed
+	on := func(measure func(ctx context.Context, d *bed) error) func(context.Context) error {
+		return func(ctx context.Context) error { return measure(ctx, d) }
 	}
-}
-
-func (b *bench) deploys(ctx context.Context) error {
-	if !b.wants("deploy.running", "deploy.running.cold", "deploy.burst50", "deploy.burst50.shared", "machine.node50", "rollback", "stop", "node.lost") {
-		return nil
+	return stage{
+		name: "a server with one node",
+		open: func(ctx context.Context) (shut func(), err error) {
+			d, err = b.bed(ctx, harness.Options{})
+			shut = func() { d.close(ctx) }
+			if err != nil {
+				return shut, err
+			}
+			if err := d.node(ctx); err != nil {
+				return shut, err
+			}
+			return shut, errors.Join(d.register(ctx, "bench", "1.0.0", program), d.register(ctx, "talker", "1.0.0", talker))
+		},
+		steps: []step{
+			{keys: []string{"deploy.running", "stop"}, measure: on(b.single)},
+			{keys: []string{"deploy.running.cold"}, measure: on(b.cold)},
+			{keys: []string{"rollback"}, measure: on(b.rollbacks)},
+			{keys: []string{"machine.node50"}, measure: b.bareNode},
+			{keys: []string{"deploy.burst50"}, measure: on(b.burstOf("deploy.burst50", api.IsolationProcess))},
+			{keys: []string{"deploy.burst50.shared"}, measure: on(b.burstOf("deploy.burst50.shared", api.IsolationShared))},
+			{keys: []string{"logs", "logs.agent.cpu", "logs.server.cpu"}, measure: on(b.oneTalker)},
+			{keys: []string{"logs.crowd", "logs.crowd.rss"}, when: inFull, measure: on(b.crowd)},
+			{keys: []string{"node.lost"}, measure: on(b.lost)},
+			{keys: []string{"deploy.running.nopool"}, measure: on(b.noPool)},
+		},
 	}
-	d, err := b.bed(ctx, "deploy")
-	defer d.close(ctx)
-	if err != nil {
-		return err
-	}
-	if err := d.register(ctx, "1.0.0", program); err != nil {
-		return err
-	}
-	if err := b.single(ctx, d); err != nil {
-		return err
-	}
-	if err := b.cold(ctx, d); err != nil {
-		return err
-	}
-	if err := b.rollbacks(ctx, d); err != nil {
-		return err
-	}
-	if err := b.bareNode(ctx); err != nil {
-		return err
-	}
-	for _, isolation := range []api.Isolation{api.IsolationProcess, api.IsolationShared} {
-		if err := b.burst(ctx, d, isolation); err != nil {
-			return err
-		}
-	}
-	return b.lost(ctx, d)
 }
 
 func (b *bench) single(ctx context.Context, d *bed) error {
@@ -181,7 +199,7 @@ func (b *bench) cold(ctx context.Context, d *bed) error {
 	var samples []time.Duration
 	for i := range max(b.samples/4, 5) {
 		version := fmt.Sprintf("2.0.%d", i)
-		if err := d.register(ctx, version, fmt.Sprintf("// %d\n%s", i, program)); err != nil {
+		if err := d.register(ctx, "bench", version, fmt.Sprintf("// %d\n%s", i, program)); err != nil {
 			return err
 		}
 		settle(ctx)
@@ -200,7 +218,7 @@ func (b *bench) cold(ctx context.Context, d *bed) error {
 
 // rollbacks takes one pod to and fro between two versions whose bundles are cached.
 func (b *bench) rollbacks(ctx context.Context, d *bed) error {
-	if err := d.register(ctx, "3.0.0", program+"// another\n"); err != nil {
+	if err := d.register(ctx, "bench", "3.0.0", program+"// another\n"); err != nil {
 		return err
 	}
 	id, _, err := d.deploy(ctx, "1.0.0")
@@ -264,61 +282,68 @@ func (b *bench) bareNode(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) burst(ctx context.Context, d *bed, isolation api.Isolation) error {
-	const pods = burstPods
-	var samples []time.Duration
-	for range 3 {
-		settle(ctx)
-		begin := time.Now()
-		ids := make(chan string, pods)
-		errs := make(chan error, pods)
-		for range pods {
-			go func() {
-				p, err := d.Client.CreatePod(ctx, api.CreatePodRequest{PackName: "bench", PackVersion: "1.0.0", Isolation: isolation})
-				ids <- p.ID
-				errs <- err
-			}()
-		}
-		var all []string
-		for range pods {
-			if err := <-errs; err != nil {
+// burstOf measures fifty pods that are asked for at once.
+func (b *bench) burstOf(key string, isolation api.Isolation) func(context.Context, *bed) error {
+	return func(ctx context.Context, d *bed) error {
+		var samples []time.Duration
+		for range 3 {
+			settle(ctx)
+			took, err := d.burst(ctx, isolation)
+			if err != nil {
 				return err
 			}
-			all = append(all, <-ids)
+			samples = append(samples, took)
 		}
-		var last time.Time
-		for _, id := range all {
-			if err := d.podIs(ctx, id, api.PodRunning); err != nil {
-				return err
-			}
-			if at := d.watch.FirstSeen(id, string(api.PodRunning)); at.After(last) {
-				last = at
-			}
+		b.median(key, "50 pods at once on 1 node, isolation "+string(isolation), samples)
+		return nil
+	}
+}
+
+func (d *bed) burst(ctx context.Context, isolation api.Isolation) (time.Duration, error) {
+	ids := make([]string, burstPods)
+	begin := time.Now()
+	group, asking := errgroup.WithContext(ctx)
+	for i := range ids {
+		group.Go(func() error {
+			p, err := d.Client.CreatePod(asking, api.CreatePodRequest{PackName: "bench", PackVersion: "1.0.0", Isolation: isolation})
+			ids[i] = p.ID
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return 0, err
+	}
+	var last time.Time
+	for _, id := range ids {
+		if err := d.podIs(ctx, id, api.PodRunning); err != nil {
+			return 0, err
 		}
-		samples = append(samples, last.Sub(begin))
-		for _, id := range all {
-			if _, _, err := d.Client.StopPod(ctx, id); err != nil {
-				return err
-			}
-		}
-		for _, id := range all {
-			if err := d.podIs(ctx, id, api.PodStopped); err != nil {
-				return err
-			}
+		if at := d.watch.FirstSeen(id, string(api.PodRunning)); at.After(last) {
+			last = at
 		}
 	}
-	key := "deploy.burst50"
-	if isolation == api.IsolationShared {
-		key += ".shared"
+	return last.Sub(begin), d.stopAll(ctx, ids)
+}
+
+// stopAll stops pods and waits until all have ended.
+func (d *bed) stopAll(ctx context.Context, ids []string) error {
+	for _, id := range ids {
+		if _, _, err := d.Client.StopPod(ctx, id); err != nil {
+			return err
+		}
 	}
-	b.median(key, "50 pods at once on 1 node, isolation "+string(isolation), samples)
+	for _, id := range ids {
+		if err := d.podIs(ctx, id, api.PodStopped); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 // lost cuts the agent's socket by killing it, and waits for the watch to see it.
 func (b *bench) lost(ctx context.Context, d *bed) error {
 	var samples []time.Duration
-	for range 10 {
+	for range b.times(5, 10) {
 		w, err := harness.Watch(ctx, d.Client.WebSocketURL(), d.Session.AccessToken)
 		if err != nil {
 			return err
@@ -334,10 +359,10 @@ func (b *bench) lost(ctx context.Context, d *bed) error {
 			return err
 		}
 		samples = append(samples, seen.Sub(begin))
-		if d.agent, err = d.Agent(ctx, "bench"); err != nil {
+		if err := d.nodeLeaves(ctx); err != nil { // the bed's own watch knows it, too
 			return err
 		}
-		if err := d.nodeIs(ctx, api.NodeOnline); err != nil {
+		if err := d.node(ctx); err != nil {
 			return err
 		}
 	}
@@ -345,26 +370,26 @@ func (b *bench) lost(ctx context.Context, d *bed) error {
 	return nil
 }
 
-func (b *bench) noPool(ctx context.Context) error {
-	if !b.wants("deploy.running.nopool") {
-		return nil
-	}
-	d, err := b.bed(ctx, "nopool", "--warm-pool", "0")
-	defer d.close(ctx)
-	if err != nil {
+// noPool measures with another agent of the same node, which starts a process when it
+// is asked for one.
+func (b *bench) noPool(ctx context.Context, d *bed) error {
+	d.agent.Kill()
+	if err := d.nodeLeaves(ctx); err != nil {
 		return err
 	}
-	if err := d.register(ctx, "1.0.0", program); err != nil {
+	if err := d.node(ctx, "--warm-pool", "0"); err != nil {
 		return err
 	}
 	var samples []time.Duration
-	for range max(b.samples/2, 5) {
+	for i := range max(b.samples/2, 5) + 1 {
 		settle(ctx)
 		id, took, err := d.deploy(ctx, "1.0.0")
 		if err != nil {
 			return err
 		}
-		samples = append(samples, took)
+		if i > 0 { // the first one may fetch the bundle
+			samples = append(samples, took)
+		}
 		if _, err := d.stop(ctx, id); err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -13,55 +12,44 @@ import (
 	"github.com/stark-orchestrator/stark/tests/harness"
 )
 
-// failovers measures how long nobody decides where pods go: from the signal that ends
+// twoServers measures how long nobody decides where pods go: from the signal that ends
 // the leader until the decision about a pod that was asked for right after it.
-func (b *bench) failovers(ctx context.Context) error {
-	if !b.wants("failover.kill", "failover.term") {
-		return nil
-	}
-	c, err := harness.Start(ctx, harness.Options{Stark: b.stark, Dir: filepath.Join(b.dir, "failover"), Durable: true, Servers: 2})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Close(ctx) }()
-	d := &bed{Cluster: c}
-	if d.watch, err = harness.Watch(ctx, c.Client.WebSocketURL(), c.Session.AccessToken); err != nil {
-		return err
-	}
-	d.agent, err = c.Agent(ctx, "bench", "--warm-pool", "0", "--pods", "100", "--cpu", "64", "--memory", "64Gi")
-	if err == nil {
-		err = d.nodeIs(ctx, api.NodeOnline)
-	}
-	if err == nil {
-		err = d.register(ctx, "1.0.0", program)
-	}
-	d.watch.Close()
-	if err != nil {
-		return err
-	}
-	for _, way := range []struct {
-		key, setup string
-		signal     syscall.Signal
-		samples    int
-	}{
-		{"failover.term", "leader stopped by SIGTERM until the other binds the next pod; 2 servers", syscall.SIGTERM, min(b.samples, 20)},
-		{"failover.kill", "leader killed by SIGKILL until the other binds the next pod; 2 servers", syscall.SIGKILL, min(b.samples, 10)},
-	} {
-		if !b.wants(way.key) {
-			continue
-		}
-		var samples []time.Duration
-		for i := range way.samples {
-			// Where the lease is in its life when the leader ends is spread over a renewal.
-			took, err := d.failover(ctx, way.signal, time.Duration(i)*5*time.Second/time.Duration(way.samples))
-			if err != nil {
-				return err
+func (b *bench) twoServers() stage {
+	var d *bed
+	of := func(key, setup string, signal syscall.Signal, short, most int) step {
+		return step{keys: []string{key}, measure: func(ctx context.Context) error {
+			var samples []time.Duration
+			n := b.times(short, most)
+			for i := range n {
+				// Where the lease is in its life when the leader ends is spread over a renewal.
+				took, err := d.failover(ctx, signal, time.Duration(i)*5*time.Second/time.Duration(n))
+				if err != nil {
+					return err
+				}
+				samples = append(samples, took)
 			}
-			samples = append(samples, took)
-		}
-		b.latencies(way.key, way.setup, samples)
+			b.latencies(key, setup, samples)
+			return nil
+		}}
 	}
-	return nil
+	return stage{
+		name: "two servers with one node",
+		open: func(ctx context.Context) (shut func(), err error) {
+			d, err = b.bed(ctx, harness.Options{Servers: 2})
+			shut = func() { d.close(ctx) }
+			if err != nil {
+				return shut, err
+			}
+			if err := d.node(ctx, "--warm-pool", "0"); err != nil {
+				return shut, err
+			}
+			return shut, d.register(ctx, "bench", "1.0.0", program)
+		},
+		steps: []step{
+			of("failover.term", "leader stopped by SIGTERM until the other binds the next pod; 2 servers", syscall.SIGTERM, 4, 20),
+			of("failover.kill", "leader killed by SIGKILL until the other binds the next pod; 2 servers", syscall.SIGKILL, 1, 10),
+		},
+	}
 }
 
 // failover ends the leader and gives the time until a watcher at the other server sees

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -22,7 +21,6 @@ import (
 
 const (
 	lagRate     = 1000 // changes a second, a commit each
-	lagSeconds  = 10
 	lagWriters  = 4
 	lagWatchers = 10
 	lagPods     = 500 // each is changed every half second, so that hardly a change hides behind the next
@@ -30,20 +28,12 @@ const (
 
 // lag measures how far watchers are behind the commits of somebody else than the
 // servers, at the pace of a busy cluster.
-func (b *bench) lag(ctx context.Context) error {
-	if !b.wants("watch.lag") {
-		return nil
-	}
-	c, err := harness.Start(ctx, harness.Options{Stark: b.stark, Dir: filepath.Join(b.dir, "lag"), Durable: true})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Close(ctx) }()
+func (b *bench) lag(ctx context.Context, c *harness.Cluster) error {
 	ids, err := endedPods(ctx, c.Stack.DBURL, c.Session.User.ID)
 	if err != nil {
 		return err
 	}
-	l := &lagRun{committed: make([]time.Time, lagRate*lagSeconds)}
+	l := &lagRun{committed: make([]time.Time, lagRate*b.times(5, 10))}
 	group, running := errgroup.WithContext(ctx)
 	watching, stop := context.WithCancel(running)
 	defer stop()
@@ -193,7 +183,7 @@ func watchLag(ctx context.Context, url, token string) (*lagWatcher, error) {
 	if err := conn.Write(ctx, websocket.MessageText, frame); err != nil {
 		return nil, err
 	}
-	w := &lagWatcher{conn: conn, seen: make(map[int]time.Time, lagRate*lagSeconds)}
+	w := &lagWatcher{conn: conn, seen: map[int]time.Time{}}
 	for {
 		_, frame, err := conn.Read(ctx)
 		if err != nil {

@@ -25,23 +25,15 @@ type sent struct {
 // scheduleLatency measures, at a steady rate of creates over REST, how long after the
 // answer a watcher sees the pod bound. Where it is bound before the answer has arrived,
 // that counts as nothing.
-func (b *bench) scheduleLatency(ctx context.Context) error {
+func (b *bench) scheduleLatency(ctx context.Context, f *field) error {
 	const key = "schedule.latency"
-	if !b.wants(key) {
-		return nil
-	}
-	f, err := b.field(ctx, key, 1000)
-	defer f.close(ctx)
-	if err != nil {
-		return err
-	}
 	w, err := harness.Watch(ctx, f.Client.WebSocketURL(), f.Session.AccessToken)
 	if err != nil {
 		return err
 	}
 	defer w.Close()
 	const warm = latencyRate // a second's worth
-	all := f.steadily(ctx, warm+latencyPods)
+	all := f.steadily(ctx, warm+b.times(latencyPods/2, latencyPods))
 	var samples []time.Duration
 	for i, s := range all {
 		if s.err != nil {

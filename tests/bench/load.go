@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -14,111 +13,76 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/stark-orchestrator/stark/shared/api"
-	"github.com/stark-orchestrator/stark/tests/harness"
 )
 
 const (
-	loadTime = 8 * time.Second // of each measurement of a throughput
+	loadTime = 8 * time.Second // of each measurement of a throughput; half of it in a short run
 	loadPods = 10_000          // in the table, of two users
 	shards   = 50              // labels that tell them apart
 )
 
-// rest measures requests of a developer, whose token, rows and quota are checked like
-// anybody's, on tables that hold others' rows too. Whoever asks runs in this process,
-// on the same cores, and the scheduler binds what is asked for.
-func (b *bench) rest(ctx context.Context) error {
-	if !b.wants("rest.create", "rest.read", "rest.list", "rest.create.bulk") {
-		return nil
+// rest is what is measured by requests of a developer, whose token, rows and quota are
+// checked like anybody's, on tables that hold others' rows too. Whoever asks runs in
+// this process, on the same cores, and the scheduler binds what is asked for.
+func (b *bench) rest(f **field) []step {
+	var l *requests // made anew for each field
+	var ids []string
+	var furnished *field
+	on := func(key string, measure func(ctx context.Context) error) step {
+		return step{keys: []string{key}, measure: func(ctx context.Context) (err error) {
+			if furnished != *f {
+				if l, ids, err = b.furnish(ctx, *f); err != nil {
+					return err
+				}
+				furnished = *f
+			}
+			return measure(ctx)
+		}}
 	}
-	f, err := b.field(ctx, "rest", 1000)
-	defer f.close(ctx)
-	if err != nil {
-		return err
+	requests := func(key, setup string, clients int, pace rate.Limit, next func(i int) (method, path string, body []byte)) step {
+		return on(key, func(ctx context.Context) error {
+			l.clients, l.pace = clients, pace
+			sum, err := l.run(ctx, next)
+			if err == nil {
+				b.burdened(key, setup, sum, pace == 0)
+			}
+			return err
+		})
 	}
+	body := []byte(`{"packName":"pack0","packVersion":"1.0.0","namespace":"load","labels":{"app":"load"},"resourceRequests":{"cpu":10,"memory":16}}`)
+	return []step{
+		requests("rest.read", "GET of one of 5,000 pods of its owner, 32 clients, 10,000 pods in the table", 32, 0, func(i int) (string, string, []byte) {
+			return http.MethodGet, "/api/pods/" + ids[i%len(ids)], nil
+		}),
+		requests("rest.list", "100 of 10,000 pods by a label, 200 requests a second", 32, 200, func(i int) (string, string, []byte) {
+			return http.MethodGet, fmt.Sprintf("/api/pods?pageSize=100&labelSelector=shard%%3Ds%d", i%shards), nil
+		}),
+		requests("rest.create", "POST /api/pods in a namespace with a quota, 128 clients, 1,000 nodes, scheduler binding", 128, 0, func(int) (string, string, []byte) {
+			return http.MethodPost, "/api/pods", body
+		}),
+		on("rest.create.bulk", func(ctx context.Context) error { return b.bulk(ctx, *f, l) }),
+	}
+}
+
+// furnish signs a developer in and fills the field for them.
+func (b *bench) furnish(ctx context.Context, f *field) (*requests, []string, error) {
 	_, session, err := f.User(ctx, "load@example.com", api.RoleDeveloper)
 	if err != nil {
-		return err
+		return nil, nil, err
+	}
+	if err := f.clear(ctx); err != nil {
+		return nil, nil, err
 	}
 	ids, err := f.furnish(ctx, session.User.ID)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	db, err := postmaster(ctx, f.conn)
-	if err != nil {
-		return err
+	lasts := loadTime / 2
+	if b.full {
+		lasts = loadTime
 	}
-	l := &requests{url: f.URL, token: session.AccessToken, server: f.Server.PID(), database: db}
-	body := []byte(`{"packName":"pack0","packVersion":"1.0.0","namespace":"load","labels":{"app":"load"},"resourceRequests":{"cpu":10,"memory":16}}`)
-	for _, m := range []struct {
-		key, setup string
-		clients    int
-		pace       rate.Limit
-		next       func(i int) (method, path string, body []byte)
-	}{
-		{"rest.read", "GET of one of 5,000 pods of its owner, 32 clients, 10,000 pods in the table", 32, 0, func(i int) (string, string, []byte) {
-			return http.MethodGet, "/api/pods/" + ids[i%len(ids)], nil
-		}},
-		{"rest.list", "100 of 10,000 pods by a label, 200 requests a second", 32, 200, func(i int) (string, string, []byte) {
-			return http.MethodGet, fmt.Sprintf("/api/pods?pageSize=100&labelSelector=shard%%3Ds%d", i%shards), nil
-		}},
-		{"rest.create", "POST /api/pods in a namespace with a quota, 128 clients, 1,000 nodes, scheduler binding", 128, 0, func(int) (string, string, []byte) {
-			return http.MethodPost, "/api/pods", body
-		}},
-	} {
-		if !b.wants(m.key) {
-			continue
-		}
-		l.clients, l.pace = m.clients, m.pace
-		sum, err := l.run(ctx, m.next)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.key, err)
-		}
-		b.burdened(m.key, m.setup, sum, m.pace == 0)
-	}
-	return b.bulk(ctx, f, l)
-}
-
-// memory measures what a server holds when nothing is there and when much is.
-func (b *bench) memory(ctx context.Context) error {
-	if !b.wants("server.rss", "server.rss.empty") {
-		return nil
-	}
-	for _, m := range []struct {
-		key, setup string
-		nodes      int
-	}{
-		{"server.rss.empty", "a server without nodes and pods", 0},
-		{"server.rss", "5,000 nodes and 10,000 bound pods", 5000},
-	} {
-		if err := b.resident(ctx, m.key, m.setup, m.nodes); err != nil {
-			return fmt.Errorf("%s: %w", m.key, err)
-		}
-	}
-	return nil
-}
-
-func (b *bench) resident(ctx context.Context, key, setup string, nodes int) error {
-	if nodes == 0 {
-		c, err := harness.Start(ctx, harness.Options{Stark: b.stark, Dir: filepath.Join(b.dir, key), Durable: true})
-		if err != nil {
-			return err
-		}
-		defer func() { _ = c.Close(ctx) }()
-		return b.holds(key, setup, c.Server.PID())
-	}
-	f, err := b.field(ctx, key, nodes)
-	defer f.close(ctx)
-	if err != nil {
-		return err
-	}
-	if err := f.ask(ctx, 1, boundPods); err != nil {
-		return err
-	}
-	if err := f.allBound(ctx); err != nil {
-		return err
-	}
-	pause(ctx, time.Second) // until the feed has shown what was bound
-	return b.holds(key, setup, f.Server.PID())
+	return &requests{url: f.URL, token: session.AccessToken, server: f.Server.PID(), database: db, lasts: lasts}, ids, err
 }
 
 func (b *bench) holds(key, setup string, pid int) error {
@@ -149,7 +113,7 @@ func (f *field) furnish(ctx context.Context, owner string) ([]string, error) {
 	if err := f.allBound(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := f.conn.Exec(ctx, "analyze public.pods"); err != nil {
+	if _, err := f.conn.Exec(ctx, "vacuum (analyze) public.pods"); err != nil {
 		return nil, err
 	}
 	rows, err := f.conn.Query(ctx, "select id::text from public.pods where created_by = $1", owner)
@@ -159,12 +123,14 @@ func (f *field) furnish(ctx context.Context, owner string) ([]string, error) {
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// requests sends requests with so many clients for loadTime, each after its last answer,
+// requests sends requests with so many clients for a time, each after its last answer,
 // or with a pace, as many a second as that in all.
 type requests struct {
 	url, token string
 
 	server, database int // processes whose CPU is counted
+
+	lasts time.Duration
 
 	clients int
 	pace    rate.Limit
@@ -186,7 +152,7 @@ func (l *requests) run(ctx context.Context, next func(i int) (method, path strin
 		}
 		defer lines[n].close()
 	}
-	wide, stop := context.WithTimeout(ctx, loadTime)
+	wide, stop := context.WithTimeout(ctx, l.lasts)
 	defer stop()
 	var limit *rate.Limiter
 	if l.pace > 0 {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -15,25 +14,27 @@ import (
 // dev measures `stark dev --once` from the start of the process to its end,
 // which comes with the first log line of the sample pack, less the time to stop:
 // the step "ready" carries the time to the first line itself.
-func (b *bench) dev(ctx context.Context) error {
-	if !b.wants("dev.ready", "dev.ready.first") {
-		return nil
-	}
-	dir := filepath.Join(b.dir, "dev")
-	var later []time.Duration
-	for i := range 6 {
-		took, err := b.devOnce(ctx, dir)
+func (b *bench) dev() stage {
+	return stage{steps: []step{{keys: []string{"dev.ready.first", "dev.ready"}, measure: func(ctx context.Context) error {
+		dir, err := b.folder("dev")
 		if err != nil {
 			return err
 		}
-		if i == 0 {
-			b.median("dev.ready.first", "stark dev, empty state folder, template of the database cached", []time.Duration{took})
-			continue
+		var later []time.Duration
+		for i := range 1 + b.times(3, 5) {
+			took, err := b.devOnce(ctx, dir)
+			if err != nil {
+				return err
+			}
+			if i == 0 {
+				b.median("dev.ready.first", "stark dev, empty state folder, template of the database cached", []time.Duration{took})
+				continue
+			}
+			later = append(later, took)
 		}
-		later = append(later, took)
-	}
-	b.median("dev.ready", "stark dev, second start", later)
-	return nil
+		b.median("dev.ready", "stark dev, second start", later)
+		return nil
+	}}}}
 }
 
 func (b *bench) devOnce(ctx context.Context, dir string) (time.Duration, error) {
@@ -58,25 +59,40 @@ func (b *bench) devOnce(ctx context.Context, dir string) (time.Duration, error) 
 	return first.took, nil
 }
 
+// oneServer measures a server by itself: what it holds, how it tells what others have
+// committed, and how soon it is ready with much in the database.
+func (b *bench) oneServer() stage {
+	var c *harness.Cluster
+	return stage{
+		name: "a server by itself",
+		open: func(ctx context.Context) (shut func(), err error) {
+			c, err = b.cluster(ctx, harness.Options{})
+			return func() { closeCluster(ctx, c) }, err
+		},
+		steps: []step{
+			{keys: []string{"server.rss.empty"}, measure: func(context.Context) error {
+				return b.holds("server.rss.empty", "a server without nodes and pods", c.Server.PID())
+			}},
+			{keys: []string{"watch.lag"}, measure: func(ctx context.Context) error { return b.lag(ctx, c) }},
+			{keys: []string{"server.ready"}, measure: func(ctx context.Context) error { return b.serverReady(ctx, c) }},
+		},
+	}
+}
+
+// closeCluster ends a cluster, if there is one, also after an interrupt.
+func closeCluster(ctx context.Context, c *harness.Cluster) {
+	if c != nil {
+		_ = c.Close(context.WithoutCancel(ctx))
+	}
+}
+
 // serverReady measures the start of a server on a full database.
-func (b *bench) serverReady(ctx context.Context) error {
-	if !b.wants("server.ready") {
-		return nil
-	}
-	dir := filepath.Join(b.dir, "server")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	c, err := harness.Start(ctx, harness.Options{Stark: b.stark, Dir: dir, Durable: true})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Close(ctx) }()
+func (b *bench) serverReady(ctx context.Context, c *harness.Cluster) error {
 	if err := fill(ctx, c.Stack.DBURL, c.Session.User.ID); err != nil {
 		return err
 	}
 	var samples []time.Duration
-	for range 5 {
+	for range b.times(3, 5) {
 		if err := c.Server.Stop(waitLimit); err != nil {
 			return err
 		}
@@ -90,7 +106,8 @@ func (b *bench) serverReady(ctx context.Context) error {
 	return nil
 }
 
-// fill writes 1,000 nodes and 10,000 ended pods straight into the tables.
+// fill writes 1,000 nodes and 10,000 pods straight into the tables, in place of what
+// pods there are.
 func fill(ctx context.Context, dbURL, owner string) error {
 	conn, err := pgx.Connect(ctx, dbURL)
 	if err != nil {
@@ -98,13 +115,14 @@ func fill(ctx context.Context, dbURL, owner string) error {
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	for _, sql := range []string{
+		`delete from public.pods`,
 		`insert into public.packs (id, name, version, runtime_tag, owner_id, status, bundle_sha256, bundle_size)
-		 values ('00000000-0000-4000-8000-000000000001', 'filler', '1.0.0', 'node', '` + owner + `', 'ready', repeat('a', 64), 1)`,
+		 values ('00000000-0000-4000-8000-000000000002', 'filler', '1.0.0', 'node', '` + owner + `', 'ready', repeat('a', 64), 1)`,
 		`insert into public.nodes (name, runtime_type, status, registered_by, shared, allocatable)
 		 select 'n' || i, 'node', 'offline', '` + owner + `', true, '{"cpu":4000,"memory":8192,"storage":10240,"pods":50}'
 		 from generate_series(1, 1000) i`,
 		`insert into public.pods (pack_id, created_by, status)
-		 select '00000000-0000-4000-8000-000000000001', '` + owner + `', 'pending' from generate_series(1, 10000)`,
+		 select '00000000-0000-4000-8000-000000000002', '` + owner + `', 'pending' from generate_series(1, 10000)`,
 	} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			return fmt.Errorf("fill the database: %w", err)

@@ -8,35 +8,20 @@ import (
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
-// sizes are the clusters that docs/scale.md speaks of, with ten bound pods on each node.
-// The largest is measured only where it is asked for: it takes some 15 GiB and half an hour.
-var sizes = []struct {
-	name  string
-	nodes int
-	full  bool // in bench-full
-}{{"1k", 1000, true}, {"10k", 10_000, true}, {"100k", 100_000, false}}
-
-// scale measures a server on clusters of several sizes: how long it needs until it is
-// ready, what it holds, how fast it binds another crowd, and how it answers.
-func (b *bench) scale(ctx context.Context) error {
-	for _, size := range sizes {
-		key := "scale." + size.name
-		if !b.wants(key) || len(b.only) == 0 && !(b.full && size.full) {
-			continue
-		}
-		if err := b.scaleOf(ctx, key, size.nodes); err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-	}
-	return nil
+// scale measures a server on a cluster of one of the sizes that docs/scale.md speaks of,
+// with ten bound pods on each node: how long it needs until it is ready, what it holds,
+// how fast it binds another crowd, and how it answers. 100,000 nodes take some 15 GiB and
+// half an hour.
+func (b *bench) scale(size string, nodes int, when when) stage {
+	var f *field
+	key := "scale." + size
+	return b.onField("a server with "+size+" nodes", nodes, &f, step{
+		keys: []string{key, key + ".ready", key + ".rss", key + ".list"}, when: when,
+		measure: func(ctx context.Context) error { return b.scaleOf(ctx, key, nodes, f) },
+	})
 }
 
-func (b *bench) scaleOf(ctx context.Context, key string, nodes int) error {
-	f, err := b.field(ctx, key, nodes)
-	defer f.close(ctx)
-	if err != nil {
-		return err
-	}
+func (b *bench) scaleOf(ctx context.Context, key string, nodes int, f *field) error {
 	if err := f.Server.Stop(waitLimit); err != nil {
 		return err
 	}

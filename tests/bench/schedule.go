@@ -11,27 +11,26 @@ import (
 )
 
 // plans measures Plan and Explain by themselves, in the time of the CPU.
-func (b *bench) plans(ctx context.Context) error {
+func (b *bench) plans() stage {
+	var steps []step
 	for _, n := range []int{100, 1000, 10000} {
-		key := fmt.Sprintf("plan.pod.%d", n)
-		if !b.wants(key, "plan.pod") {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		const pods = 2000
-		one, all := crowd(n, 1), crowd(n, pods)
-		base := cpuOf(func() { scheduler.Plan(one, time.Now()) })
-		took := cpuOf(func() { scheduler.Plan(all, time.Now()) })
-		b.figures[key] = figure{
-			Value: float64((took - base).Microseconds()) / (pods - 1), Unit: "us",
-			Setup: fmt.Sprintf("CPU for each of %d pods on %d nodes, without reading the cluster in", pods, n),
-		}
+		steps = append(steps, step{keys: []string{fmt.Sprintf("plan.pod.%d", n)}, measure: func(context.Context) error { b.plan(n); return nil }})
 	}
-	if !b.wants("explain") {
-		return nil
+	return stage{steps: append(steps, step{keys: []string{"explain"}, measure: func(context.Context) error { b.explain(); return nil }})}
+}
+
+func (b *bench) plan(n int) {
+	const pods = 2000
+	one, all := crowd(n, 1), crowd(n, pods)
+	base := cpuOf(func() { scheduler.Plan(one, time.Now()) })
+	took := cpuOf(func() { scheduler.Plan(all, time.Now()) })
+	b.figures[fmt.Sprintf("plan.pod.%d", n)] = figure{
+		Value: float64((took - base).Microseconds()) / (pods - 1), Unit: "us",
+		Setup: fmt.Sprintf("CPU for each of %d pods on %d nodes, without reading the cluster in", pods, n),
 	}
+}
+
+func (b *bench) explain() {
 	s := crowd(5000, 10000)
 	for i := range s.Pods {
 		s.Pods[i].Status, s.Pods[i].NodeID = api.PodRunning, &s.Nodes[i%len(s.Nodes)].ID
@@ -45,7 +44,6 @@ func (b *bench) plans(ctx context.Context) error {
 		samples = append(samples, time.Since(begin))
 	}
 	b.latencies("explain", "a pod that fits nowhere, 5,000 nodes, 10,000 pods, index made anew", samples)
-	return nil
 }
 
 // cpuOf is the time of the CPU that f takes, of all threads.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"regexp"
 	"time"
 
@@ -16,36 +15,37 @@ import (
 	"github.com/stark-orchestrator/stark/tests/harness"
 )
 
-// tabs measures a browser tab as a node; without a browser it measures nothing.
-func (b *bench) tabs(ctx context.Context) error {
-	if !b.wants("tab.size", "tab.registered", "tab.running") {
-		return nil
+// tabs is what is measured of a browser tab as a node; without a browser that is nothing.
+func (b *bench) tabs() stage {
+	var d *bed
+	var browser context.Context
+	return stage{
+		name: "a server with a tab",
+		open: func(ctx context.Context) (shut func(), err error) {
+			var end func()
+			browser, end, err = harness.Browse(ctx)
+			if errors.Is(err, harness.ErrNoChromium) {
+				return nil, fmt.Errorf("%w: %w", errLeftOut, err)
+			}
+			if err != nil {
+				return nil, err
+			}
+			d, err = b.bed(ctx, harness.Options{})
+			shut = func() { end(); d.close(ctx) }
+			if err != nil {
+				return shut, err
+			}
+			if err := d.joinTab(ctx, browser); err != nil {
+				return shut, err
+			}
+			return shut, d.register(ctx, "bench", "1.0.0", program)
+		},
+		steps: []step{
+			{keys: []string{"tab.size"}, measure: func(ctx context.Context) error { return b.tabSize(ctx, d.URL) }},
+			{keys: []string{"tab.registered"}, measure: func(ctx context.Context) error { return b.tabRegistered(ctx, browser, d) }},
+			{keys: []string{"tab.running"}, measure: func(ctx context.Context) error { return b.tabRunning(ctx, d) }},
+		},
 	}
-	browser, stop, err := harness.Browse(ctx)
-	if errors.Is(err, harness.ErrNoChromium) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer stop()
-	c, err := harness.Start(ctx, harness.Options{Stark: b.stark, Dir: filepath.Join(b.dir, "tabs"), Durable: true})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Close(ctx) }()
-	d := &bed{Cluster: c}
-	if d.watch, err = harness.Watch(ctx, c.Client.WebSocketURL(), c.Session.AccessToken); err != nil {
-		return err
-	}
-	defer d.watch.Close()
-	if err := b.tabSize(ctx, c.URL); err != nil {
-		return err
-	}
-	if err := d.joinTab(ctx, browser); err != nil {
-		return err
-	}
-	return b.tabLatencies(ctx, browser, d)
 }
 
 var programName = regexp.MustCompile(`/node/assets/agent\.[0-9a-f]+\.`)
@@ -102,9 +102,9 @@ func (d *bed) joinTab(ctx, browser context.Context) error {
 	return nil
 }
 
-func (b *bench) tabLatencies(ctx, browser context.Context, d *bed) error {
-	var registered, running []time.Duration
-	for range min(b.samples, 20) {
+func (b *bench) tabRegistered(ctx, browser context.Context, d *bed) error {
+	var registered []time.Duration
+	for range b.times(8, 20) {
 		// A page that was not told yet that it is online has nothing to leave.
 		if err := chromedp.Do(browser, chromedp.WaitVisible("#status[data-state=online]"), chromedp.Navigate("about:blank")); err != nil {
 			return err
@@ -122,10 +122,12 @@ func (b *bench) tabLatencies(ctx, browser context.Context, d *bed) error {
 		}
 	}
 	b.latencies("tab.registered", "navigation -> a watcher sees the node online; the tab has been a node before", registered)
-	if err := d.register(ctx, "1.0.0", program); err != nil {
-		return err
-	}
-	for i := range b.samples + 1 {
+	return nil
+}
+
+func (b *bench) tabRunning(ctx context.Context, d *bed) error {
+	var running []time.Duration
+	for i := range max(b.samples/2, 5) + 1 {
 		settle(ctx) // the tab keeps one worker ready
 		id, took, err := d.deploy(ctx, "1.0.0")
 		if err != nil {

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// figure is one measured row. Value is the p50 of a latency, or the figure itself.
+type figure struct {
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+	P50   float64 `json:"p50,omitempty"`
+	P99   float64 `json:"p99,omitempty"`
+	Setup string  `json:"setup"`
+
+	Latency string `json:"latencyUnit,omitempty"` // of P50 and P99 where Value is something else
+
+	Seconds float64 `json:"seconds,omitempty"` // that the step took whose figure it is
+}
+
+// latencies records a row by its samples.
+func (b *bench) latencies(key, setup string, samples []time.Duration) {
+	if len(samples) == 0 {
+		return
+	}
+	slices.Sort(samples)
+	at := func(q float64) float64 {
+		i := min(int(q*float64(len(samples))), len(samples)-1)
+		return float64(samples[i].Microseconds()) / 1000
+	}
+	b.figures[key] = figure{
+		Value: at(0.5), Unit: "ms", P50: at(0.5), P99: at(0.99),
+		Setup: fmt.Sprintf("%s; %d samples", setup, len(samples)),
+	}
+}
+
+// median records a row that is measured a few times only.
+func (b *bench) median(key, setup string, samples []time.Duration) {
+	slices.Sort(samples)
+	b.figures[key] = figure{
+		Value: float64(samples[len(samples)/2].Microseconds()) / 1000, Unit: "ms",
+		Setup: fmt.Sprintf("%s; median of %d", setup, len(samples)),
+	}
+}
+
+// print shows what there is: rows that failed by their errors, behind the others.
+func (b *bench) print(out io.Writer, took time.Duration) error {
+	tw := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "key\tp50\tp99\ttarget\ttook\tsetup")
+	for _, r := range rows {
+		f, ok := b.figures[r.key]
+		if !ok {
+			if b.failed[r.key] != nil {
+				fmt.Fprintf(tw, "%s\tfailed\t-\t%s\t-\tsee below\n", r.key, r.target)
+			}
+			continue
+		}
+		p99 := "-"
+		if f.P99 > 0 {
+			p99 = fmt.Sprintf("%.1f %s", f.P99, cmp.Or(f.Latency, f.Unit))
+		}
+		fmt.Fprintf(tw, "%s\t%.1f %s\t%s\t%s\t%.1f s\t%s\n", r.key, f.Value, f.Unit, p99, r.target, f.Seconds, f.Setup)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n%d rows in %.0f s, of which clusters took %.0f s to start and to end; load average %s\n", len(b.figures), took.Seconds(), b.opening.Seconds(), load())
+	reasons := map[string][]string{} // by the text: what one step measures fails as one
+	for _, r := range rows {
+		if err := b.failed[r.key]; err != nil {
+			reasons[err.Error()] = append(reasons[err.Error()], r.key)
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
+		fmt.Fprintf(out, "\n%s failed: %s\n", strings.Join(reasons[reason], ", "), strings.TrimSpace(reason))
+	}
+	return nil
+}
+
+// failure stands in the file for a row without a figure.
+type failure struct {
+	Failed string `json:"failed"`
+}
+
+func (b *bench) write(file string) error {
+	all := map[string]any{}
+	for key, f := range b.figures {
+		all[key] = f
+	}
+	for key, err := range b.failed {
+		all[key] = failure{err.Error()}
+	}
+	data, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(data, '\n'), 0o644)
+}
