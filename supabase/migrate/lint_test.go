@@ -83,6 +83,11 @@ var lints = map[string]string{
 		select distinct t.tgfoid::regprocedure::text from pg_trigger t join pg_proc p on p.oid = t.tgfoid
 		where t.tgoldtable is not null and t.tgnewtable is not null and p.pronamespace::regnamespace::text in ('public', 'stark')
 		  and not coalesce(p.proconfig::text ~ 'enable_nestloop=off', false)`,
+	// Such plans look very dear, and Postgres compiles dear ones at every execution.
+	"what is planned without a kind of plan is not compiled": `
+		select p.oid::regprocedure::text from pg_proc p
+		where p.pronamespace::regnamespace::text in ('public', 'stark')
+		  and p.proconfig::text ~ 'enable_[a-z]+=off' and not p.proconfig::text ~ 'jit=off'`,
 	// Up to Postgres 17 such a function in SQL is planned at every call.
 	"what policies ask is answered from kept plans": `
 		select p.oid::regprocedure::text from pg_proc p join pg_language l on l.oid = p.prolang
@@ -124,6 +129,7 @@ func TestSchemaLintsFindOffenders(t *testing.T) {
 	d.Exec(t, `create index bad_2 on stark.node_leases (renewed_at)`)
 	d.Exec(t, `drop index public.pods_namespace_idx`)
 	d.Exec(t, `alter function stark.pods_updated() reset enable_nestloop`)
+	d.Exec(t, `alter function stark.pods_inserted() reset jit`)
 	for name, query := range lints {
 		if len(migratetest.Values[string](t, d.Conn, query)) == 0 {
 			t.Errorf("%s: nothing found", name)
