@@ -37,3 +37,28 @@ func (b bitset) slots(to []int32) []int32 {
 	}
 	return to
 }
+
+// meets reports whether the two have a slot in common.
+func (b bitset) meets(other bitset) bool {
+	for i, w := range other {
+		if b[i]&w != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (b bitset) and(other bitset) {
+	for i, w := range other {
+		b[i] &= w
+	}
+}
+
+func (b bitset) empty() bool {
+	for _, w := range b {
+		if w != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -27,6 +27,8 @@ type column struct {
 	numbers
 	accept []bool // scratch, by number
 	count  []int32
+	groups groups
+	sums   sums
 }
 
 // numbers are the values that are integers, for Gt and Lt.
@@ -64,6 +66,7 @@ func (c *column) put(slot int32, n *api.Node) {
 	if ok {
 		c.values[slot] = c.intern(value)
 	}
+	c.groups.known = false
 }
 
 func (c *column) intern(value string) int32 {

@@ -62,6 +62,14 @@ func all[T any](v store.View[T]) []T {
 	return out
 }
 
+// scoresAt gives the scores that rate has found for one of its nodes.
+func (x *index) scoresAt(i int) (at [scorerCount]int32) {
+	for k := range at {
+		at[k] = x.scratch.scores[k][i]
+	}
+	return at
+}
+
 // candidates compares the nodes that fit, the best first, as choose orders them.
 func (x *index) candidates(q *query, fits []int32) []api.Candidate {
 	w := x.rate(q, fits)
@@ -79,7 +87,8 @@ func (x *index) candidates(q *query, fits []int32) []api.Candidate {
 	out := make([]api.Candidate, 0, min(len(order), MaxCandidates))
 	for _, i := range order[:min(len(order), MaxCandidates)] {
 		n := x.nodes[fits[i]].node
-		score, parts := x.apart(w, i)
+		scores := x.scoresAt(i)
+		score, parts := x.apart(w, &scores)
 		out = append(out, api.Candidate{NodeID: n.ID, NodeName: n.Name, Score: score, Parts: parts})
 	}
 	return out

@@ -100,6 +100,9 @@ type scratch struct {
 	totals  []int32
 	scores  [scorerCount][]int32
 	weights []int32 // by slot
+	key     key
+	plans   uint64 // how many there were
+	near    nearness
 }
 
 // reserve makes the scratch as large as the cluster.
@@ -111,6 +114,7 @@ func (x *index) reserve() {
 			*b = make(bitset, w)
 		}
 		s.failed, s.weights = make([]filterID, n), make([]int32, n)
+		s.near = nearness{weights: make([]int32, n), slots: make(bitset, w)}
 		s.fits, s.totals = make([]int32, 0, n), make([]int32, n)
 		for i := range s.scores {
 			s.scores[i] = make([]int32, n)
@@ -239,6 +243,9 @@ func (x *index) field(r api.Requirement, mask bitset) {
 // byRoom leaves the nodes with room.
 func (x *index) byRoom(q *query, mask bitset) {
 	for w, word := range mask {
+		if word == 0 || x.takesAll(q, w) {
+			continue
+		}
 		for left := word; left != 0; left &= left - 1 {
 			bit := bits.TrailingZeros64(left)
 			slot := w*wordBits + bit

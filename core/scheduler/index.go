@@ -38,6 +38,11 @@ type index struct {
 	count   []int32 // pods that hold room
 	parts   []portions
 	columns map[string]*column
+	blocks  []block // of room, by word of a bitset
+	tally   tally
+
+	version uint64 // of the nodes: grows with each that comes, changes or goes
+	kinds   map[string]*kind
 
 	pods      map[string]*entry
 	orphans   map[string]map[string]*entry // pods by the id of a node that is not there, then their own
@@ -84,7 +89,7 @@ func newIndex(s Snapshot) *index {
 		classIDs: map[string]int32{}, columns: map[string]*column{},
 		pods: make(map[string]*entry, len(s.Pods)), orphans: map[string]map[string]*entry{},
 		nominated: map[string]*entry{}, terms: map[string]*term{}, owned: map[string]*ownedTerm{},
-		bundles: map[string]*bundle{},
+		bundles: map[string]*bundle{}, kinds: map[string]*kind{}, version: 1,
 	}
 	for _, m := range s.Members {
 		if m.Role != api.RoleViewer { // who only looks runs nothing for the others
@@ -113,6 +118,7 @@ func newIndex(s Snapshot) *index {
 
 // putNode takes in a node, or what it has become. It keeps n.
 func (x *index) putNode(n *api.Node) {
+	x.version++
 	slot, known := x.slots[n.ID]
 	if !known {
 		slot = x.newSlot()
@@ -155,6 +161,7 @@ func (x *index) addRoom(slot int32, at *place, sign int64) {
 	x.memory[slot] += sign * int64(a.Memory)
 	x.storage[slot] += sign * int64(a.Storage)
 	x.room[slot] += sign * int64(at.maxPods)
+	x.gave(slot)
 }
 
 func (x *index) newSlot() int32 {
@@ -171,6 +178,8 @@ func (x *index) newSlot() int32 {
 	x.count, x.parts = append(x.count, 0), append(x.parts, portions{})
 	if words(len(x.nodes)) > len(x.alive) {
 		x.alive = append(x.alive, 0)
+		x.blocks = append(x.blocks, block{stale: true})
+		x.tally.widen()
 		for _, b := range x.bundles {
 			b.nodes = append(b.nodes, 0)
 		}
@@ -183,6 +192,7 @@ func (x *index) newSlot() int32 {
 	}
 	for _, c := range x.columns {
 		c.values = append(c.values, absent)
+		c.groups.known = false
 	}
 	for _, t := range x.terms {
 		t.counts = append(t.counts, 0)
@@ -190,6 +200,7 @@ func (x *index) newSlot() int32 {
 	for _, o := range x.owned {
 		o.anti, o.weight = append(o.anti, 0), append(o.weight, 0)
 	}
+	x.tally.put(slot, 0, len(x.alive))
 	return slot
 }
 
@@ -198,6 +209,7 @@ func (x *index) deleteNode(id string) {
 	if !ok {
 		return
 	}
+	x.version++
 	at := &x.nodes[slot]
 	for _, e := range x.pods {
 		if e.slot != slot && e.had != slot {
@@ -386,8 +398,15 @@ func (x *index) take(e *entry, sign int64) {
 	x.memory[e.slot] -= sign * int64(used.Memory)
 	x.storage[e.slot] -= sign * int64(used.Storage)
 	x.room[e.slot] -= sign * int64(used.Pods)
+	if sign > 0 {
+		x.took(e.slot)
+	} else {
+		x.gave(e.slot)
+	}
 	if holding(e.pod) {
+		before := x.count[e.slot]
 		x.count[e.slot] += int32(sign) * int32(used.Pods)
+		x.tally.move(e.slot, before, x.count[e.slot], len(x.alive))
 	}
 }
 

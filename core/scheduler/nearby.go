@@ -98,8 +98,14 @@ func keep(mask bitset, ok func(slot int) bool) {
 func (x *index) shun(q *query, c *column, counts []int32, where, mask bitset, f filterID) {
 	before := x.scratch.before
 	copy(before, mask)
-	sums := c.sum(counts, where)
-	keep(mask, func(slot int) bool { return sums[c.values[slot]] == 0 })
+	for _, v := range c.gather(counts, where) {
+		if c.sums.of[v] == 0 {
+			continue
+		}
+		for _, slot := range c.sharing(v) {
+			mask.unset(slot)
+		}
+	}
 	q.noteLost(before, mask, f)
 }
 

@@ -117,31 +117,11 @@ func (x *index) hold(released []*entry) {
 // choose gives the node with the highest weighted score, noSlot where none fits.
 // Among equals it takes the one with more room left, then the first by name.
 func (x *index) choose(q *query, d *Decision) int32 {
-	fits := x.filter(q).slots(x.scratch.fits[:0])
-	if len(fits) == 0 {
-		return noSlot
+	b, w := x.pick(q)
+	if b.slot != noSlot {
+		d.Score, d.Scores = x.apart(w, &b.scores)
 	}
-	w := x.rate(q, fits)
-	ranks, totals := x.rank(), x.scratch.totals
-	top, load := 0, -1.0
-	for i := 1; i < len(fits); i++ {
-		if totals[i] < totals[top] {
-			continue
-		}
-		if totals[i] > totals[top] {
-			top, load = i, -1
-			continue
-		}
-		if load < 0 {
-			load = x.load(q, fits[top])
-		}
-		other := x.load(q, fits[i])
-		if other < load || other == load && ranks[fits[i]] < ranks[fits[top]] {
-			top, load = i, other
-		}
-	}
-	d.Score, d.Scores = x.apart(w, top)
-	return fits[top]
+	return b.slot
 }
 
 // scorerNames are what scorers are called in answers.
@@ -164,9 +144,9 @@ func policyName(p api.SchedulingPolicy) string {
 }
 
 // apart takes the score of a node apart.
-func (x *index) apart(w weigher, at int) (int, []api.ScorePart) {
+func (x *index) apart(w weigher, scores *[scorerCount]int32) (int, []api.ScorePart) {
 	parts := make([]api.ScorePart, 0, scorerCount)
-	sum := int32(0)
+	sum, total := int32(0), int32(0)
 	for k, weight := range w {
 		if weight == 0 {
 			continue
@@ -176,10 +156,11 @@ func (x *index) apart(w weigher, at int) (int, []api.ScorePart) {
 			name = policyName(x.config.SchedulingPolicy)
 		}
 		sum += weight
-		parts = append(parts, api.ScorePart{Name: name, Score: int(x.scratch.scores[k][at]), Weight: int(weight)})
+		total += weight * scores[k]
+		parts = append(parts, api.ScorePart{Name: name, Score: int(scores[k]), Weight: int(weight)})
 	}
 	if sum == 0 {
 		return 0, parts
 	}
-	return int(x.scratch.totals[at] / sum), parts
+	return int(total / sum), parts
 }

@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"math/bits"
+
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
@@ -187,20 +189,29 @@ func (x *index) rateNodeAffinity(q *query, fits, scores []int32) bool {
 	}
 	by := x.scratch.weights
 	clear(by)
-	for _, p := range a.Preferred {
-		mask := x.scratch.other
-		copy(mask, x.alive)
-		x.meets(p.Preference, mask)
-		for _, slot := range fits {
-			if mask.has(slot) {
-				by[slot] += int32(p.Weight)
-			}
-		}
-	}
+	x.wish(q, by)
 	for i, slot := range fits {
 		scores[i] = by[slot]
 	}
 	return more(scores[:len(fits)])
+}
+
+// wish adds up how much the pod prefers each node for what it is.
+func (x *index) wish(q *query, by []int32) {
+	a := q.pod.Scheduling.NodeAffinity
+	if a == nil {
+		return
+	}
+	for _, p := range a.Preferred {
+		mask := x.scratch.other
+		copy(mask, x.alive)
+		x.meets(p.Preference, mask)
+		for w, word := range mask {
+			for ; word != 0; word &= word - 1 {
+				by[w*wordBits+bits.TrailingZeros64(word)] += int32(p.Weight)
+			}
+		}
+	}
 }
 
 // ratePodAffinity adds up the wishes of the pod and of those that are there already.
@@ -242,6 +253,10 @@ func (x *index) addNear(topology string, counts []int32, where bitset, weight in
 // rateSpread prefers values that hold fewer pods, by the constraints that do not
 // forbid; a node without the label comes last.
 func (x *index) rateSpread(q *query, fits, scores []int32) bool {
+	return x.sumSpread(q, fits, scores) && more(scores[:len(fits)])
+}
+
+func (x *index) sumSpread(q *query, fits, scores []int32) bool {
 	clear(scores[:len(fits)])
 	said := false
 	for i := range q.pod.Scheduling.TopologySpreadConstraints {
@@ -264,7 +279,7 @@ func (x *index) rateSpread(q *query, fits, scores []int32) bool {
 		}
 		said = true
 	}
-	return said && more(scores[:len(fits)])
+	return said
 }
 
 // rateBundle prefers nodes that have had the pack, and so still have its bundle, as

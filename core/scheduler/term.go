@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"encoding/json"
 	"slices"
 
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -98,9 +97,8 @@ func (s podSet) selects(x *index, p *api.Pod) bool {
 
 // term gives the counts of a set of pods, counted anew where nobody has asked for it.
 func (x *index) term(set podSet) *term {
-	text, _ := json.Marshal(set) // never fails: text and lists of it
-	key := string(text)
-	if t := x.terms[key]; t != nil {
+	x.scratch.key = x.scratch.key[:0].set(&set)
+	if t := x.terms[string(x.scratch.key)]; t != nil {
 		return t
 	}
 	if len(x.terms) >= maxTerms {
@@ -115,7 +113,7 @@ func (x *index) term(set podSet) *term {
 			t.count(x, e, 1)
 		}
 	}
-	x.terms[key] = t
+	x.terms[string(x.scratch.key)] = t
 	return t
 }
 
@@ -197,20 +195,19 @@ func (x *index) ownedBy(o *ownedTerm, owners int) {
 }
 
 func ownedKey(part podPart, topology string) string {
-	text, _ := json.Marshal([]any{part, topology}) // never fails: text and lists of it
-	return string(text)
+	return string(key(nil).part(&part).text(topology))
 }
 
 func (x *index) ownedTerm(t api.PodAffinityTerm, namespace string) *ownedTerm {
 	part := partOf(t, namespace)
-	key := ownedKey(part, t.TopologyKey)
-	o := x.owned[key]
+	x.scratch.key = x.scratch.key[:0].part(&part).text(t.TopologyKey)
+	o := x.owned[string(x.scratch.key)]
 	if o == nil {
 		o = &ownedTerm{
-			key: key, part: part.listed(), topology: t.TopologyKey,
+			key: string(x.scratch.key), part: part.listed(), topology: t.TopologyKey,
 			anti: make([]int32, len(x.nodes)), weight: make([]int32, len(x.nodes)), where: make(bitset, len(x.alive)),
 		}
-		x.owned[key] = o
+		x.owned[o.key] = o
 	}
 	return o
 }
