@@ -40,6 +40,8 @@ type Executor struct {
 	spawner *spawner
 	cpu     cpuMeter // of the machine
 	health  *health
+	// attached wakes the watch when a host gets a pod.
+	attached chan struct{}
 
 	mu     sync.Mutex
 	hosts  map[*host]bool
@@ -64,6 +66,7 @@ func New(ctx context.Context, o Options) (*Executor, error) {
 		opts: o, log: o.Logger, node: node, version: version,
 		program: filepath.Join(o.StateDir, "host-"+hex.EncodeToString(sum[:8])+".cjs"),
 		hosts:   map[*host]bool{}, shared: map[string]*group{}, health: newHealth(),
+		attached: make(chan struct{}, 1),
 	}
 	// Before anything is touched: the pods of another agent may live in there.
 	if e.lock, err = filestate.Lock(o.StateDir); err != nil {

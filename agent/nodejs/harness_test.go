@@ -26,7 +26,9 @@ import (
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
-const patience = 30 * time.Second
+// patience bounds what would else wait for ever; fifty processes start slowly on a machine
+// that many share.
+const patience = 2 * time.Minute
 
 // shelf serves bundles over HTTP by their digest.
 type shelf struct {

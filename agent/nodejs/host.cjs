@@ -13,7 +13,7 @@ const { Worker, isMainThread, workerData, MessageChannel, receiveMessageOnPort }
 const MAX_LINE = 16 * 1024;          // bytes of one line, the rest is cut off
 const MAX_BACKLOG = 4 * 1024 * 1024; // bytes waiting for the agent before output is dropped
 const WATCH_MS = 500;                // rhythm of the event-loop watch
-const PULSE_MS = 2000;               // rhythm of live figures
+const PULSE_TICKS = 4;               // of the watch, from one live figure to the next
 const STREAMS = ['log', 'stdout', 'stderr']; // by their numbers on the way to the agent
 const KEPT = 100;                    // newest lines that are kept when others are dropped
 const LOST_MS = 500;                 // how long the host outlives its channel to the agent
@@ -23,11 +23,12 @@ if (isMainThread) supervise();
 else serve();
 
 function supervise() {
-  const { Socket } = require('node:net');
   const config = JSON.parse(process.argv[2]);
-  const socket = new Socket({ fd: 3, readable: true, writable: true });
   const workers = new Map();
-  let spare = spawn(config.heap);
+  let spare = spawn(config.heap); // first: its thread starts while this one loads the rest
+  const { Socket } = require('node:net');
+  const socket = new Socket({ fd: 3, readable: true, writable: true });
+  let ticks = 0, ticker = null;
 
   // SIGTERM comes from the kernel when the agent dies first.
   const die = () => { try { process.kill(-process.pid, 'SIGKILL'); } finally { process.exit(1); } };
@@ -41,8 +42,6 @@ function supervise() {
     else if (m.t === 'stop') stop(m);
     else if (m.t === 'kill') kill(workers.get(m.id), m.reason, m.message);
   }, die);
-  setInterval(watch, WATCH_MS).unref();
-  setInterval(pulse, PULSE_MS).unref();
 
   function send(m, done) {
     const body = Buffer.from(JSON.stringify(m));
@@ -90,6 +89,7 @@ function supervise() {
     w.unresponsiveMs = m.unresponsiveMs;
     w.storage = storageOf(m.pod);
     workers.set(m.id, w);
+    ticker ??= setInterval(tick, WATCH_MS).unref(); // a host that waits for its first pack sleeps
     w.port.postMessage({ t: 'start', file: m.file, pod: m.pod, env: m.env, storageBytes: m.storageBytes });
   }
 
@@ -192,6 +192,12 @@ function supervise() {
     });
     w.lines = [];
     w.bytes = 0;
+  }
+
+  // One timer for both: each wake-up of an idle host costs more than what it does.
+  function tick() {
+    watch();
+    if (++ticks % PULSE_TICKS === 0) pulse();
   }
 
   function watch() {

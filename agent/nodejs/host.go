@@ -78,6 +78,7 @@ type host struct {
 	heap  int // of its first worker, MiB
 	warm  chan struct{}
 	dead  chan struct{} // closed when the process is reaped and nothing is left
+	gauge gauge         // of its memory, from begin on
 	base  int64         // resident bytes before the first pack
 	peak  atomic.Int64
 	rss   atomic.Int64 // of the last sample
@@ -135,6 +136,7 @@ func (e *Executor) spawn(heap int) (*host, error) {
 }
 
 func (h *host) begin() {
+	h.gauge = openGauge(h.cmd.Process.Pid)
 	h.writeMu.Lock()
 	h.alive = true
 	h.writeMu.Unlock()
@@ -196,6 +198,10 @@ func (h *host) attach(c *controller, limit int) bool {
 		return false
 	}
 	h.pods[c.id], h.served = c, true
+	select {
+	case h.e.attached <- struct{}{}:
+	default: // the watch is woken already
+	}
 	return true
 }
 
@@ -319,7 +325,7 @@ func (h *host) handle(n notice) {
 		select {
 		case <-h.warm:
 		default:
-			h.base = residentBytes(h.cmd.Process.Pid)
+			h.base = h.gauge.bytes()
 			close(h.warm)
 		}
 		return
@@ -362,6 +368,7 @@ func (h *host) reap() {
 	h.mu.Lock()
 	h.ending = true
 	h.mu.Unlock()
+	h.gauge.close()
 	if err := errors.Join(h.pipes.close(), os.RemoveAll(h.dir)); err != nil {
 		h.e.log.Warn("a host left something behind", slog.Any("error", err))
 	}

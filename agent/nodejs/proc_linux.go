@@ -14,22 +14,32 @@ func procAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }
 
-// residentBytes reads the resident memory of a process, 0 when it is gone.
-func residentBytes(pid int) int64 {
-	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
+// gauge tells the resident memory of one process. Its file stays open, so that a look is
+// one call of the system, and never at another process that got the same id.
+type gauge struct{ statm *os.File }
+
+func openGauge(pid int) gauge {
+	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/statm")
 	if err != nil {
-		return 0
+		return gauge{} // it is gone
 	}
-	fields := bytes.Fields(raw)
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
+	return gauge{f}
+}
+
+// bytes gives the resident memory, 0 when the process is gone.
+func (g gauge) bytes() int64 {
+	var buf [128]byte // seven numbers, of which the second is wanted
+	n, _ := g.statm.ReadAt(buf[:], 0)
+	_, rest, _ := bytes.Cut(buf[:n], []byte(" "))
+	resident, _, _ := bytes.Cut(rest, []byte(" "))
+	pages, err := strconv.ParseInt(string(resident), 10, 64)
 	if err != nil {
 		return 0
 	}
 	return pages * int64(os.Getpagesize())
 }
+
+func (g gauge) close() { _ = g.statm.Close() } // it was only read
 
 // peakBytes gives the highest resident memory that a reaped process had.
 func peakBytes(ps *os.ProcessState) int64 {

@@ -17,9 +17,14 @@ func procAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 
-// residentBytes asks ps for the resident memory of a process, 0 when it is gone.
-func residentBytes(pid int) int64 {
-	out, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(pid)).Output() //nolint:noctx // ps answers at once
+// gauge tells the resident memory of one process.
+type gauge struct{ pid int }
+
+func openGauge(pid int) gauge { return gauge{pid} }
+
+// bytes asks ps for the resident memory, 0 when the process is gone.
+func (g gauge) bytes() int64 {
+	out, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(g.pid)).Output() //nolint:noctx // ps answers at once
 	if err != nil {
 		return 0
 	}
@@ -29,6 +34,8 @@ func residentBytes(pid int) int64 {
 	}
 	return kib << 10
 }
+
+func (gauge) close() {}
 
 // peakBytes gives the highest resident memory that a reaped process had; these
 // systems count it in bytes.

@@ -23,18 +23,32 @@ const (
 )
 
 // watch samples the resident memory of all hosts and kills the ones above their
-// limit: neither Buffers nor native memory are bound by V8.
+// limit: neither Buffers nor native memory are bound by V8. It sleeps while no host has
+// a pod.
 func (e *Executor) watch(ctx context.Context) {
+	for {
+		select {
+		case <-e.attached:
+		case <-ctx.Done():
+			return
+		}
+		e.watchPods(ctx)
+	}
+}
+
+// watchPods samples until no host has a pod.
+func (e *Executor) watchPods(ctx context.Context) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
-	for {
+	for busy := true; busy; {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
+		busy = false
 		for _, h := range e.serving() {
-			h.sample()
+			busy = h.sample() || busy
 		}
 	}
 }
@@ -49,7 +63,8 @@ func (e *Executor) serving() []*host {
 	return out
 }
 
-func (h *host) sample() {
+// sample looks at the memory of a host that has pods, and tells whether it has any.
+func (h *host) sample() bool {
 	h.mu.Lock()
 	served, pods := h.served && !h.ending, len(h.pods)
 	limit := int64(0)
@@ -63,21 +78,22 @@ func (h *host) sample() {
 	}
 	h.mu.Unlock()
 	if !served || pods == 0 {
-		return
+		return false
 	}
-	rss := residentBytes(h.cmd.Process.Pid)
+	rss := h.gauge.bytes()
 	h.rss.Store(rss)
 	if rss > h.peak.Load() {
 		h.peak.Store(rss)
 	}
 	if limit < 0 {
-		return
+		return true
 	}
 	allowed := h.base + limit + limit/8 + slackBytes + int64(pods-1)*workerBytes
 	if rss > allowed {
 		h.kill(api.ReasonOOMKilled, fmt.Sprintf("memory: rss=%dMiB limit=%dMiB (and %dMiB for the idle host)%s",
 			rss/mebibyte, limit/mebibyte, (allowed-limit)/mebibyte, h.blamed()))
 	}
+	return true
 }
 
 // blamed names the pods of a shared host that take most beyond their limits. Native
