@@ -138,6 +138,10 @@ bench: build ## measure the rows of docs/bench.md in some four minutes; writes t
 bench-full: build ## measure with more samples, and also what takes long, such as 10,000 agents on one server (ulimit -n 12000)
 	@go run ./tests/bench -full $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: build ## measure PM2 beside Stark in one run; fetches it once; writes tests/bench/out/peers.json
+	@go run ./tests/bench -peers $(ARGS)
+
 .PHONY: bench-compare
 bench-compare: ## measure BASE=<rev> and this tree one after the other and print ratios; ARGS='-rounds 3 -only stop'
 	@go run ./tests/cmd/benchcompare -base '$(BASE)' $(ARGS)

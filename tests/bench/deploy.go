@@ -28,8 +28,8 @@ var program = `exports.default = async ({ signal, ready }) => {
 // burstPods are asked for at once.
 const burstPods = 50
 
-// waitLimit bounds each wait for one pod.
-const waitLimit = 30 * time.Second
+// waitLimit bounds each wait for one pod, also on a machine that is busy with others' work.
+const waitLimit = time.Minute
 
 // bed is a cluster with a watch, and with one node mostly.
 type bed struct {

@@ -73,17 +73,21 @@ func (b *bench) print(out io.Writer, took time.Duration) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\n%d rows in %.0f s, of which clusters took %.0f s to start and to end; load average %s\n", len(b.figures), took.Seconds(), b.opening.Seconds(), load())
+	return b.printEnd(out, took)
+}
+
+// printEnd says how long all took, and what has failed and why.
+func (b *bench) printEnd(out io.Writer, took time.Duration) error {
+	_, err := fmt.Fprintf(out, "\n%d rows in %.0f s, of which clusters took %.0f s to start and to end; load average %s\n", len(b.figures), took.Seconds(), b.opening.Seconds(), load())
 	reasons := map[string][]string{} // by the text: what one step measures fails as one
-	for _, r := range rows {
-		if err := b.failed[r.key]; err != nil {
-			reasons[err.Error()] = append(reasons[err.Error()], r.key)
-		}
+	for _, key := range slices.Sorted(maps.Keys(b.failed)) {
+		reason := b.failed[key].Error()
+		reasons[reason] = append(reasons[reason], key)
 	}
 	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
 		fmt.Fprintf(out, "\n%s failed: %s\n", strings.Join(reasons[reason], ", "), strings.TrimSpace(reason))
 	}
-	return nil
+	return err
 }
 
 // failure stands in the file for a row without a figure.

@@ -3,10 +3,11 @@
 // durable commits, all on this machine's loopback. It prints a table and writes
 // tests/bench/out/latest.json, also when a row fails or an interrupt ends it early.
 //
-// usage: bench [-n samples] [-only key,...] [-full] [-out file]
+// usage: bench [-n samples] [-only key,...] [-full] [-peers] [-out file]
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -14,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -53,7 +55,8 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	flags.IntVar(&b.samples, "n", 0, "samples of each latency; 30 if 0, or 100 with -full")
 	only := flags.String("only", "", "keys to measure, separated by commas; all if empty")
 	flags.BoolVar(&b.full, "full", false, "measure also what takes long, with more samples")
-	file := flags.String("out", "tests/bench/out/latest.json", "where the figures are written")
+	peers := flags.Bool("peers", false, "measure peers of Stark, and what they stand beside, instead")
+	file := flags.String("out", "", "where the figures are written; tests/bench/out/latest.json if empty, or peers.json with -peers")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -64,8 +67,15 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	if *only != "" {
 		b.only = strings.Split(*only, ",")
 	}
+	stages, show, name := b.stages(), b.print, "latest.json"
+	if *peers {
+		stages, show, name = b.peerStages(), b.printPairs, "peers.json"
+		if b.only == nil {
+			b.only = pairKeys()
+		}
+	}
 	for _, key := range b.only {
-		if !slices.ContainsFunc(rows, func(r row) bool { return r.key == key }) {
+		if !slices.ContainsFunc(rows, func(r row) bool { return r.key == key }) && !slices.Contains(pairKeys(), key) {
 			fmt.Fprintf(errOut, "there is no row %s\n", key)
 		}
 	}
@@ -78,9 +88,8 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 		return err
 	}
 	begin := time.Now()
-	err = b.measure(ctx, b.stages())
-	err = errors.Join(err, b.print(out, time.Since(begin)), b.write(*file))
-	return err
+	err = b.measure(ctx, stages)
+	return errors.Join(err, show(out, time.Since(begin)), b.write(cmp.Or(*file, filepath.Join("tests/bench/out", name))))
 }
 
 // stages are all there is to measure, in the order in which it is measured.
