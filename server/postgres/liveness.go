@@ -154,7 +154,13 @@ func (db *DB) SweepNodes(ctx context.Context) (SweepResult, error) {
 		if out.RolloutsEnded, err = giveUpRollouts(ctx, tx); err != nil {
 			return err
 		}
-		return sweepPods(ctx, tx, t, &out)
+		if err := sweepPods(ctx, tx, t, &out); err != nil {
+			return err
+		}
+		if !out.Changed() {
+			return errNothingToDo
+		}
+		return nil
 	})
 	if err != nil {
 		return SweepResult{}, err

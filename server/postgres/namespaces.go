@@ -256,8 +256,11 @@ func (db *DB) EndNamespaces(ctx context.Context) (moved int, err error) {
 			return err
 		}
 		var ending []string
-		if err := tx.Query(ctx, all(&ending, scanText), "select s.name from public.namespaces s where s.phase = 'terminating' order by s.name"); err != nil || len(ending) == 0 {
+		if err := tx.Query(ctx, all(&ending, scanText), "select s.name from public.namespaces s where s.phase = 'terminating' order by s.name"); err != nil {
 			return err
+		}
+		if len(ending) == 0 {
+			return errNothingToDo
 		}
 		tx.Queue(`with live as (
 				select p.id from public.pods p where p.namespace = any ($1::text[]) and p.stop_requested_at is null and p.status not in `+endedSQL+`

@@ -31,8 +31,11 @@ func (db *DB) EvictIntolerant(ctx context.Context) (told []string, err error) {
 			return err
 		}
 		orders, err := intolerant(ctx, tx)
-		if err != nil || len(orders) == 0 {
+		switch {
+		case err != nil:
 			return err
+		case len(orders) == 0:
+			return errNothingToDo
 		}
 		return queueEvictions(tx, t, orders[:min(len(orders), evictAtOnce)], new(int), &told)
 	})

@@ -89,13 +89,23 @@ func (db *DB) AsService(ctx context.Context, fn func(Tx) error) error {
 	return db.transaction(ctx, "transaction", service, fn)
 }
 
+// errNothingToDo ends a transaction that has looked and found nothing to change: it is
+// rolled back, which waits for no disk, and nobody is told of it.
+var errNothingToDo = errors.New("nothing to do")
+
 func (db *DB) transaction(ctx context.Context, op string, d door, fn func(Tx) error) error {
+	changed := true
 	err := db.retry(ctx, op, db.patience(d, callTimeout), false, func(ctx context.Context, conn *pgx.Conn) error {
 		t := &tx{conn: conn, batch: &pgx.Batch{}}
 		t.Queue("begin")
 		t.Queue(db.settings(), d.settings()...)
 		err := fn(t)
-		if err == nil {
+		changed = !errors.Is(err, errNothingToDo)
+		switch {
+		case !changed:
+			t.Queue("rollback")
+			err = t.flush(ctx)
+		case err == nil:
 			t.Queue("commit")
 			err = t.flush(ctx)
 		}
@@ -104,7 +114,7 @@ func (db *DB) transaction(ctx context.Context, op string, d door, fn func(Tx) er
 		}
 		return err
 	})
-	if err == nil {
+	if err == nil && changed {
 		db.committed()
 	}
 	return err
