@@ -52,30 +52,28 @@ type nameOwner struct {
 // its credential replaces it, and the old credential ends; by a join token that
 // is possible only while the node is not connected.
 func (db *DB) RegisterNode(ctx context.Context, by Registrar, r api.RegisterNodeRequest, m RegisterMeta) (Registration, error) {
+	if by.NodeID != "" {
+		return db.comeBack(ctx, by, r, m)
+	}
 	args, err := nodeArgs(r)
 	if err != nil {
 		return Registration{}, err
 	}
 	args["ip"], args["agent"] = orNull(m.IP), orNull(truncate(m.UserAgent))
-	var out Registration
+	var out *returning
 	err = db.transaction(ctx, "register node", service, func(t Tx) error {
-		reg := registration{Tx: t, args: args, by: by, request: r}
-		out = Registration{}
+		reg := registration{Tx: t, args: args, by: by, request: r, meta: m}
 		var err error
-		if by.NodeID != "" {
-			out, err = reg.comeBack(ctx)
-		} else {
-			out, err = reg.join(ctx)
-		}
-		if err != nil {
+		if out, err = reg.join(ctx); err != nil {
 			return err
 		}
-		t.Queue(`insert into stark.node_leases as l (node_id, renewed_at, session, server_id) values ($1, now(), $2, $3)
-			on conflict (node_id) do update set renewed_at = now(), session = excluded.session, server_id = excluded.server_id`,
-			out.Node.ID, m.Session, db.serverID)
+		db.startLeases(t, []*returning{out})
 		return nil
 	})
-	return out, nameTaken(err, r.Name)
+	if err != nil {
+		return Registration{}, nameTaken(err, r.Name)
+	}
+	return out.out, nil
 }
 
 // truncate keeps a user agent within its column.
@@ -93,6 +91,7 @@ type registration struct {
 	args    pgx.StrictNamedArgs
 	by      Registrar
 	request api.RegisterNodeRequest
+	meta    RegisterMeta
 }
 
 func (g *registration) with(more pgx.StrictNamedArgs) pgx.StrictNamedArgs {
@@ -104,56 +103,13 @@ func (g *registration) with(more pgx.StrictNamedArgs) pgx.StrictNamedArgs {
 	return more
 }
 
-// onlineSQL keeps what an operator has said of the node.
-const onlineSQL = `case when n.status in ('draining', 'maintenance') then n.status else 'online'::public.node_status end`
-
-// What a node that comes back says of itself, and what becomes of it.
-const (
-	comeBackColumns = `runtime_type, capabilities, allocatable, labels, annotations, taints, namespaces, ip_address, user_agent, status`
-	comeBackValues  = `@type::text::public.runtime_type, @capabilities::text::jsonb, coalesce(@allocatable::text::jsonb, n.allocatable),
-		@labels::text::jsonb || n.labels, @annotations::text::jsonb || n.annotations,
-		case when stark.own_taints(n.taints) = '[]' then @taints::text::jsonb else n.taints end,
-		case when n.namespaces = '{}' then @namespaces::text[] else n.namespaces end, @ip, @agent, ` + onlineSQL
-)
-
-// comeBack updates a node that has shown its credential, and gives it a new one
-// where that was asked for. Its name, labels and taints may have been changed by
-// an operator or preset by a join token, so that the agent only adds: else whoever
-// holds the machine could move it to where other pods are sent.
-func (g *registration) comeBack(ctx context.Context) (Registration, error) {
-	out := Registration{CredentialID: g.by.CredentialID}
-	var rotate bool
-	err := g.Query(ctx, one(&rotate, scanBool), `update stark.node_credentials set last_used_at = now()
-		where id = $1 and node_id = $2 and revoked_at is null returning rotate_requested_at is not null`, g.by.CredentialID, g.by.NodeID)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return out, errCredential(err)
-	}
-	if err != nil {
-		return out, err
-	}
-	args := g.with(pgx.StrictNamedArgs{"id": g.by.NodeID})
-	err = g.Query(ctx, one(&out.Node, scanNode), `update public.nodes n set (`+comeBackColumns+`, last_heartbeat) = row(`+comeBackValues+`, now())
-		where n.id = @id and n.name = @name and stark.node_stands(n.id)
-			and row(`+comeBackColumns+`) is distinct from row(`+comeBackValues+`) returning `+nodeColumns, args)
-	if errors.Is(err, pgx.ErrNoRows) { // nothing is new, as after a restart of the server: then nothing is written
-		err = g.Query(ctx, one(&out.Node, scanNode), "select "+nodeColumns+` from public.nodes n
-			where n.id = $1 and n.name = $2 and stark.node_stands(n.id) for no key update`, g.by.NodeID, g.request.Name)
-	}
-	if errors.Is(err, pgx.ErrNoRows) {
-		return out, fault.New(fault.Conflict, "this credential belongs to a node with another name, or to one whose owner may not register nodes any more")
-	}
-	if err == nil && rotate {
-		out.Credential, out.CredentialID, err = g.renew(ctx)
-	}
-	return out, err
-}
-
-// join makes a node or replaces the registrar's own of that name.
-func (g *registration) join(ctx context.Context) (Registration, error) {
+// join makes a node or replaces the registrar's own of that name, or finds that it has
+// done so before. The outcome is complete with the commit.
+func (g *registration) join(ctx context.Context) (*returning, error) {
 	if g.by.Proposed != "" {
 		before, err := g.joinedBefore(ctx)
 		if err != nil {
-			return Registration{}, err
+			return nil, err
 		}
 		if before {
 			return g.comeBack(ctx)
@@ -161,11 +117,11 @@ func (g *registration) join(ctx context.Context) (Registration, error) {
 	}
 	if g.by.JoinToken != "" {
 		if err := g.useToken(ctx); err != nil {
-			return Registration{}, err
+			return nil, err
 		}
 	}
 	if !api.ValidID(g.by.UserID) {
-		return Registration{}, fault.New(fault.Forbidden, "you may not register nodes")
+		return nil, fault.New(fault.Forbidden, "you may not register nodes")
 	}
 	var holders []nameOwner
 	err := g.Query(ctx, all(&holders, func(row pgx.CollectableRow) (nameOwner, error) {
@@ -174,19 +130,20 @@ func (g *registration) join(ctx context.Context) (Registration, error) {
 		return o, err
 	}), `select n.id::text, n.status::text, coalesce(n.registered_by::text, '') from public.nodes n where n.name = $1 for update`, g.request.Name)
 	if err != nil {
-		return Registration{}, err
+		return nil, err
 	}
 	var id *string
 	if len(holders) > 0 {
 		if err := g.mayReplace(holders[0]); err != nil {
-			return Registration{}, err
+			return nil, err
 		}
 		id = &holders[0].id
 	}
 	n, err := g.store(ctx, id)
 	if err != nil {
-		return Registration{}, err
+		return nil, err
 	}
+	g.by.NodeID = n.ID
 	out := Registration{Node: n, CredentialID: api.NewID()}
 	secret := g.by.Proposed
 	if secret == "" {
@@ -196,7 +153,20 @@ func (g *registration) join(ctx context.Context) (Registration, error) {
 	g.Queue("update stark.node_credentials set revoked_at = now() where node_id = $1 and revoked_at is null", n.ID)
 	g.Queue("insert into stark.node_credentials (id, node_id, secret_hash, created_by, last_used_at) values ($1, $2, $3, $4, now())",
 		out.CredentialID, n.ID, HashSecret(secret), g.by.UserID)
-	return out, nil
+	return &returning{by: g.by, session: g.meta.Session, out: out}, nil
+}
+
+// comeBack is for an agent that has registered before and does not know it.
+func (g *registration) comeBack(ctx context.Context) (*returning, error) {
+	row, err := rowOf(g.request, g.meta)
+	if err != nil {
+		return nil, err
+	}
+	c := &returning{by: g.by, request: g.request, row: row, session: g.meta.Session}
+	if err := takeBack(ctx, g.Tx, []*returning{c}); err != nil {
+		return nil, err
+	}
+	return c, c.err
 }
 
 // joinedBefore tells whether the agent has registered by the credential that it

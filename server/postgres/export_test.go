@@ -44,3 +44,9 @@ func (db *DB) ReadsWaiting(id access.Identity) int {
 
 // RenewSQL is what stores heartbeats.
 const RenewSQL = renewSQL
+
+// ReturnsWaiting is how many nodes that come back wait for their turn.
+func (db *DB) ReturnsWaiting() int { return db.returns.queued() }
+
+// QuestionsWaiting is how many credentials and wanted sets wait to be read.
+func (db *DB) QuestionsWaiting() int { return db.shown.queued() + db.wanted.queued() }

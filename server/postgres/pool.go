@@ -34,6 +34,8 @@ const (
 
 	transactionPoolerPort = 6543 // Supavisor's and the dedicated pooler's transaction mode
 	defaultPoolSize       = 8
+
+	statementsEach = 2 // for calls of one kind that share statements
 )
 
 // limits are those of every connection by the names that Postgres has for them.
@@ -78,6 +80,9 @@ type DB struct {
 	resigned  chan struct{} // wakes a candidate when some leader has resigned
 	creates   createQueue
 	reads     readQueue
+	shown     together[shownCredential]
+	returns   together[returning]
+	wanted    together[wantedOf]
 	term      termState
 	away      atomic.Bool // the feed has lost the database
 	clock     clock
@@ -113,6 +118,9 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		skipped:  newSkipped(c.Metrics),
 		announce: make(chan struct{}, 1), resigned: make(chan struct{}, 1), done: make(chan struct{}),
 	}
+	db.shown = together[shownCredential]{most: maxShown, each: statementsEach, serve: db.lookUp}
+	db.returns = together[returning]{most: maxReturning, each: statementsEach, serve: db.takeBack}
+	db.wanted = together[wantedOf]{most: maxWanted, each: statementsEach, serve: db.readWanted}
 	db.pooled.Store(cfg.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement)
 	cfg.BeforeConnect, cfg.AfterConnect = db.beforeConnect, documents
 	if db.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
@@ -178,6 +186,9 @@ func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(),
 func (db *DB) Close() {
 	db.creates.wg.Wait()
 	db.reads.wg.Wait()
+	db.shown.wg.Wait()
+	db.returns.wg.Wait()
+	db.wanted.wg.Wait()
 	db.stop()
 	<-db.done
 	db.pool.Close()

@@ -26,38 +26,76 @@ func errCredential(cause error) error {
 	return fault.Wrap(cause, fault.TokenInvalid, "the node credential is unknown or revoked, or the owner of the node may not register nodes any more")
 }
 
+// shownCredential is one that is looked up, and what was found.
+type shownCredential struct {
+	hash  []byte
+	found Credential // without an id where there is none
+	fresh bool       // it is to replace another one
+	err   error
+}
+
+// maxShown bounds how many credentials are looked up by one statement.
+const maxShown = 256
+
 // NodeByCredential tells which node a credential belongs to. It is no good while
 // nobody answers for the node; it is good again when the owner has the right.
 // Showing a new one ends the one that it replaces.
 func (db *DB) NodeByCredential(ctx context.Context, secret string) (Credential, error) {
-	var c Credential
-	var fresh bool
-	err := db.read(ctx, "check node credential", service, func(b *pgx.Batch) {
-		b.Queue(`select c.id::text, c.node_id::text, c.replaces is not null from stark.node_credentials c
-			where c.secret_hash = $1 and c.revoked_at is null and stark.node_stands(c.node_id)`, HashSecret(secret)).
-			Query(one(&c, func(row pgx.CollectableRow) (Credential, error) {
-				var c Credential
-				err := row.Scan(&c.ID, &c.NodeID, &fresh)
+	c := &shownCredential{hash: HashSecret(secret)}
+	if err := db.shown.do(ctx, c); err != nil {
+		return Credential{}, toFault("check node credential", err)
+	}
+	switch {
+	case c.err != nil:
+		return Credential{}, c.err
+	case c.found.ID == "":
+		return Credential{}, errCredential(nil)
+	case c.fresh:
+		return c.found, db.ConfirmCredential(ctx, c.found.ID)
+	}
+	return c.found, nil
+}
+
+// nodeStandsSQL is stark.node_stands of the node n, without its lock.
+const nodeStandsSQL = `case when n.registered_by is null then n.shared else exists (select from public.user_roles r
+	where r.user_id = n.registered_by and r.role in ('admin', 'operator', 'developer')) end`
+
+// lookUp answers a group of NodeByCredential. It locks nothing: registering does.
+func (db *DB) lookUp(ctx context.Context, group []*shownCredential) {
+	hashes, by := make([][]byte, len(group)), make(map[string][]*shownCredential, len(group))
+	for i, c := range group {
+		hashes[i] = c.hash
+		by[string(c.hash)] = append(by[string(c.hash)], c)
+	}
+	var found []shownCredential
+	err := db.read(ctx, "check node credentials", service, func(b *pgx.Batch) {
+		b.Queue(`select c.secret_hash, c.id::text, c.node_id::text, c.replaces is not null
+			from stark.node_credentials c join public.nodes n on n.id = c.node_id
+			where c.secret_hash = any ($1::bytea[]) and c.revoked_at is null and `+nodeStandsSQL, hashes).
+			Query(all(&found, func(row pgx.CollectableRow) (shownCredential, error) {
+				var c shownCredential
+				err := row.Scan(&c.hash, &c.found.ID, &c.found.NodeID, &c.fresh)
 				return c, err
 			}))
 	})
-	if fault.CodeOf(err) == fault.NotFound {
-		return c, errCredential(err)
+	for _, c := range group {
+		c.err = err
 	}
-	if err == nil && fresh {
-		err = db.ConfirmCredential(ctx, c.ID)
+	for _, f := range found {
+		for _, c := range by[string(f.hash)] {
+			c.found, c.fresh = f.found, f.fresh
+		}
 	}
-	return c, err
 }
 
-// renew gives the node of a registration a new credential beside its old one.
-// Those that were given out before and never shown end now.
-func (g *registration) renew(ctx context.Context) (secret, id string, err error) {
+// renew gives a node that comes back a new credential beside its old one, with the
+// transaction. Those that were given out before and never shown end now.
+func renew(t Tx, by Registrar) (secret, id string) {
 	secret, id = newSecret(api.NodeCredentialPrefix), api.NewID()
-	g.Queue("update stark.node_credentials set revoked_at = now() where node_id = $1 and revoked_at is null and replaces is not null", g.by.NodeID)
-	_, err = g.Exec(ctx, `insert into stark.node_credentials (id, node_id, secret_hash, created_by, replaces)
-		select $1, o.node_id, $2, o.created_by, o.id from stark.node_credentials o where o.id = $3`, id, HashSecret(secret), g.by.CredentialID)
-	return secret, id, err
+	t.Queue("update stark.node_credentials set revoked_at = now() where node_id = $1 and revoked_at is null and replaces is not null", by.NodeID)
+	t.Queue(`insert into stark.node_credentials (id, node_id, secret_hash, created_by, replaces)
+		select $1, o.node_id, $2, o.created_by, o.id from stark.node_credentials o where o.id = $3`, id, HashSecret(secret), by.CredentialID)
+	return secret, id
 }
 
 // ConfirmCredential ends what a credential replaces: its node holds the new one.
@@ -78,11 +116,9 @@ func (db *DB) ConfirmCredential(ctx context.Context, credentialID string) error 
 func (db *DB) UsableCredentials(ctx context.Context, ids []string) ([]string, error) {
 	var usable []string
 	err := db.read(ctx, "check node credentials", service, func(b *pgx.Batch) {
-		// As stark.node_stands, without its lock: this is asked again and again.
 		b.Queue(`select c.id::text from stark.node_credentials c join public.nodes n on n.id = c.node_id
 			where c.id = any ($1::text[]::uuid[]) and c.revoked_at is null and c.rotate_requested_at is null
-				and case when n.registered_by is null then n.shared else exists (select from public.user_roles r
-					where r.user_id = n.registered_by and r.role in ('admin', 'operator', 'developer')) end`, ids).Query(all(&usable, scanText))
+				and `+nodeStandsSQL, ids).Query(all(&usable, scanText))
 	})
 	return usable, err
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,26 +18,70 @@ import (
 const wantedSQL = "select " + podColumns + `,
 		coalesce((select max(r.attempt) from public.pod_runs r
 			where r.pod_id = p.id and r.incarnation = w.incarnation and r.status <> 'assigned'), 0),
-		k.format, coalesce(k.bundle_sha256, ''), k.bundle_size, k.metadata, k.id::text, k.version, k.runtime_tag::text, w.next
+		k.format, coalesce(k.bundle_sha256, ''), k.bundle_size, k.metadata, k.id::text, k.version, k.runtime_tag::text, w.next, p.node_id::text
 	from public.pods p
 		cross join lateral (
 			select p.pack_id as pack_id, p.incarnation as incarnation, false as next
 			union all
 			select p.next_pack_id, p.next_incarnation, true where p.next_pack_id is not null) w
 		join public.packs k on k.id = w.pack_id
-	where p.node_id = $1 and p.status in ('scheduled', 'starting', 'running', 'stopping', 'unknown')
+	where p.node_id = any ($1::text[]::uuid[]) and p.status in ('scheduled', 'starting', 'running', 'stopping', 'unknown')
 	order by p.id, w.incarnation`
 
-// Wanted gives the complete wanted set of a node.
+// wantedOf is the wanted set of one node.
+type wantedOf struct {
+	node string
+	runs []wire.Assignment
+	err  error
+}
+
+// maxWanted bounds how many wanted sets are read by one statement: a full one is large.
+const maxWanted = 32
+
+// Wanted gives the complete wanted set of a node. It is read after the call, maybe
+// together with those of others.
 func (db *DB) Wanted(ctx context.Context, nodeID string) ([]wire.Assignment, error) {
 	if err := checkID(nodeID, "node"); err != nil {
 		return nil, err
 	}
-	wanted := []wire.Assignment{}
+	w := &wantedOf{node: strings.ToLower(nodeID)}
+	if err := db.wanted.do(ctx, w); err != nil {
+		return nil, toFault("wanted set", err)
+	}
+	return w.runs, w.err
+}
+
+// readWanted answers a group of Wanted. If that fails for what may be one of the rows it
+// finds out by halves for whom.
+func (db *DB) readWanted(ctx context.Context, group []*wantedOf) {
+	ids := make([]string, len(group))
+	for i, w := range group {
+		ids[i] = w.node
+	}
+	var rows []nodeAssignment
 	err := db.read(ctx, "wanted set", service, func(b *pgx.Batch) {
-		b.Queue(wantedSQL, nodeID).Query(all(&wanted, scanAssignment))
+		b.Queue(wantedSQL, ids).Query(all(&rows, scanAssignment))
 	})
-	return wanted, err
+	if err != nil && len(group) > 1 && refusesRow(err) {
+		db.readWanted(ctx, group[:len(group)/2])
+		db.readWanted(ctx, group[len(group)/2:])
+		return
+	}
+	of := make(map[string][]wire.Assignment, len(group))
+	for _, r := range rows {
+		of[r.node] = append(of[r.node], r.Assignment)
+	}
+	for _, w := range group {
+		if w.err = err; err == nil {
+			w.runs = orNone(of[w.node])
+		}
+	}
+}
+
+// nodeAssignment is what is wanted on a node.
+type nodeAssignment struct {
+	wire.Assignment
+	node string
 }
 
 // splitRow scans the columns of a pod and then further ones.
@@ -48,12 +93,12 @@ type splitRow struct {
 // Scan appends the further destinations.
 func (r splitRow) Scan(dest ...any) error { return r.CollectableRow.Scan(append(dest, r.more...)...) }
 
-func scanAssignment(row pgx.CollectableRow) (wire.Assignment, error) {
-	var a wire.Assignment
+func scanAssignment(row pgx.CollectableRow) (nodeAssignment, error) {
+	var a nodeAssignment
 	var k api.Pack
 	var next bool
 	p, err := scanPod(splitRow{row, []any{
-		&a.LastAttempt, &k.Format, &k.BundleSHA256, &k.BundleSize, &k.Metadata, &k.ID, &k.Version, &k.RuntimeTag, &next,
+		&a.LastAttempt, &k.Format, &k.BundleSHA256, &k.BundleSize, &k.Metadata, &k.ID, &k.Version, &k.RuntimeTag, &next, &a.node,
 	}})
 	if err != nil {
 		return a, err
