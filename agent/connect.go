@@ -27,6 +27,8 @@ const (
 	silenceSlack = 5 * time.Second
 	// conditionsSettle gathers changes of conditions into one heartbeat.
 	conditionsSettle = 250 * time.Millisecond
+	// comeAgainWithin spreads those whom the server has told the same second.
+	comeAgainWithin = time.Second
 )
 
 // connect keeps a session up until ctx ends; after stopped no new one is opened. It
@@ -46,7 +48,7 @@ func (a *Agent) connect(ctx context.Context, stopped <-chan struct{}, id identit
 		default:
 		}
 		select {
-		case <-time.After(jitter(wait)):
+		case <-time.After(a.pause(wait, err)):
 		case <-a.cfg.Wake:
 			wait = 0
 		case <-stopped:
@@ -114,6 +116,17 @@ func jitter(d time.Duration) time.Duration {
 		return d
 	}
 	return d/2 + rand.N(d/2)
+}
+
+// pause is how long to stay away in fact: no less than the server has said, which knows
+// when it has room.
+func (a *Agent) pause(wait time.Duration, err error) time.Duration {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok || f.RetryAfter <= 0 {
+		return jitter(wait)
+	}
+	told := min(f.RetryAfter, a.cfg.Backoff.Max)
+	return max(jitter(wait), told+rand.N(comeAgainWithin))
 }
 
 // serve runs one session from dial to loss.

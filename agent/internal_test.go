@@ -12,6 +12,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/agent/executor"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
 	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
@@ -63,6 +64,26 @@ func dialsWithin(t *testing.T, err error, d time.Duration) []time.Time {
 		t.Fatal(err)
 	}
 	return n.at
+}
+
+// A server that says when to come again is taken at its word, within a second; what it
+// may not do is to keep a node away for long.
+func TestABusyServerIsTakenAtItsWord(t *testing.T) {
+	t.Parallel()
+	for told, want := range map[time.Duration]time.Duration{5 * time.Second: 5 * time.Second, time.Hour: 30 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			busy := fmt.Errorf("dial: %w", &fault.Error{Code: fault.Unavailable, RetryAfter: told})
+			at := dialsWithin(t, busy, 4*want)
+			if len(at) < 3 {
+				t.Fatalf("%d tries", len(at))
+			}
+			for i := range at[1:] {
+				if gap := at[i+1].Sub(at[i]); gap < want || gap > want+time.Second {
+					t.Errorf("told to wait %s, the agent came after %s", told, gap)
+				}
+			}
+		})
+	}
 }
 
 // The agent tries for ever: fast at first, then every 15 to 30 seconds.

@@ -122,7 +122,9 @@ func decodeAnswer(typ string, e wire.Envelope, answer any) error {
 		if err := json.Unmarshal(e.Payload, &f); err != nil || f.Code == "" {
 			f = wire.Failure{Code: string(fault.Internal), Message: "the server refused without saying why"}
 		}
-		return fmt.Errorf("%s: %w", typ, &fault.Error{Code: fault.Code(f.Code), Message: f.Message, Details: f.Details})
+		return fmt.Errorf("%s: %w", typ, &fault.Error{
+			Code: fault.Code(f.Code), Message: f.Message, Details: f.Details, RetryAfter: time.Duration(f.RetryAfter) * time.Second,
+		})
 	}
 	if answer == nil {
 		return nil

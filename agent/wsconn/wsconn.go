@@ -9,12 +9,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 
 	"github.com/coder/websocket"
 
 	"github.com/stark-orchestrator/stark/agent"
+	"github.com/stark-orchestrator/stark/shared/fault"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
@@ -44,10 +46,23 @@ func (d Dialer) Dial(ctx context.Context, address, token string) (agent.Conn, er
 		if resp != nil && (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden) {
 			return nil, fmt.Errorf("dial: status %d: %w", resp.StatusCode, agent.ErrRefused)
 		}
+		if busy := busyError(resp); busy != nil {
+			return nil, fmt.Errorf("dial: %w", busy)
+		}
 		return nil, fmt.Errorf("dial: %w", withoutURL(err))
 	}
 	c.SetReadLimit(wire.MaxMessage)
 	return &conn{c: c}, nil
+}
+
+// busyError is the word of a server, or of what stands before it, that takes nobody in
+// now: it may say when to come again.
+func busyError(resp *http.Response) *fault.Error {
+	if resp == nil || resp.StatusCode != http.StatusServiceUnavailable && resp.StatusCode != http.StatusTooManyRequests {
+		return nil
+	}
+	body, _ := io.ReadAll(resp.Body) // the first 1024 bytes, read already
+	return fault.FromHTTP(resp.StatusCode, resp.Header.Get("Retry-After"), body)
 }
 
 func closeRefused(resp *http.Response) error {

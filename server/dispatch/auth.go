@@ -19,6 +19,22 @@ type credentials struct {
 	credential string // id of a node's credential
 }
 
+// present is authenticate for a session that may be a node's, which needs a place then.
+func (s *session) present(ctx context.Context, token string) error {
+	if speaksForNode(token) {
+		if err := s.takePlace(); err != nil {
+			return err
+		}
+	}
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := s.authenticate(call, token)
+	if err != nil {
+		s.leavePlace()
+	}
+	return err
+}
+
 // authenticate learns who speaks from a token: a node credential, a join token, a
 // user's access token or a ticket. A user may do so again, to renew; nobody may
 // become somebody else.
@@ -96,9 +112,7 @@ func (s *session) onAuthenticate(ctx context.Context, e wire.Envelope) error {
 	if a.Token == "" {
 		return fault.New(fault.TokenInvalid, "the message has no token")
 	}
-	call, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	if err := s.authenticate(call, a.Token); err != nil {
+	if err := s.present(ctx, a.Token); err != nil {
 		return err
 	}
 	id, _ := s.who()

@@ -125,6 +125,7 @@ type Config struct {
 	BundleURLTTL    time.Duration // 5 min, and no more
 	ReviewInterval  time.Duration // between looks at whether sessions have ended; 5 s
 	MaxSessions     int           // 20,000
+	MaxEntering     int           // nodes that are on their way in at the same time; 1,024
 	Origins         []string      // of pages that may connect: "https://host", "http://localhost:*", "*"
 }
 
@@ -144,6 +145,9 @@ func (c Config) withDefaults() Config {
 	or(&c.ReviewInterval, 5*time.Second)
 	if c.MaxSessions <= 0 {
 		c.MaxSessions = 20_000
+	}
+	if c.MaxEntering <= 0 {
+		c.MaxEntering = 1024
 	}
 	return c
 }
@@ -185,6 +189,7 @@ type Dispatcher struct {
 	doubts  doubts
 
 	checkpoints *checkpoints
+	admission   *admission
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
@@ -200,14 +205,16 @@ func New(d Deps) *Dispatcher {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
+	config := d.Config.withDefaults()
 	return &Dispatcher{
-		Deps: d, config: d.Config.withDefaults(), log: d.Logger, metrics: newMetrics(d.Metrics),
+		Deps: d, config: config, log: d.Logger, metrics: newMetrics(d.Metrics),
 		doubts:   newDoubts(),
 		routing:  make(chan struct{}),
 		encoded:  watch.NewEncoded(),
 		sessions: map[*session]struct{}{}, nodes: map[string]*session{}, beats: map[string]string{},
 		checkpoints: newCheckpoints(d.DB.StoreCheckpoints),
 		health:      map[string]NodeHealth{},
+		admission:   newAdmission(config.MaxEntering, time.Now),
 	}
 }
 
@@ -318,6 +325,7 @@ func (d *Dispatcher) admit(s *session) error {
 // or offline where it said goodbye.
 func (d *Dispatcher) leave(ctx context.Context, s *session) {
 	defer d.wg.Done()
+	s.leavePlace()
 	nodeID := s.node()
 	d.mu.Lock()
 	delete(d.sessions, s)

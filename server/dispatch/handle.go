@@ -75,6 +75,10 @@ func (s *session) onRegister(ctx context.Context, e wire.Envelope) error {
 	if id := s.node(); id != "" && by.NodeID != id {
 		return fault.New(fault.Conflict, "this connection has registered another node")
 	}
+	if err := s.takePlace(); err != nil {
+		return err
+	}
+	defer s.leavePlace()
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	// A set that is read before changes are routed could show a pod whose end nobody

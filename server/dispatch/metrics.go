@@ -7,8 +7,10 @@ type metrics struct {
 	nodes    prometheus.Gauge
 	received *prometheus.CounterVec
 	slow     prometheus.Counter
-	resent   prometheus.Counter
-	resyncs  prometheus.Counter
+
+	turnedAway prometheus.Counter
+	resent     prometheus.Counter
+	resyncs    prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -25,6 +27,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		slow: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "stark_ws_slow_consumers_total", Help: "Connections closed because they read too slowly.",
 		}),
+		turnedAway: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "stark_ws_turned_away_total", Help: "Nodes that were told to come again because too many came at once.",
+		}),
 		resent: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "stark_ws_wanted_sets_resent_total", Help: "Wanted sets sent again because they were not acknowledged.",
 		}),
@@ -33,7 +38,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 	}
 	if r != nil {
-		r.MustRegister(m.sessions, m.nodes, m.received, m.slow, m.resent, m.resyncs)
+		r.MustRegister(m.sessions, m.nodes, m.received, m.slow, m.turnedAway, m.resent, m.resyncs)
 	}
 	return m
 }

@@ -45,10 +45,7 @@ func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	if token := handshakeToken(r); token != "" {
-		call, cancel := context.WithTimeout(ctx, callTimeout)
-		err := s.authenticate(call, token)
-		cancel()
-		if err != nil && fault.Retryable(err) {
+		if err := s.present(ctx, token); err != nil && fault.Retryable(err) {
 			refuseHTTP(w, err)
 			return
 		}

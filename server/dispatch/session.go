@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,6 +58,7 @@ type session struct {
 	joinToken string // secret, until the node is registered
 	known     bool
 
+	place       *place   // while it is on its way in
 	credential  string   // id of the node's own
 	unconfirmed bool     // the node was given it on this session
 	namespaces  []string // that the user was a member of when they authenticated
@@ -144,7 +146,7 @@ func (s *session) refuse(e wire.Envelope, err error) {
 
 func failure(err error) wire.Failure {
 	if f, ok := errors.AsType[*fault.Error](err); ok {
-		return wire.Failure{Code: string(f.Code), Message: f.Message, Details: f.Details}
+		return wire.Failure{Code: string(f.Code), Message: f.Message, Details: f.Details, RetryAfter: int(math.Ceil(f.RetryAfter.Seconds()))}
 	}
 	return wire.Failure{Code: string(fault.Internal), Message: "an internal error occurred"}
 }

@@ -106,6 +106,8 @@ type Failure struct {
 	Code    string         `json:"code"`
 	Message string         `json:"message"`
 	Details map[string]any `json:"details,omitempty"`
+
+	RetryAfter int `json:"retryAfter,omitempty"` // seconds to wait before the same is asked again
 }
 
 // Connected is the payload of TypeConnected.

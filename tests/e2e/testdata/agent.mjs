@@ -144,6 +144,7 @@ async function serve(token) {
     runs: [...runs.values()].map((r) => ({ ...r.key, status: r.status })),
   });
   if (registered.credential) credential = registered.credential;
+  away = 100;
   say({ registered: registered.node.id, credential: Boolean(registered.credential) });
   for (const r of unacknowledged.values()) report(c, r);
   const beat = async () => {
@@ -164,6 +165,7 @@ async function serve(token) {
   clearTimeout(heartbeat);
 }
 
+let away = 100; // milliseconds before the next connection, doubled until one has registered
 let leave = async () => {};
 let reconnect = () => {};
 process.on("SIGTERM", () => {
@@ -173,11 +175,14 @@ process.on("SIGTERM", () => {
 process.on("SIGUSR2", () => reconnect());
 
 while (!stopping) {
+  let told = 0;
   try {
     await serve(credential || process.env.STARK_JOIN_TOKEN);
   } catch (e) {
     say({ error: e.message });
+    if (e.retryAfter) told = (e.retryAfter + Math.random()) * 1000;
   }
-  if (!stopping) await new Promise((done) => setTimeout(done, 100));
+  if (!stopping) await new Promise((done) => setTimeout(done, Math.max(told, away * (0.5 + Math.random() / 2))));
+  away = Math.min(2 * away, 30_000);
 }
 process.exit(0);
