@@ -17,36 +17,42 @@ import (
 // maxGroup bounds how many creates share a statement.
 const maxGroup = 128
 
-// newPod is a row to insert; its JSON names are column names.
+// newPod is a row to insert; its JSON names are column names. What is left out gets
+// the default of its column or, beside it, of the cluster: most fields are, and what is
+// not sent need not be read.
 type newPod struct {
 	ID                string            `json:"id"`
-	PackID            *string           `json:"pack_id"`
-	PackName          string            `json:"pack_name"`
-	PackVersion       string            `json:"pack_version"`
-	Namespace         *string           `json:"namespace"` // nil is the cluster's default
-	Labels            map[string]string `json:"labels"`
-	Annotations       map[string]string `json:"annotations"`
-	PriorityClassName *string           `json:"priority_class_name"`
-	Tolerations       []api.Toleration  `json:"tolerations"`
-	Requests          api.ResourceInput `json:"resource_requests"`
-	Limits            api.ResourceInput `json:"resource_limits"`
-	Scheduling        api.Scheduling    `json:"scheduling"`
-	RestartPolicy     api.RestartPolicy `json:"restart_policy"`
-	Isolation         api.Isolation     `json:"isolation"`
-	Env               map[string]string `json:"env"`
-	Grace             *int              `json:"termination_grace_period_seconds"` // nil is the cluster's default
-	Deadline          *int              `json:"active_deadline_seconds"`
-	Metadata          map[string]any    `json:"metadata"`
+	PackID            *string           `json:"pack_id,omitempty"`
+	PackName          string            `json:"pack_name,omitempty"`
+	PackVersion       string            `json:"pack_version,omitempty"`
+	Namespace         *string           `json:"namespace,omitempty"` // nil is the cluster's default
+	Labels            map[string]string `json:"labels,omitempty"`
+	Annotations       map[string]string `json:"annotations,omitempty"`
+	PriorityClassName *string           `json:"priority_class_name,omitempty"`
+	Tolerations       []api.Toleration  `json:"tolerations,omitempty"`
+	Requests          api.ResourceInput `json:"resource_requests,omitzero"`
+	Limits            api.ResourceInput `json:"resource_limits,omitzero"`
+	Scheduling        api.Scheduling    `json:"scheduling,omitzero"`
+	RestartPolicy     api.RestartPolicy `json:"restart_policy,omitempty"`
+	Isolation         api.Isolation     `json:"isolation,omitempty"`
+	Env               map[string]string `json:"env,omitempty"`
+	Grace             *int              `json:"termination_grace_period_seconds,omitempty"` // nil is the cluster's default
+	Deadline          *int              `json:"active_deadline_seconds,omitempty"`
+	Metadata          map[string]any    `json:"metadata,omitempty"`
 }
 
-// insertPodsSQL stores the rows of one document.
+// insertPodsSQL stores the rows of one document. The cluster's defaults are asked for
+// once, not for each row.
 const insertPodsSQL = `insert into public.pods as p (id, pack_id, pack_name, pack_version, namespace, labels, annotations,
 		priority_class_name, tolerations, resource_requests, resource_limits, scheduling, restart_policy, isolation,
 		env, termination_grace_period_seconds, active_deadline_seconds, metadata)
-	select r.id, r.pack_id, r.pack_name, r.pack_version, coalesce(r.namespace, stark.default_namespace()), r.labels, r.annotations,
-		r.priority_class_name, r.tolerations, r.resource_requests, r.resource_limits, r.scheduling,
-		r.restart_policy::public.restart_policy, r.isolation::public.pod_isolation,
-		r.env, coalesce(r.termination_grace_period_seconds, stark.default_grace_seconds()), r.active_deadline_seconds, r.metadata
+	select r.id, r.pack_id, coalesce(r.pack_name, ''), coalesce(r.pack_version, ''),
+		coalesce(r.namespace, (select stark.default_namespace())), coalesce(r.labels, '{}'), coalesce(r.annotations, '{}'),
+		r.priority_class_name, coalesce(r.tolerations, '[]'), coalesce(r.resource_requests, '{}'), coalesce(r.resource_limits, '{}'),
+		coalesce(r.scheduling, '{}'), coalesce(r.restart_policy::public.restart_policy, 'OnFailure'),
+		coalesce(r.isolation::public.pod_isolation, 'process'), coalesce(r.env, '{}'),
+		coalesce(r.termination_grace_period_seconds, (select stark.default_grace_seconds())), r.active_deadline_seconds,
+		coalesce(r.metadata, '{}')
 	from jsonb_to_recordset($1::text::jsonb) as r (id uuid, pack_id uuid, pack_name text, pack_version text, namespace text,
 		labels jsonb, annotations jsonb, priority_class_name text, tolerations jsonb, resource_requests jsonb,
 		resource_limits jsonb, scheduling jsonb, restart_policy text, isolation text, env jsonb,
@@ -57,18 +63,12 @@ const createSQL = insertPodsSQL + ` returning ` + podColumns
 func rowFor(r api.CreatePodRequest) newPod {
 	p := newPod{
 		ID: r.ID, PackID: orNull(r.PackID), PackName: r.PackName, PackVersion: r.PackVersion, Namespace: orNull(r.Namespace),
-		Labels: orEmpty(r.Labels), Annotations: orEmpty(r.Annotations), PriorityClassName: orNull(r.PriorityClassName),
-		Tolerations: orNone(r.Tolerations), RestartPolicy: r.RestartPolicy, Isolation: r.Isolation, Env: orEmpty(r.Env),
-		Grace: r.TerminationGracePeriodSeconds, Deadline: r.ActiveDeadlineSeconds, Metadata: orEmpty(r.Metadata),
+		Labels: r.Labels, Annotations: r.Annotations, PriorityClassName: orNull(r.PriorityClassName),
+		Tolerations: r.Tolerations, RestartPolicy: r.RestartPolicy, Isolation: r.Isolation, Env: r.Env,
+		Grace: r.TerminationGracePeriodSeconds, Deadline: r.ActiveDeadlineSeconds, Metadata: r.Metadata,
 	}
 	if p.ID == "" {
 		p.ID = api.NewID()
-	}
-	if p.RestartPolicy == "" {
-		p.RestartPolicy = api.RestartOnFailure
-	}
-	if p.Isolation == "" {
-		p.Isolation = api.IsolationProcess
 	}
 	if r.ResourceRequests != nil {
 		p.Requests = *r.ResourceRequests

@@ -12,7 +12,9 @@ var lints = map[string]string{
 	"foreign keys have a leading index": `
 		select c.conrelid::regclass || '.' || c.conname from pg_constraint c
 		where c.contype = 'f' and c.connamespace::regnamespace::text in ('public', 'stark')
-		  and not exists (select from pg_index i where i.indrelid = c.conrelid and i.indpred is null
+		  and not exists (select from pg_index i where i.indrelid = c.conrelid
+		    and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) = format('(%I IS NOT NULL)',
+		      (select a.attname from pg_attribute a where a.attrelid = c.conrelid and a.attnum = c.conkey[1])))
 		    and (i.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey and c.conkey @> (i.indkey::int2[])[0:cardinality(c.conkey) - 1])`,
 	"tables have a primary key": `
 		select c.oid::regclass::text from pg_class c
