@@ -25,6 +25,9 @@ type figure struct {
 	Latency string `json:"latencyUnit,omitempty"` // of P50 and P99 where Value is something else
 
 	Seconds float64 `json:"seconds,omitempty"` // that the step took whose figure it is
+
+	Target string `json:"target,omitempty"`
+	Met    *bool  `json:"met,omitempty"` // nil without a target
 }
 
 // latencies records a row by its samples.
@@ -55,12 +58,12 @@ func (b *bench) median(key, setup string, samples []time.Duration) {
 // print shows what there is: rows that failed by their errors, behind the others.
 func (b *bench) print(out io.Writer, took time.Duration) error {
 	tw := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "key\tp50\tp99\ttarget\ttook\tsetup")
+	fmt.Fprintln(tw, "key\tp50\tp99\ttarget\t\ttook\tsetup")
 	for _, r := range rows {
 		f, ok := b.figures[r.key]
 		if !ok {
 			if b.failed[r.key] != nil {
-				fmt.Fprintf(tw, "%s\tfailed\t-\t%s\t-\tsee below\n", r.key, r.target)
+				fmt.Fprintf(tw, "%s\tfailed\t-\t%s\tfailed\t-\tsee below\n", r.key, r.target)
 			}
 			continue
 		}
@@ -68,12 +71,44 @@ func (b *bench) print(out io.Writer, took time.Duration) error {
 		if f.P99 > 0 {
 			p99 = fmt.Sprintf("%.1f %s", f.P99, cmp.Or(f.Latency, f.Unit))
 		}
-		fmt.Fprintf(tw, "%s\t%.1f %s\t%s\t%s\t%.1f s\t%s\n", r.key, f.Value, f.Unit, p99, r.target, f.Seconds, f.Setup)
+		fmt.Fprintf(tw, "%s\t%.1f %s\t%s\t%s\t%s\t%.1f s\t%s\n", r.key, f.Value, f.Unit, p99, r.target, judgement(f, r.target), f.Seconds, f.Setup)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}
 	return b.printEnd(out, took)
+}
+
+// judgement says whether a target is met, or by how much it is missed.
+func judgement(f figure, target string) string {
+	by, err := missed(f, target)
+	switch {
+	case target == none:
+		return none
+	case err != nil:
+		return err.Error()
+	case by != "":
+		return "missed " + by
+	default:
+		return "met"
+	}
+}
+
+// judge notes the target of each figure that has one.
+func (b *bench) judge() error {
+	for _, r := range rows {
+		f, ok := b.figures[r.key]
+		if !ok || r.target == none {
+			continue
+		}
+		by, err := missed(f, r.target)
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.key, err)
+		}
+		f.Target, f.Met = r.target, new(by == "")
+		b.figures[r.key] = f
+	}
+	return nil
 }
 
 // printEnd says how long all took, and what has failed and why.

@@ -89,7 +89,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	}
 	begin := time.Now()
 	err = b.measure(ctx, stages)
-	return errors.Join(err, show(out, time.Since(begin)), b.write(cmp.Or(*file, filepath.Join("tests/bench/out", name))))
+	return errors.Join(err, b.judge(), show(out, time.Since(begin)), b.write(cmp.Or(*file, filepath.Join("tests/bench/out", name))))
 }
 
 // stages are all there is to measure, in the order in which it is measured.

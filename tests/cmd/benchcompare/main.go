@@ -36,6 +36,8 @@ type figure struct {
 	Value float64 `json:"value"`
 	Unit  string  `json:"unit"`
 	P99   float64 `json:"p99"`
+
+	Failed string `json:"failed"` // why there is none
 }
 
 func run(ctx context.Context, args []string, out, errOut io.Writer) (err error) {
@@ -44,14 +46,17 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) (err error) 
 	base := flags.String("base", "", "the revision to compare with, such as HEAD~1 or a tag")
 	rounds := flags.Int("rounds", 1, "how often each is measured, in turn; the medians are compared")
 	only := flags.String("only", "", "as tests/bench has it")
-	samples := flags.Int("n", 100, "as tests/bench has it")
+	samples := flags.Int("n", 0, "as tests/bench has it; as many as each side takes by itself if 0")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *base == "" || *rounds < 1 || flags.NArg() > 0 {
 		return errors.New("say with what to compare: make bench-compare BASE=<rev>, and ARGS='-rounds 3 -only stop,rollback' for less than all")
 	}
-	bench := []string{"-n", strconv.Itoa(*samples), "-only", *only}
+	bench := []string{"-only", *only}
+	if *samples > 0 {
+		bench = append(bench, "-n", strconv.Itoa(*samples))
+	}
 	dir, err := os.MkdirTemp("", "stark-bench-compare-")
 	if err != nil {
 		return err
@@ -66,6 +71,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) (err error) 
 		err = errors.Join(err, command(context.WithoutCancel(ctx), errOut, "", "git", "worktree", "remove", "--force", tree))
 	}()
 	var before, now []map[string]figure
+	var failed []error // of rows; the others are compared
 	for i := range *rounds {
 		for _, side := range []struct {
 			name, dir string
@@ -73,28 +79,35 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) (err error) 
 		}{{*base, tree, &before}, {"this tree", "", &now}} {
 			fmt.Fprintf(errOut, "round %d of %d: %s\n", i+1, *rounds, side.name)
 			figures, err := measure(ctx, errOut, side.dir, filepath.Join(dir, strconv.Itoa(len(before)+len(now))+".json"), bench)
-			if err != nil {
+			if err != nil && (figures == nil || ctx.Err() != nil) {
 				return fmt.Errorf("measure %s: %w", side.name, err)
+			}
+			if err != nil {
+				failed = append(failed, fmt.Errorf("round %d of %d, %s: %w", i+1, *rounds, side.name, err))
 			}
 			*side.into = append(*side.into, figures)
 		}
 	}
-	return compare(out, *base, before, now)
+	return errors.Join(append(failed, compare(out, *base, before, now))...)
 }
 
-// measure builds and runs the bench of the tree in dir.
+// measure builds and runs the bench of the tree in dir. Where rows have failed it gives
+// those that have not beside the error.
 func measure(ctx context.Context, errOut io.Writer, dir, file string, args []string) (map[string]figure, error) {
-	for _, line := range [][]string{{"make", "build"}, append([]string{"go", "run", "./tests/bench", "-out", file}, args...)} {
-		if err := command(ctx, errOut, dir, line[0], line[1:]...); err != nil {
-			return nil, err
-		}
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
+	if err := command(ctx, errOut, dir, "make", "build"); err != nil {
 		return nil, err
 	}
-	var figures map[string]figure
-	return figures, json.Unmarshal(text, &figures)
+	failed := command(ctx, errOut, dir, "go", append([]string{"run", "./tests/bench", "-out", file}, args...)...)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, errors.Join(failed, err)
+	}
+	figures := map[string]figure{}
+	if err := json.Unmarshal(text, &figures); err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(figures, func(_ string, f figure) bool { return f.Failed != "" })
+	return figures, failed
 }
 
 func command(ctx context.Context, errOut io.Writer, dir, name string, args ...string) error {
@@ -106,18 +119,21 @@ func command(ctx context.Context, errOut io.Writer, dir, name string, args ...st
 
 // compare prints the keys that both have; a ratio of 1.10 is a figure a tenth larger.
 func compare(out io.Writer, base string, before, now []map[string]figure) error {
+	units := map[string]string{}
+	for _, r := range now {
+		for key, f := range r {
+			units[key] = f.Unit
+		}
+	}
 	tw := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(tw, "key\t%s\tnow\tratio\tp99 before\tp99 now\n", base)
-	for _, key := range slices.Sorted(maps.Keys(now[0])) {
-		if _, ok := before[0][key]; !ok {
-			continue
-		}
+	for _, key := range slices.Sorted(maps.Keys(units)) {
 		was, p99Was := median(before, key)
 		is, p99Is := median(now, key)
 		if was == 0 {
 			continue
 		}
-		unit := now[0][key].Unit
+		unit := units[key]
 		fmt.Fprintf(tw, "%s\t%.1f %s\t%.1f %s\t%.2f\t%s\t%s\n", key, was, unit, is, unit, is/was, orNone(p99Was), orNone(p99Is))
 	}
 	return tw.Flush()
@@ -130,12 +146,16 @@ func orNone(v float64) string {
 	return strconv.FormatFloat(v, 'f', 1, 64)
 }
 
+// median is that of the rounds that have a figure; 0 if none has.
 func median(rounds []map[string]figure, key string) (value, p99 float64) {
 	var values, tails []float64
 	for _, r := range rounds {
 		if f, ok := r[key]; ok {
 			values, tails = append(values, f.Value), append(tails, f.P99)
 		}
+	}
+	if len(values) == 0 {
+		return 0, 0
 	}
 	slices.Sort(values)
 	slices.Sort(tails)

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -14,7 +16,7 @@ func TestCompare(t *testing.T) {
 		{"stop": {Value: 10, Unit: "ms", P99: 40}, "gone": {Value: 1}},
 		{"stop": {Value: 90, Unit: "ms", P99: 20}, "gone": {Value: 1}},
 	}
-	now := []map[string]figure{{"stop": {Value: 25, Unit: "ms", P99: 31}, "new": {Value: 3}}}
+	now := []map[string]figure{{"new": {Value: 3}}, {"stop": {Value: 25, Unit: "ms", P99: 31}}} // it has failed in the first
 	var out bytes.Buffer
 	if err := compare(&out, "v1", before, now); err != nil {
 		t.Fatal(err)
@@ -25,6 +27,28 @@ func TestCompare(t *testing.T) {
 	}
 	if got, want := strings.Join(strings.Fields(lines[1]), " "), "stop 20.0 ms 25.0 ms 1.25 30.0 31.0"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A bench of which a row has failed ends in an error and leaves the others in its file.
+func TestMeasureKeepsWhatThereIs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod":              "module tree\n",
+		"Makefile":            "build:\n",
+		"tests/bench/main.go": "package main\n\nimport \"os\"\n\nfunc main() {\n\t_ = os.WriteFile(os.Args[2], []byte(`{\"stop\": {\"failed\": \"no node\"}, \"logs\": {\"value\": 2, \"unit\": \"/s\"}}`), 0o600)\n\tos.Exit(1)\n}\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	figures, err := measure(t.Context(), io.Discard, dir, filepath.Join(dir, "out.json"), nil)
+	if err == nil || len(figures) != 1 || figures["logs"].Value != 2 {
+		t.Errorf("got %v, %v", figures, err)
 	}
 }
 
