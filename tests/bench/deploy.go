@@ -286,21 +286,27 @@ func (b *bench) bareNode(ctx context.Context) error {
 func (b *bench) burstOf(key string, isolation api.Isolation) func(context.Context, *bed) error {
 	return func(ctx context.Context, d *bed) error {
 		var samples []time.Duration
+		var spent podCPU
 		for range 3 {
 			settle(ctx)
-			took, err := d.burst(ctx, isolation)
+			took, cpu, err := d.burst(ctx, isolation)
 			if err != nil {
 				return err
 			}
-			samples = append(samples, took)
+			samples, spent = append(samples, took), spent.add(cpu, 1)
 		}
-		b.median(key, "50 pods at once on 1 node, isolation "+string(isolation), samples)
+		b.median(key, fmt.Sprintf("50 pods at once on 1 node, isolation %s; CPU for each: %s; load average %s",
+			isolation, spent.each(3*burstPods), load()), samples)
 		return nil
 	}
 }
 
-func (d *bed) burst(ctx context.Context, isolation api.Isolation) (time.Duration, error) {
+func (d *bed) burst(ctx context.Context, isolation api.Isolation) (took time.Duration, spent podCPU, err error) {
 	ids := make([]string, burstPods)
+	before, err := d.cpu(ctx)
+	if err != nil {
+		return 0, spent, err
+	}
 	begin := time.Now()
 	group, asking := errgroup.WithContext(ctx)
 	for i := range ids {
@@ -311,18 +317,22 @@ func (d *bed) burst(ctx context.Context, isolation api.Isolation) (time.Duration
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return 0, err
+		return 0, spent, err
 	}
 	var last time.Time
 	for _, id := range ids {
 		if err := d.podIs(ctx, id, api.PodRunning); err != nil {
-			return 0, err
+			return 0, spent, err
 		}
 		if at := d.watch.FirstSeen(id, string(api.PodRunning)); at.After(last) {
 			last = at
 		}
 	}
-	return last.Sub(begin), d.stopAll(ctx, ids)
+	after, err := d.cpu(ctx)
+	if err != nil {
+		return 0, spent, err
+	}
+	return last.Sub(begin), after.add(before, -1), d.stopAll(ctx, ids)
 }
 
 // stopAll stops pods and waits until all have ended.
