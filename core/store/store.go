@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
 )
@@ -39,7 +40,8 @@ type Changes[T any] struct {
 // exists: what it does not name is gone. One without changes moves the cursor on.
 type Batch struct {
 	Reset  bool
-	Cursor string // after this batch
+	Cursor string    // after this batch
+	At     time.Time // when the feed began to read it; zero when the database may have crashed since a former one
 
 	Pods            Changes[api.Pod]
 	Nodes           Changes[api.Node]
@@ -61,7 +63,7 @@ func MemberKey(namespace, userID string) string { return namespace + "/" + userI
 // New makes an empty Store.
 func New() *Store {
 	s := &Store{
-		Pods:            NewTable(func(p api.Pod) string { return p.ID }),
+		Pods:            newLabelledTable(func(p api.Pod) string { return p.ID }, func(p api.Pod) map[string]string { return p.Labels }),
 		Nodes:           NewTable(func(n api.Node) string { return n.ID }),
 		Packs:           NewTable(func(p api.Pack) string { return p.ID }),
 		Namespaces:      NewTable(func(n api.Namespace) string { return n.Name }),
@@ -83,14 +85,14 @@ func (s *Store) Apply(b Batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dropFormerMembers(&b)
-	s.Configs.apply(b.Configs, b.Reset, b.Cursor)
-	s.Users.apply(b.Users, b.Reset, b.Cursor)
-	s.Namespaces.apply(b.Namespaces, b.Reset, b.Cursor)
-	s.Members.apply(b.Members, b.Reset, b.Cursor)
-	s.PriorityClasses.apply(b.PriorityClasses, b.Reset, b.Cursor)
-	s.Packs.apply(b.Packs, b.Reset, b.Cursor)
-	s.Nodes.apply(b.Nodes, b.Reset, b.Cursor)
-	s.Pods.apply(b.Pods, b.Reset, b.Cursor)
+	s.Configs.apply(b.Configs, &b)
+	s.Users.apply(b.Users, &b)
+	s.Namespaces.apply(b.Namespaces, &b)
+	s.Members.apply(b.Members, &b)
+	s.PriorityClasses.apply(b.PriorityClasses, &b)
+	s.Packs.apply(b.Packs, &b)
+	s.Nodes.apply(b.Nodes, &b)
+	s.Pods.apply(b.Pods, &b)
 	s.cursor.Store(&b.Cursor)
 	close(s.moved)
 	s.moved = make(chan struct{})

@@ -50,6 +50,7 @@ type Event[T any] struct {
 // Table holds the objects of one kind. It is safe for concurrent use.
 type Table[T any] struct {
 	key     func(T) string
+	labels  func(T) map[string]string // nil: objects are not found by them
 	current atomic.Pointer[View[T]]
 
 	mu       sync.Mutex // held for writing and for joining, never while sending
@@ -60,8 +61,10 @@ type Table[T any] struct {
 // View is a Table at one moment; it never changes.
 type View[T any] struct {
 	m       *immutable.Map[string, T]
+	labels  *labelled
 	version uint64
 	cursor  string
+	at      time.Time
 }
 
 // NewTable makes an empty Table; key gives an object's key.
@@ -72,6 +75,13 @@ func NewTable[T any](key func(T) string) *Table[T] {
 		wakes:    map[chan struct{}]struct{}{},
 	}
 	t.current.Store(&View[T]{m: immutable.NewMap[string, T](nil)})
+	return t
+}
+
+// newLabelledTable makes an empty Table whose objects are found by their labels too.
+func newLabelledTable[T any](key func(T) string, labels func(T) map[string]string) *Table[T] {
+	t := NewTable(key)
+	t.labels = labels
 	return t
 }
 
@@ -89,6 +99,10 @@ func (v View[T]) Version() uint64 { return v.version }
 
 // Cursor is the feed's position that the view is complete up to.
 func (v View[T]) Cursor() string { return v.cursor }
+
+// At is when the feed began to read the view, by this machine's clock; zero when the
+// feed could not tell whether the database has crashed since it read the objects.
+func (v View[T]) At() time.Time { return v.at }
 
 // All gives keys and objects in no particular order.
 func (v View[T]) All() iter.Seq2[string, T] {
@@ -143,39 +157,52 @@ func (t *Table[T]) Watch(ctx context.Context) <-chan Event[T] {
 }
 
 // apply takes in changes of one batch and tells the watchers.
-func (t *Table[T]) apply(c Changes[T], reset bool, cursor string) {
+func (t *Table[T]) apply(c Changes[T], b *Batch) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := t.current.Load()
-	if !reset && len(c.Put) == 0 && len(c.Delete) == 0 {
-		t.current.Store(&View[T]{m: old.m, version: old.version, cursor: cursor})
+	next := View[T]{m: old.m, labels: old.labels, version: old.version, cursor: b.Cursor, at: b.At}
+	if !b.Reset && len(c.Put) == 0 && len(c.Delete) == 0 {
+		t.current.Store(&next)
 		return
 	}
-	next := View[T]{m: old.m, version: old.version + 1, cursor: cursor}
+	moved := relabelled{}
+	labels := func(v T) map[string]string {
+		if t.labels == nil {
+			return nil
+		}
+		return t.labels(v)
+	}
 	events := make([]Event[T], 0, len(c.Put)+len(c.Delete))
 	gone := c.Delete
-	if reset {
+	if b.Reset {
 		gone = t.missing(old, c.Put)
 	}
 	for _, id := range gone {
 		if value, ok := next.m.Get(id); ok {
 			next.m = next.m.Delete(id)
+			moved.note(id, labels(value), nil)
 			events = append(events, Event[T]{Type: Delete, ID: id, Value: value, Cursor: old.cursor, Version: old.version})
 		}
 	}
 	for _, value := range c.Put {
 		id := t.key(value)
+		if t.labels != nil {
+			before, _ := next.m.Get(id)
+			moved.note(id, labels(before), labels(value))
+		}
 		next.m = next.m.Set(id, value)
 		events = append(events, Event[T]{Type: Put, ID: id, Value: value, Cursor: old.cursor, Version: old.version})
 	}
 	if len(events) == 0 {
-		next.version = old.version
 		t.current.Store(&next)
 		return
 	}
+	next.version++
+	next.labels = moved.apply(old.labels)
 	t.current.Store(&next)
 	last := &events[len(events)-1] // only then is the batch complete
-	last.Cursor, last.Version = cursor, next.version
+	last.Cursor, last.Version = b.Cursor, next.version
 	for w := range t.watchers {
 		w.push(events)
 	}
