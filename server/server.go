@@ -116,7 +116,7 @@ func (s *Server) assemble(base context.Context) error {
 	s.stopping = make(chan struct{})
 	s.db, err = postgres.Open(base, postgres.Config{
 		URL: c.DatabaseURL, ListenURL: c.ListenDatabaseURL, PoolSize: int32(c.DatabasePoolSize), //nolint:gosec // bounded by LoadConfig
-		Logger: s.log, OnStale: s.store.SetStale, OnEnded: s.onEnded, Metrics: registry,
+		Logger: s.log, OnStale: s.store.SetStale, OnEnded: s.onEnded, Store: s.store, Metrics: registry,
 	})
 	if err != nil {
 		return fmt.Errorf("open the database: %w", err)

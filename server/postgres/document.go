@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 
 	"github.com/jackc/pgx/v5"
@@ -12,11 +11,10 @@ import (
 )
 
 // documents has the columns of type jsonb of a connection decoded by unmarshal.
-func documents(_ context.Context, conn *pgx.Conn) error {
+func documents(conn *pgx.Conn) {
 	conn.TypeMap().RegisterType(&pgtype.Type{
 		Name: "jsonb", OID: pgtype.JSONBOID, Codec: &pgtype.JSONBCodec{Marshal: json.Marshal, Unmarshal: unmarshal},
 	})
-	return nil
 }
 
 // unmarshal is json.Unmarshal for what Postgres says a jsonb to be. Of the eleven

@@ -126,7 +126,7 @@ func (f *feed) read(ctx context.Context) error {
 		f.db.clock.heard(time.UnixMilli(at.at), started, time.Now())
 		f.cursor, f.readAt, f.listedAt = at, started, started
 		f.index.learn(b)
-		f.apply(b)
+		f.apply(f.timed(b, started))
 		return nil
 	}
 	found, err := f.db.changesSince(ctx, f.cursor.snap)
@@ -146,9 +146,17 @@ func (f *feed) read(ctx context.Context) error {
 		f.index.learn(b)
 	}
 	b.Cursor = found.at.String()
-	f.apply(b)
+	f.apply(f.timed(b, started))
 	f.cursor, f.readAt = found.at, started
 	return nil
+}
+
+// timed says when a batch was read, if the feed would know by now of a crash before that.
+func (f *feed) timed(b store.Batch, started time.Time) store.Batch {
+	if !f.deaf && !f.cut.Load() {
+		b.At = started
+	}
+	return b
 }
 
 // changes is what one read of the log found.

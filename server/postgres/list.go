@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,14 +28,21 @@ func (w *where) and(condition, name string, value any) {
 	w.args[name] = value
 }
 
-// labels adds a Kubernetes label selector over a jsonb column.
-func (w *where) labels(column, selector string) error {
+// with is a copy with one more condition.
+func (w where) with(condition, name string, value any) where {
+	w.conditions, w.args = slices.Clone(w.conditions), maps.Clone(w.args)
+	w.and(condition, name, value)
+	return w
+}
+
+// labels adds a Kubernetes label selector over a jsonb column, and gives what it says.
+func (w *where) labels(column, selector string) (api.Selector, error) {
 	if selector == "" {
-		return nil
+		return nil, nil
 	}
 	parsed, err := api.ParseSelector(selector)
 	if err != nil {
-		return api.InvalidField("labelSelector", "INVALID_FORMAT", "%s", err)
+		return nil, api.InvalidField("labelSelector", "INVALID_FORMAT", "%s", err)
 	}
 	for i, r := range parsed {
 		key, values := "label"+strconv.Itoa(i), "values"+strconv.Itoa(i)
@@ -56,7 +65,7 @@ func (w *where) labels(column, selector string) error {
 		}
 		w.args[values] = r.Values
 	}
-	return nil
+	return parsed, nil
 }
 
 // number reads a label as a whole number, null where it is none.
@@ -103,8 +112,7 @@ func list[T any](ctx context.Context, db *DB, id access.Identity, l listing[T]) 
 	var total int
 	var at position
 	table, alias, _ := strings.Cut(l.from, " ")
-	found := "(select " + alias + ".id as found_id, count(*) over () as found_total from " + l.from + l.where.sql() +
-		" order by " + l.order + " limit " + strconv.Itoa(l.limit) + " offset " + strconv.Itoa(l.offset) + ") f"
+	found := "(" + pageSQL(alias+".id as found_id, count(*) over () as found_total", l.from, l.order, l.where, l.limit, l.offset) + ") f"
 	sql := "select " + l.columns + ", f.found_total from " + found + " join " + table + " " + alias + " on " + alias + ".id = f.found_id order by " + l.order
 	err := db.readAs(ctx, l.op, id, func(b *pgx.Batch) {
 		b.Queue("select pg_current_snapshot()::text, " + positionSQL).
@@ -117,6 +125,11 @@ func list[T any](ctx context.Context, db *DB, id access.Identity, l listing[T]) 
 		})
 	}
 	return api.Page[T]{Items: items, Total: total, Cursor: at.String()}, err
+}
+
+// pageSQL reads some columns of the rows of one page.
+func pageSQL(columns, from, order string, w where, limit, offset int) string {
+	return "select " + columns + " from " + from + w.sql() + " order by " + order + " limit " + strconv.Itoa(limit) + " offset " + strconv.Itoa(offset)
 }
 
 // withTotal is a row that ends with the number of all rows found.

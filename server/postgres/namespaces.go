@@ -67,7 +67,7 @@ func (db *DB) ListNamespaces(ctx context.Context, id access.Identity, q api.Name
 	if q.Search != "" {
 		w.and("s.name ilike @search", "search", likePattern(q.Search))
 	}
-	if err := w.labels("s.labels", q.LabelSelector); err != nil {
+	if _, err := w.labels("s.labels", q.LabelSelector); err != nil {
 		return api.Page[api.Namespace]{}, err
 	}
 	return paged(ctx, db, id, q.PageQuery, listing[api.Namespace]{

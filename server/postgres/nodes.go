@@ -90,7 +90,7 @@ func (db *DB) ListNodes(ctx context.Context, id access.Identity, q api.NodeQuery
 	if q.Search != "" {
 		w.and("n.name ilike @search", "search", likePattern(q.Search))
 	}
-	if err := w.labels("n.labels", q.LabelSelector); err != nil {
+	if _, err := w.labels("n.labels", q.LabelSelector); err != nil {
 		return api.Page[api.Node]{}, err
 	}
 	return paged(ctx, db, id, q.PageQuery, listing[api.Node]{

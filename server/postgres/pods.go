@@ -10,7 +10,8 @@ import (
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
-// ListPods gives a page of the pods that the caller may see, newest first.
+// ListPods gives a page of the pods that the caller may see, newest first. What they
+// refer to may be shared with another answer and must not be changed.
 func (db *DB) ListPods(ctx context.Context, id access.Identity, q api.PodQuery) (api.Page[api.Pod], error) {
 	w := where{}
 	if q.Namespace != "" {
@@ -28,13 +29,21 @@ func (db *DB) ListPods(ctx context.Context, id access.Identity, q api.PodQuery) 
 	if q.Status != "" {
 		w.and("p.status::text = @status", "status", string(q.Status))
 	}
-	if err := w.labels("p.labels", q.LabelSelector); err != nil {
+	selector, err := w.labels("p.labels", q.LabelSelector)
+	if err != nil {
 		return api.Page[api.Pod]{}, err
 	}
+	q.PageQuery = q.PageQuery.Normalize()
+	if page, ok, err := db.recallPods(ctx, id, q, w, selector); ok || err != nil {
+		return page, err
+	}
 	return paged(ctx, db, id, q.PageQuery, listing[api.Pod]{
-		op: "list pods", columns: podColumns, from: "public.pods p", order: "p.created_at desc, p.id", where: w, scan: scanPod,
+		op: "list pods", columns: podColumns, from: "public.pods p", order: podOrder, where: w, scan: scanPod,
 	})
 }
+
+// podOrder is newest first.
+const podOrder = "p.created_at desc, p.id"
 
 // endedSQL lists the terminal statuses.
 const endedSQL = "('succeeded', 'stopped', 'failed', 'evicted')"

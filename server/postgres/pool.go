@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/stark-orchestrator/stark/core/store"
 )
 
 // The limits of every connection. No statement of a request takes long; what
@@ -58,6 +60,9 @@ type Config struct {
 	// OnEnded is told by a running Feed which sessions of users may have ended, and
 	// the credentials of which nodes may have. It must not block.
 	OnEnded func(sessions, nodes []string)
+	// Store is what a running Feed fills; nil for none. With it lists of pods need less
+	// of the database.
+	Store   *store.Store
 	Metrics prometheus.Registerer // nil for none
 	// Tracer is told of every statement of the pool; nil for none. It sees arguments,
 	// which hold what users have sent, so it must write none of them down.
@@ -75,7 +80,9 @@ type DB struct {
 	onStale   func(bool)
 	onEnded   func(sessions, nodes []string)
 	skipped   *prometheus.CounterVec // rows that the feed left out
-	listening sync.Map               // not a cache: *feed of each running Feed, woken by own commits
+	model     *store.Store           // what the feed fills; nil for none
+	unread    unreadPods
+	listening sync.Map // not a cache: *feed of each running Feed, woken by own commits
 	announce  chan struct{}
 	resigned  chan struct{} // wakes a candidate when some leader has resigned
 	creates   createQueue
@@ -116,13 +123,14 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		listen: listen, log: c.Logger, serverID: c.ServerID,
 		role: cfg.ConnConfig.User, onStale: c.OnStale, onEnded: c.OnEnded,
 		skipped:  newSkipped(c.Metrics),
+		model:    c.Store,
 		announce: make(chan struct{}, 1), resigned: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	db.shown = together[shownCredential]{most: maxShown, each: statementsEach, serve: db.lookUp}
 	db.returns = together[returning]{most: maxReturning, each: statementsEach, serve: db.takeBack}
 	db.wanted = together[wantedOf]{most: maxWanted, each: statementsEach, serve: db.readWanted}
 	db.pooled.Store(cfg.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement)
-	cfg.BeforeConnect, cfg.AfterConnect = db.beforeConnect, documents
+	cfg.BeforeConnect, cfg.AfterConnect = db.beforeConnect, connected
 	if db.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
 	}
@@ -136,6 +144,16 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	db.stop = cancel
 	go db.announcer(bg)
 	return db, nil
+}
+
+// connectedAt is under what a connection of the pool tells since when it is there.
+const connectedAt = "connectedAt"
+
+// connected prepares a new connection of the pool.
+func connected(_ context.Context, conn *pgx.Conn) error {
+	conn.PgConn().CustomData()[connectedAt] = time.Now()
+	documents(conn)
+	return nil
 }
 
 // poolConfig turns Config into pgxpool's.

@@ -87,6 +87,7 @@ func (db *DB) relist(ctx context.Context) (store.Batch, position, error) {
 	})
 	if err == nil {
 		db.tell(ctx, bad)
+		db.unread.begin(bad[kindPod])
 	}
 	out.Cursor = at.String()
 	return out, at, err
@@ -116,6 +117,7 @@ func (db *DB) reread(ctx context.Context, keys map[string]map[string]bool, x *in
 		return out, err
 	}
 	db.tell(ctx, bad)
+	db.unread.note(keys[kindPod], bad[kindPod])
 	left := func(kind string) map[string]bool { // what is not decoded is still there
 		rest := maps.Clone(keys[kind])
 		maps.DeleteFunc(rest, func(key string, _ bool) bool { return bad[kind][key] != nil })

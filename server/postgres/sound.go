@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -78,6 +80,43 @@ func (db *DB) tell(ctx context.Context, bad unread) {
 		}
 	}
 }
+
+// unreadPods knows which pods the read model holds in an old version, or not at all,
+// because their rows could not be decoded. It is written by the feed, before it shows
+// what it has read.
+type unreadPods struct {
+	mu    sync.Mutex
+	ids   map[string]struct{} // guarded by mu
+	there atomic.Bool
+}
+
+// begin takes in what a read of all pods left out.
+func (u *unreadPods) begin(bad map[string]error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.ids = map[string]struct{}{}
+	u.add(bad)
+}
+
+// note takes in what a read of some pods left out.
+func (u *unreadPods) note(read map[string]bool, bad map[string]error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for id := range read {
+		delete(u.ids, id)
+	}
+	u.add(bad)
+}
+
+func (u *unreadPods) add(bad map[string]error) {
+	for id := range bad {
+		u.ids[id] = struct{}{}
+	}
+	u.there.Store(len(u.ids) > 0)
+}
+
+// any reports whether there is such a pod.
+func (u *unreadPods) any() bool { return u.there.Load() }
 
 func newSkipped(r prometheus.Registerer) *prometheus.CounterVec {
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{

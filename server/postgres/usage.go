@@ -57,7 +57,7 @@ func (db *DB) PodUsage(ctx context.Context, id access.Identity, q api.UsageQuery
 	if q.NodeID != "" {
 		w.and("p.node_id = @node::text::uuid", "node", q.NodeID)
 	}
-	if err := w.labels("p.labels", q.LabelSelector); err != nil {
+	if _, err := w.labels("p.labels", q.LabelSelector); err != nil {
 		return nil, err
 	}
 	var found []api.PodFigures
@@ -116,7 +116,7 @@ func (db *DB) NodeUsage(ctx context.Context, id access.Identity, q api.UsageQuer
 	if q.NodeID != "" {
 		w.and("n.id = @node::text::uuid", "node", q.NodeID)
 	}
-	if err := w.labels("n.labels", q.LabelSelector); err != nil {
+	if _, err := w.labels("n.labels", q.LabelSelector); err != nil {
 		return nil, err
 	}
 	var found []api.NodeFigures
