@@ -18,7 +18,11 @@ type Binder interface {
 }
 
 const (
-	batchSize    = 2000 // decisions per Bind
+	batchSize  = 2000 // decisions per Bind
+	manyPlaced = 500  // pods of one pass, more than would gather in a rest
+	// podsAhead is how many changes of pods may wait while a crowd is planned and bound:
+	// a scheduler that falls behind is sent every pod anew.
+	podsAhead    = 1 << 14
 	cheapPass    = 2 * time.Millisecond
 	longestRest  = 50 * time.Millisecond
 	firstRetry   = 100 * time.Millisecond
@@ -56,14 +60,15 @@ func Run(ctx context.Context, st *store.Store, b Binder, log *slog.Logger) error
 			continue
 		}
 		retry = 0
-		rest = restAfter(time.Since(began))
+		rest = restAfter(time.Since(began), l.placed)
 	}
 }
 
 // restAfter keeps the loop below half a core: dear passes are followed by a rest
-// in which a burst gathers, cheap ones are not.
-func restAfter(took time.Duration) time.Duration {
-	if took < cheapPass {
+// in which a burst gathers, cheap ones are not, nor those that were dear because they
+// placed a crowd: the next part of it is there already.
+func restAfter(took time.Duration, placed int) time.Duration {
+	if took < cheapPass || placed >= manyPlaced {
 		return 0
 	}
 	return min(took, longestRest)
@@ -105,6 +110,7 @@ type loop struct {
 	bound    map[string]assumption // decisions that the read model does not show yet
 	verdicts map[string]string     // what was last stored per pod
 	news     news                  // what happened since the last pass
+	placed   int                   // pods that the last pass has given nodes
 }
 
 // assumption is a bound decision and the node's owner of the room meanwhile.
@@ -122,7 +128,7 @@ func newLoop(ctx context.Context, st *store.Store, b Binder, log *slog.Logger) *
 	}
 	l := &loop{
 		st: st, binder: b, log: log, again: make(chan struct{}, 1), others: others,
-		pods: st.Pods.Watch(ctx), nodes: st.Nodes.Watch(ctx), behind: [2]bool{true, true},
+		pods: st.Pods.WatchAhead(ctx, podsAhead), nodes: st.Nodes.Watch(ctx), behind: [2]bool{true, true},
 		unseen: map[string]struct{}{}, lost: map[string]struct{}{},
 		active: map[string]struct{}{}, parked: map[string]*parking{},
 		bound: map[string]assumption{}, verdicts: map[string]string{},
@@ -225,12 +231,18 @@ func (l *loop) pass(ctx context.Context, now time.Time) error {
 		}
 	}
 	clear(l.active)
+	l.placed = 0
 	pods = inOrder(pods)
 	b := &binding{l: l}
 	for len(pods) > 0 {
 		some := pods[:min(batchSize, len(pods))]
 		pods = pods[len(some):]
 		decisions := l.fresh(l.x.plan(some, now), now)
+		for i := range decisions {
+			if decisions[i].NodeID != "" {
+				l.placed++
+			}
+		}
 		if err := b.next(ctx, decisions); err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/benbjohnson/immutable"
 )
 
-// WatchBuffer bounds the events that wait for one watcher.
+// WatchBuffer bounds the events that wait for one watcher, unless it asks for more.
 const WatchBuffer = 4096
 
 // bookmarkEvery is how often a watch tells how far it has come. A cursor is worth
@@ -138,7 +138,13 @@ func (t *Table[T]) Notify(ctx context.Context) <-chan struct{} {
 // that falls behind gets Resync, Puts of what exists, Synced, and goes on. The
 // channel closes when ctx ends.
 func (t *Table[T]) Watch(ctx context.Context) <-chan Event[T] {
-	w := &watcher[T]{wake: make(chan struct{}, 1)}
+	return t.WatchAhead(ctx, WatchBuffer)
+}
+
+// WatchAhead is Watch for a watcher that falls behind only when more than this many
+// events wait for it.
+func (t *Table[T]) WatchAhead(ctx context.Context, events int) <-chan Event[T] {
+	w := &watcher[T]{most: events, wake: make(chan struct{}, 1)}
 	out := make(chan Event[T], 64)
 	t.mu.Lock()
 	start := t.Snapshot()
@@ -233,6 +239,7 @@ func (t *Table[T]) missing(old *View[T], put []T) []string {
 type watcher[T any] struct {
 	mu     sync.Mutex
 	queue  []Event[T]
+	most   int
 	lagged bool
 	wake   chan struct{}
 }
@@ -242,7 +249,7 @@ func (w *watcher[T]) push(events []Event[T]) {
 	w.mu.Lock()
 	switch {
 	case w.lagged:
-	case len(w.queue)+len(events) > WatchBuffer:
+	case len(w.queue)+len(events) > w.most:
 		w.lagged, w.queue = true, nil
 	default:
 		w.queue = append(w.queue, events...)

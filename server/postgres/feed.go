@@ -138,16 +138,37 @@ func (f *feed) read(ctx context.Context) error {
 		return f.read(ctx)
 	}
 	f.db.clock.heard(time.UnixMilli(found.at.at), started, time.Now())
-	var b store.Batch
-	if len(found.keys) > 0 {
-		if b, err = f.db.reread(ctx, found.keys, &f.index); err != nil {
+	if err := f.take(ctx, found, started); err != nil {
+		return err
+	}
+	f.cursor, f.readAt = found.at, started
+	return nil
+}
+
+// take applies what has changed, part by part. The cursor and the time move with the last
+// of them: whoever goes on from the one before it is told of the others again, and a view
+// of some parts alone is of no time.
+func (f *feed) take(ctx context.Context, found changes, started time.Time) error {
+	if len(found.keys) == 0 {
+		f.apply(f.timed(store.Batch{Cursor: found.at.String()}, started))
+		return nil
+	}
+	parts, err := f.db.parts(ctx, found.keys)
+	if err != nil {
+		return err
+	}
+	for i, keys := range parts {
+		b, err := f.db.reread(ctx, keys, &f.index)
+		if err != nil {
 			return err
 		}
 		f.index.learn(b)
+		if b.Cursor = f.cursor.String(); i == len(parts)-1 {
+			b.Cursor = found.at.String()
+			b = f.timed(b, started)
+		}
+		f.apply(b)
 	}
-	b.Cursor = found.at.String()
-	f.apply(f.timed(b, started))
-	f.cursor, f.readAt = found.at, started
 	return nil
 }
 
