@@ -48,8 +48,10 @@ type index struct {
 	orphans   map[string]map[string]*entry // pods by the id of a node that is not there, then their own
 	nominated map[string]*entry            // pending pods that room is held for
 	terms     map[string]*term
+	termsOf   selectors[*term] // what of terms may count a pod
 	owned     map[string]*ownedTerm
-	bundles   map[string]*bundle // by pack id
+	ownedOf   selectors[*ownedTerm] // what of owned may work on a pod
+	bundles   map[string]*bundle    // by pack id
 
 	scratch scratch
 }

@@ -30,7 +30,7 @@ func (x *index) byAntiAffinity(q *query, mask bitset) {
 
 // bySymmetry leaves the nodes that are not near pods that keep away from the pod.
 func (x *index) bySymmetry(q *query, mask bitset) {
-	for _, o := range x.owned {
+	for o := range x.ownedOf.about(q.pod.Labels) {
 		if o.antiTotal > 0 && o.part.selects(x, q.pod) {
 			x.shun(q, x.column(o.topology), o.anti, o.where, mask, filterSymmetry)
 		}

@@ -224,7 +224,7 @@ func (x *index) looksAround(p *api.Pod) bool {
 	if s.PodAffinity != nil || s.PodAntiAffinity != nil || len(s.TopologySpreadConstraints) > 0 {
 		return true
 	}
-	for _, o := range x.owned {
+	for o := range x.ownedOf.about(p.Labels) {
 		if o.antiTotal > 0 && o.part.selects(x, p) {
 			return true
 		}

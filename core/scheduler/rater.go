@@ -156,7 +156,7 @@ func (x *index) rateNear(r *rater) bool {
 	if s.PodAntiAffinity != nil {
 		wish(s.PodAntiAffinity.Preferred, -1)
 	}
-	for _, o := range x.owned {
+	for o := range x.ownedOf.about(r.q.pod.Labels) {
 		if o.part.selects(x, r.q.pod) {
 			said = true
 			x.draws(n, o.topology, o.weight, o.where, 1)

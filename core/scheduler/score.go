@@ -233,7 +233,7 @@ func (x *index) ratePodAffinity(q *query, fits, scores []int32) bool {
 	if s.PodAntiAffinity != nil {
 		wish(s.PodAntiAffinity.Preferred, -1)
 	}
-	for _, o := range x.owned {
+	for o := range x.ownedOf.about(q.pod.Labels) {
 		if o.part.selects(x, q.pod) {
 			said = true
 			x.addNear(o.topology, o.weight, o.where, 1, fits, scores)

@@ -103,6 +103,7 @@ func (x *index) term(set podSet) *term {
 	}
 	if len(x.terms) >= maxTerms {
 		clear(x.terms)
+		x.termsOf = selectors[*term]{}
 	}
 	for i, part := range set.Parts {
 		set.Parts[i] = part.listed()
@@ -114,6 +115,11 @@ func (x *index) term(set podSet) *term {
 		}
 	}
 	x.terms[string(x.scratch.key)] = t
+	var by podPart // of a set without parts, which counts every pod
+	if len(set.Parts) > 0 {
+		by = set.Parts[0]
+	}
+	x.termsOf.add(&by, t)
 	return t
 }
 
@@ -127,7 +133,7 @@ func (t *term) count(x *index, e *entry, sign int) {
 
 // countPod counts a pod in every set that selects it.
 func (x *index) countPod(e *entry, sign int) {
-	for _, t := range x.terms {
+	for t := range x.termsOf.about(e.pod.Labels) {
 		t.count(x, e, sign)
 	}
 }
@@ -191,6 +197,7 @@ func (o *ownedTerm) mark(slot int32) { o.where.put(slot, o.anti[slot] != 0 || o.
 func (x *index) ownedBy(o *ownedTerm, owners int) {
 	if o.owners += owners; o.owners == 0 {
 		delete(x.owned, o.key)
+		x.ownedOf.remove(&o.part, o)
 	}
 }
 
@@ -208,6 +215,7 @@ func (x *index) ownedTerm(t api.PodAffinityTerm, namespace string) *ownedTerm {
 			anti: make([]int32, len(x.nodes)), weight: make([]int32, len(x.nodes)), where: make(bitset, len(x.alive)),
 		}
 		x.owned[o.key] = o
+		x.ownedOf.add(&o.part, o)
 	}
 	return o
 }
