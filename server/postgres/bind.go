@@ -13,12 +13,21 @@ import (
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
-// hashedSQL has the statements of a transaction join by hash. Statistics lag behind:
-// after a time without pending pods, or with few pods, a plan expects one of them, and
-// compares each of ten thousand with each of two thousand decisions. One decision
-// loses nothing by it. The pods are also named by an array, so that they are found by
-// the index. What cannot be joined so looks very dear, and must not be compiled.
-const hashedSQL = "select set_config('enable_nestloop', 'off', true), set_config('jit', 'off', true)"
+// indexedSQL has the statements of a transaction find rows by an index. Statistics lag
+// behind, and a session keeps its plans: one that was made when there were few pods reads
+// all of them, and takes the list of ids apart anew for each, which is seconds for a
+// thousand ids in ten thousand pods. What cannot be found so looks very dear, and must not
+// be compiled.
+const indexedSQL = "select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)"
+
+// hashedSQL has them join by hash as well. A plan that expects few pods, as after a time
+// without pending ones, compares each of ten thousand with each of two thousand decisions.
+// One decision loses nothing by it. The rows are also named by arrays, so that they are
+// found by the index.
+const hashedSQL = "select set_config('enable_nestloop', 'off', true), set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)"
+
+// scannedSQL ends that, for a statement that finds its rows by others.
+const scannedSQL = "select set_config('enable_seqscan', 'on', true)"
 
 // bindSQL binds pods to nodes where the plan still holds: the pod is pending in
 // that incarnation and the node takes pods, or is cordoned and the pod tolerates that. Without the lease it does nothing.
@@ -31,7 +40,7 @@ const bindSQL = "with " + leaseSQL + `,
 			nominated_node_id = null, scheduled_at = now(), updated_at = now()
 		from d, lease
 		where p.id = d.pod_id and p.id = any (@pods::text[]::uuid[]) and p.status = 'pending' and p.incarnation = d.incarnation
-			and exists (select from public.nodes n where n.id = d.node_id and n.status = 'online'
+			and exists (select from public.nodes n where n.id = d.node_id and n.id = any (@nodes::text[]::uuid[]) and n.status = 'online'
 				and (not n.unschedulable or exists (select from jsonb_array_elements(p.tolerations) t
 					where coalesce(t ->> 'effect', '') in ('', 'NoSchedule')
 						and (t ->> 'operator' = 'Exists' and coalesce(t ->> 'key', '') in ('', 'node.stark.io/unschedulable')
@@ -127,6 +136,7 @@ func (db *DB) Bind(ctx context.Context, ds []scheduler.Decision) (stale []schedu
 			b.Queue(verdictSQL, verdicts)
 		}
 		if victims != nil {
+			b.Queue(scannedSQL)
 			b.Queue(preemptSQL, victims).Query(heldAnd(&held, &preempted))
 		}
 	})

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
@@ -50,3 +52,19 @@ func (db *DB) ReturnsWaiting() int { return db.returns.queued() }
 
 // QuestionsWaiting is how many credentials and wanted sets wait to be read.
 func (db *DB) QuestionsWaiting() int { return db.shown.queued() + db.wanted.queued() }
+
+// RereadPods reads pods as the feed does, and gives how many rows of the table were looked
+// at without an index.
+func (db *DB) RereadPods(ctx context.Context, pods []string) (out store.Batch, seqRead int, err error) {
+	err = db.retry(ctx, "read changed rows", relistTimeout, true, db.implicit(service, func(b *pgx.Batch) {
+		queueNamed(b, unread{}, &out, func(kind string) []string {
+			if kind == kindPod {
+				return pods
+			}
+			return nil
+		})
+		b.Queue("select seq_tup_read from pg_stat_xact_user_tables where relid = 'public.pods'::regclass").
+			QueryRow(func(row pgx.Row) error { return row.Scan(&seqRead) })
+	}))
+	return out, seqRead, err
+}

@@ -225,12 +225,17 @@ func (db *DB) changesSince(ctx context.Context, cursor string) (changes, error) 
 
 // committed tells every Feed of this process at once, and other servers soon.
 func (db *DB) committed() {
+	db.refresh()
+	poke(db.announce)
+}
+
+// refresh has every Feed of this process read, so that what it shows is of this moment.
+func (db *DB) refresh() {
 	for _, wake := range db.listening.Range {
 		if c, ok := wake.(chan struct{}); ok {
 			poke(c)
 		}
 	}
-	poke(db.announce)
 }
 
 // poke wakes the reader of a channel of size one, unless it is woken already.

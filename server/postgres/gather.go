@@ -170,6 +170,7 @@ func (db *DB) readPods(ctx context.Context, d door, ids []string) (map[string]ap
 	}
 	var pods []api.Pod
 	err := db.read(ctx, "get pod", d, func(b *pgx.Batch) {
+		b.Queue(indexedSQL)
 		b.Queue("select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[])", ids).Query(all(&pods, scanPod))
 	})
 	if err != nil {

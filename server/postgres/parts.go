@@ -50,6 +50,7 @@ func (db *DB) planOrder(ctx context.Context, pods map[string]bool) ([]string, er
 	ids := slices.Collect(maps.Keys(pods))
 	var order []string
 	err := db.read(ctx, "order changed pods", service, func(b *pgx.Batch) {
+		b.Queue(indexedSQL)
 		b.Queue("select p.id::text from public.pods p where p.id = any ($1::text[]::uuid[]) order by p.priority desc, p.created_at, p.id", ids).
 			Query(func(rows pgx.Rows) (err error) {
 				order, err = pgx.CollectRows(rows, pgx.RowTo[string])

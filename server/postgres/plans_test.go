@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/stark-orchestrator/stark/server/postgres"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
@@ -65,4 +66,28 @@ func TestNewPodsAreCheckedByTheIndexHoweverTheSessionBegan(t *testing.T) {
 		t.Errorf("10 new pods had %d rows of the history read one after the other", n)
 	}
 	w.exec(t, "rollback")
+}
+
+// A feed that has read few pods for a while finds a crowd by the index all the same. It
+// once took six seconds for a thousand of ten thousand pods.
+func TestTheFeedFindsPodsByTheIndexHoweverItBegan(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	db := open(t, postgres.Config{URL: w.at.URL})
+	ann := w.user(t, api.RoleDeveloper)
+	k := w.pack(t, ann, "hello", "1.0.0")
+	w.exec(t, "insert into public.pods (pack_id, created_by) values ($1, $2)", k.ID, ann.UserID)
+	pods := func() []string { return value[[]string](t, w, "select array_agg(id::text) from public.pods") }
+	first := pods()
+	for range 20 { // by then a session keeps its plans
+		if _, _, err := db.RereadPods(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.exec(t, "insert into public.pods (pack_id, created_by) select $1, $2 from generate_series(1, 500)", k.ID, ann.UserID)
+	all := pods()
+	out, seq, err := db.RereadPods(t.Context(), all)
+	if err != nil || len(out.Pods.Put) != len(all) || seq > 0 {
+		t.Errorf("read %d of %d pods and looked at %d rows one after the other (%v)", len(out.Pods.Put), len(all), seq, err)
+	}
 }

@@ -177,6 +177,7 @@ func (db *DB) recallKeys(ctx context.Context, d door, model recollection, w wher
 	err = db.retry(ctx, "list pods", db.patience(d, readTimeout), true, func(ctx context.Context, conn *pgx.Conn) error {
 		got = recalled{sound: model.vouches(conn)}
 		if !got.sound {
+			db.refresh()
 			return nil
 		}
 		t := &tx{conn: conn, batch: &pgx.Batch{}}

@@ -104,14 +104,7 @@ func (db *DB) reread(ctx context.Context, keys map[string]map[string]bool, x *in
 	}
 	err := db.retry(ctx, "read changed rows", relistTimeout, true, db.implicit(service, func(b *pgx.Batch) {
 		out, bad = store.Batch{}, unread{}
-		named(b, bad, kindPod, &out.Pods, scanPod, ids(kindPod), "select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[])")
-		named(b, bad, kindNode, &out.Nodes, scanNode, ids(kindNode), "select "+nodeColumns+" from public.nodes n where n.id = any ($1::text[]::uuid[])")
-		named(b, bad, kindPack, &out.Packs, scanPack, ids(kindPack), "select "+packColumns+" from public.packs k where k.id = any ($1::text[]::uuid[])")
-		named(b, bad, kindUser, &out.Users, scanUser, ids(kindUser), "select "+userColumns+" from public.users u where u.id = any ($1::text[]::uuid[])")
-		named(b, bad, kindMember, &out.Members, scanMember, ids(kindUser), "select "+memberColumns+" from public.namespace_members m where m.user_id = any ($1::text[]::uuid[])")
-		named(b, bad, kindNamespace, &out.Namespaces, scanNamespace, ids(kindNamespace), "select "+namespaceColumns+" from public.namespaces s where s.id = any ($1::text[]::uuid[])")
-		named(b, bad, kindPriorityClass, &out.PriorityClasses, scanPriorityClass, ids(kindPriorityClass), "select "+priorityClassColumns+" from public.priority_classes c where c.id = any ($1::text[]::uuid[])")
-		named(b, bad, kindConfig, &out.Configs, scanConfig, ids(kindConfig), "select "+configColumns+" from public.cluster_config g where g.name = any ($1::text[])")
+		queueNamed(b, bad, &out, ids)
 	}))
 	if err != nil {
 		return out, err
@@ -132,6 +125,20 @@ func (db *DB) reread(ctx context.Context, keys map[string]map[string]bool, x *in
 	out.PriorityClasses.Delete = x.forget(missing(left(kindPriorityClass), out.PriorityClasses.Put, func(c api.PriorityClass) string { return c.ID }))
 	out.Members.Delete = x.former(keys[kindUser], out.Members.Put)
 	return out, nil
+}
+
+// queueNamed queues the statements that read rows by their keys, which are the ids of
+// each kind.
+func queueNamed(b *pgx.Batch, bad unread, out *store.Batch, ids func(kind string) []string) {
+	b.Queue(indexedSQL)
+	named(b, bad, kindPod, &out.Pods, scanPod, ids(kindPod), "select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[])")
+	named(b, bad, kindNode, &out.Nodes, scanNode, ids(kindNode), "select "+nodeColumns+" from public.nodes n where n.id = any ($1::text[]::uuid[])")
+	named(b, bad, kindPack, &out.Packs, scanPack, ids(kindPack), "select "+packColumns+" from public.packs k where k.id = any ($1::text[]::uuid[])")
+	named(b, bad, kindUser, &out.Users, scanUser, ids(kindUser), "select "+userColumns+" from public.users u where u.id = any ($1::text[]::uuid[])")
+	named(b, bad, kindMember, &out.Members, scanMember, ids(kindUser), "select "+memberColumns+" from public.namespace_members m where m.user_id = any ($1::text[]::uuid[])")
+	named(b, bad, kindNamespace, &out.Namespaces, scanNamespace, ids(kindNamespace), "select "+namespaceColumns+" from public.namespaces s where s.id = any ($1::text[]::uuid[])")
+	named(b, bad, kindPriorityClass, &out.PriorityClasses, scanPriorityClass, ids(kindPriorityClass), "select "+priorityClassColumns+" from public.priority_classes c where c.id = any ($1::text[]::uuid[])")
+	named(b, bad, kindConfig, &out.Configs, scanConfig, ids(kindConfig), "select "+configColumns+" from public.cluster_config g where g.name = any ($1::text[])")
 }
 
 // named queues a statement for the rows with these keys, if there are any.
