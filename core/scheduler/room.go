@@ -1,6 +1,9 @@
 package scheduler
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // block is what is known of the room of wordBits nodes at once: who asks for no more
 // than the least that one of them has free fits on each of them.
@@ -89,8 +92,8 @@ func (t *tally) among(fits bitset) (low, high int32, exact bool) {
 			break
 		}
 	}
-	for i := len(t.nodes) - 1; i >= 0; i-- {
-		if t.sizes[i] > 0 && t.nodes[i].meets(fits) {
+	for i, nodes := range slices.Backward(t.nodes) {
+		if t.sizes[i] > 0 && nodes.meets(fits) {
 			high = int32(i)
 			break
 		}

@@ -209,6 +209,11 @@ func (t *Table[T]) apply(c Changes[T], b *Batch) {
 	t.current.Store(&next)
 	last := &events[len(events)-1] // only then is the batch complete
 	last.Cursor, last.Version = b.Cursor, next.version
+	t.tell(events)
+}
+
+// tell gives the watchers what has changed, and wakes who waits for any change.
+func (t *Table[T]) tell(events []Event[T]) {
 	for w := range t.watchers {
 		w.push(events)
 	}

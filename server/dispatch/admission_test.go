@@ -35,7 +35,7 @@ func TestWhoFindsNoPlaceIsToldWhenToComeAgain(t *testing.T) {
 	t.Parallel()
 	db := newFakeDB()
 	registering, goOn := make(chan struct{}), make(chan struct{})
-	db.register = func(r dispatch.Registrar, req api.RegisterNodeRequest) (dispatch.Registration, error) {
+	db.register = func(_ dispatch.Registrar, req api.RegisterNodeRequest) (dispatch.Registration, error) {
 		registering <- struct{}{}
 		<-goOn
 		return dispatch.Registration{Node: api.Node{ID: "n1", Name: req.Name, Status: api.NodeOnline}, CredentialID: "c1"}, nil

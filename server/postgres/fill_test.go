@@ -112,8 +112,12 @@ func TestPlainPodsAreCheckedAsOthersAre(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ requests, want string }{
-		{`{"cpu": 1000001}`, "ST400 resourceRequests must be at most"}, {`{"memory": 16777216}`, `{"cpu"`}, {`{"memory": 16777217}`, "ST400 resourceRequests must be at most"},
-		{`{"cpu1": 5}`, "ST400 resourceRequests knows"}, {`{"gpu": 1, "cpu": 1}`, "ST400 resourceRequests knows"}, {`{"cpu": 1e30}`, "ST400 resourceRequests must be at most"},
+		{`{"cpu": 1000001}`, "ST400 resourceRequests must be at most"},
+		{`{"memory": 16777216}`, `{"cpu"`},
+		{`{"memory": 16777217}`, "ST400 resourceRequests must be at most"},
+		{`{"cpu1": 5}`, "ST400 resourceRequests knows"},
+		{`{"gpu": 1, "cpu": 1}`, "ST400 resourceRequests knows"},
+		{`{"cpu": 1e30}`, "ST400 resourceRequests must be at most"},
 	} {
 		if got := value[string](t, w, "select pg_temp.try('{}', $1::text::jsonb, '{}', $2, $3)", c.requests, k.ID, ann.UserID); !strings.HasPrefix(got, c.want) {
 			t.Errorf("requests %s: got %q, want %q", c.requests, got, c.want)
@@ -144,8 +148,12 @@ func TestABindThatIsMoreThanABindIsGuarded(t *testing.T) {
 	n := w.node(t, ann, "n1").Node
 	const bind = "update public.pods set status = 'scheduled', node_id = $2, scheduled_at = now(), updated_at = now()"
 	for _, c := range []struct{ more, code string }{
-		{`, namespace = 'stark-system'`, "STINV"}, {`, priority_class_name = 'high'`, "STINV"}, {`, resource_requests = '{"cpu": 1}'`, "STINV"},
-		{`, created_at = created_at - interval '1 s'`, "STINV"}, {`, id = gen_random_uuid()`, "STINV"}, {`, incarnation = 0`, "STSTL"},
+		{`, namespace = 'stark-system'`, "STINV"},
+		{`, priority_class_name = 'high'`, "STINV"},
+		{`, resource_requests = '{"cpu": 1}'`, "STINV"},
+		{`, created_at = created_at - interval '1 s'`, "STINV"},
+		{`, id = gen_random_uuid()`, "STINV"},
+		{`, incarnation = 0`, "STSTL"},
 		{`, created_by = (select id from public.users where id <> created_by limit 1)`, "STINV"},
 	} {
 		w.user(t)

@@ -33,7 +33,7 @@ func (db *DB) ListPods(ctx context.Context, id access.Identity, q api.PodQuery) 
 	if err != nil {
 		return api.Page[api.Pod]{}, err
 	}
-	q.PageQuery = q.PageQuery.Normalize()
+	q.PageQuery = q.Normalize()
 	if page, ok, err := db.recallPods(ctx, id, q, w, selector); ok || err != nil {
 		return page, err
 	}

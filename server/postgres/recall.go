@@ -159,7 +159,7 @@ func (db *DB) recallPods(ctx context.Context, id access.Identity, q api.PodQuery
 	switch {
 	case code == fault.Unavailable || code == fault.Timeout || ctx.Err() != nil: // nor would a list of rows be answered
 		return page, false, err
-	case err != nil: // whatever it is, a list of rows says it better
+	case code != "": // whatever it is, a list of rows says it better
 		return page, false, nil
 	case !got.sound || !model.holds(got.at, got.rewound) || got.unseen > maxUnseen:
 		return page, false, nil

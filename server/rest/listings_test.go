@@ -134,8 +134,13 @@ func fill(path, user string) string {
 		return strings.ReplaceAll(path, "{id}", "crowd") // by the name
 	}
 	for _, in := range []struct{ prefix, is string }{
-		{"/api/packs/", crowdPack}, {"/api/pods/", crowdPod}, {"/api/nodes/name/", "crowd"}, {"/api/nodes/", crowdNode},
-		{"/api/namespaces/", "crowd"}, {"/api/priority-classes/", "crowd-1"}, {"/auth/users/", user},
+		{"/api/packs/", crowdPack},
+		{"/api/pods/", crowdPod},
+		{"/api/nodes/name/", "crowd"},
+		{"/api/nodes/", crowdNode},
+		{"/api/namespaces/", "crowd"},
+		{"/api/priority-classes/", "crowd-1"},
+		{"/auth/users/", user},
 	} {
 		if strings.HasPrefix(path, in.prefix) {
 			return strings.NewReplacer("{id}", in.is, "{name}", in.is).Replace(path)

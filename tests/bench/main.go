@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	if *only != "" {
 		b.only = strings.Split(*only, ",")
 	}
-	stages, show, name := b.stages(), b.print, "latest.json"
+	stages, show, name := b.stages(), b.print, "latest.json" //nolint:contextcheck // the context that a browser is kept in comes later
 	if *peers {
 		stages, show, name = b.peerStages(), b.printPairs, "peers.json"
 		if b.only == nil {

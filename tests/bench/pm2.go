@@ -128,7 +128,7 @@ func (p *pm2) close(ctx context.Context) error {
 	}
 	daemon, err := os.ReadFile(p.file("pm2.pid"))
 	if err != nil {
-		return nil //nolint:nilerr // it has never started
+		return nil // it has never started
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), waitLimit)
 	defer stop()

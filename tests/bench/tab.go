@@ -23,7 +23,7 @@ func (b *bench) tabs() stage {
 		name: "a server with a tab",
 		open: func(ctx context.Context) (shut func(), err error) {
 			var end func()
-			browser, end, err = harness.Browse(ctx)
+			browser, end, err = harness.Browse(ctx) //nolint:fatcontext // chromedp keeps the browser in its context
 			if errors.Is(err, harness.ErrNoChromium) {
 				return nil, fmt.Errorf("%w: %w", errLeftOut, err)
 			}
