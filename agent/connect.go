@@ -34,7 +34,7 @@ const (
 // connect keeps a session up until ctx ends; after stopped no new one is opened. It
 // gives up only where it was never let in, or shall.
 func (a *Agent) connect(ctx context.Context, stopped <-chan struct{}, id identity) error {
-	wait := time.Duration(0)
+	var wait away
 	for {
 		next, registered, err := a.serve(ctx, id)
 		id = next
@@ -48,9 +48,9 @@ func (a *Agent) connect(ctx context.Context, stopped <-chan struct{}, id identit
 		default:
 		}
 		select {
-		case <-time.After(a.pause(wait, err)):
+		case <-time.After(wait.pause):
 		case <-a.cfg.Wake:
-			wait = 0
+			wait = away{}
 		case <-stopped:
 			return nil
 		case <-ctx.Done():
@@ -59,24 +59,52 @@ func (a *Agent) connect(ctx context.Context, stopped <-chan struct{}, id identit
 	}
 }
 
-// nextWait says how long to stay away, and logs why.
-func (a *Agent) nextWait(ctx context.Context, last time.Duration, registered bool, err error) time.Duration {
+// away is how long the agent stays away from the server.
+type away struct {
+	backoff time.Duration // doubled each time
+	pause   time.Duration // in fact
+}
+
+// nextWait says how long to stay away, and logs why. A server that is full gives each
+// node a turn, which is kept however long the server was away before.
+func (a *Agent) nextWait(ctx context.Context, last away, registered bool, err error) away {
 	b := a.cfg.Backoff
-	wait := min(max(2*last, b.First), b.Max)
+	next := away{backoff: min(max(2*last.backoff, b.First), b.Max)}
+	turn, full := turnOf(err)
+	switch {
+	case full:
+		next = away{backoff: last.backoff, pause: min(turn, b.Max) + rand.N(comeAgainWithin)}
+	case refused(err):
+		next.backoff = b.Refused
+	case registered:
+		next.backoff = b.First
+	}
+	if !full {
+		next.pause = jitter(next.backoff)
+	}
+	retry := slog.Duration("retry", next.pause)
 	switch {
 	case ctx.Err() != nil || a.stopping.Load():
+	case full:
+		a.log.InfoContext(ctx, "the server is full and has said when to come again", slog.String("server", a.cfg.URL), retry)
 	case refused(err):
-		wait = b.Refused
 		a.log.ErrorContext(ctx, "the server refuses this node", slog.String("server", a.cfg.URL),
-			slog.Any("error", err), slog.String("help", remedy(err)), slog.Duration("retry", wait))
+			slog.Any("error", err), slog.String("help", remedy(err)), retry)
 	case registered:
-		wait = b.First
-		a.log.WarnContext(ctx, "connection lost", slog.Any("error", err), slog.Duration("retry", wait))
+		a.log.WarnContext(ctx, "connection lost", slog.Any("error", err), retry)
 	default:
-		a.log.WarnContext(ctx, "cannot reach the server", slog.String("server", a.cfg.URL),
-			slog.Any("error", err), slog.Duration("retry", wait))
+		a.log.WarnContext(ctx, "cannot reach the server", slog.String("server", a.cfg.URL), slog.Any("error", err), retry)
 	}
-	return wait
+	return next
+}
+
+// turnOf gives the turn that a server which is full has given this node.
+func turnOf(err error) (time.Duration, bool) {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok || f.RetryAfter <= 0 || f.Details[wire.DetailTurn] != true {
+		return 0, false
+	}
+	return f.RetryAfter, true
 }
 
 // remedy tells what may help against a refusal.
@@ -116,17 +144,6 @@ func jitter(d time.Duration) time.Duration {
 		return d
 	}
 	return d/2 + rand.N(d/2)
-}
-
-// pause is how long to stay away in fact: no less than the server has said, which knows
-// when it has room.
-func (a *Agent) pause(wait time.Duration, err error) time.Duration {
-	f, ok := errors.AsType[*fault.Error](err)
-	if !ok || f.RetryAfter <= 0 {
-		return jitter(wait)
-	}
-	told := min(f.RetryAfter, a.cfg.Backoff.Max)
-	return max(jitter(wait), told+rand.N(comeAgainWithin))
 }
 
 // serve runs one session from dial to loss.

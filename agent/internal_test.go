@@ -72,7 +72,7 @@ func TestABusyServerIsTakenAtItsWord(t *testing.T) {
 	t.Parallel()
 	for told, want := range map[time.Duration]time.Duration{5 * time.Second: 5 * time.Second, time.Hour: 30 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
-			busy := fmt.Errorf("dial: %w", &fault.Error{Code: fault.Unavailable, RetryAfter: told})
+			busy := fmt.Errorf("dial: %w", full(told))
 			at := dialsWithin(t, busy, 4*want)
 			if len(at) < 3 {
 				t.Fatalf("%d tries", len(at))
@@ -83,6 +83,31 @@ func TestABusyServerIsTakenAtItsWord(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func full(turn time.Duration) error {
+	return &fault.Error{Code: fault.Unavailable, RetryAfter: turn, Details: map[string]any{wire.DetailTurn: true}}
+}
+
+// A turn counts also where the agent has tried in vain for long, and is no more than a
+// turn: other faults have it wait by its own measure.
+func TestATurnIsKeptHoweverLongTheServerWasAway(t *testing.T) {
+	t.Parallel()
+	a, err := New(Config{URL: "http://x", Name: "n", Executor: noExecutor{}, State: memory{}, Dialer: &nowhere{}, Logger: loggingtest.New(t).Logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := away{backoff: 30 * time.Second}
+	for range 100 {
+		got := a.nextWait(t.Context(), long, false, fmt.Errorf("dial: %w", full(2*time.Second)))
+		if got.pause < 2*time.Second || got.pause > 3*time.Second || got.backoff != long.backoff {
+			t.Fatalf("told to come after 2 s, the agent stays away for %s", got.pause)
+		}
+	}
+	first := a.nextWait(t.Context(), away{}, false, &fault.Error{Code: fault.Unavailable, RetryAfter: time.Second})
+	if first.pause > a.cfg.Backoff.First {
+		t.Errorf("a server that was away a moment ago is tried after %s", first.pause)
 	}
 }
 

@@ -16,18 +16,27 @@ func procAttr() *syscall.SysProcAttr {
 
 // gauge tells the resident memory of one process. Its file stays open, so that a look is
 // one call of the system, and never at another process that got the same id.
-type gauge struct{ statm *os.File }
+type gauge struct {
+	statm *os.File // nil where there was no file left to be had
+	path  string
+}
 
 func openGauge(pid int) gauge {
-	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/statm")
-	if err != nil {
-		return gauge{} // it is gone
-	}
-	return gauge{f}
+	g := gauge{path: "/proc/" + strconv.Itoa(pid) + "/statm"}
+	g.statm, _ = os.Open(g.path) // each look tries again
+	return g
 }
 
 // bytes gives the resident memory, 0 when the process is gone.
 func (g gauge) bytes() int64 {
+	if g.statm == nil {
+		f, err := os.Open(g.path)
+		if err != nil {
+			return 0
+		}
+		defer f.Close()
+		g.statm = f
+	}
 	var buf [128]byte // seven numbers, of which the second is wanted
 	n, _ := g.statm.ReadAt(buf[:], 0)
 	_, rest, _ := bytes.Cut(buf[:n], []byte(" "))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
+	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
 const (
@@ -55,7 +56,7 @@ func (a *admission) enter() (*place, error) {
 	now := a.now()
 	if a.inside < a.most {
 		a.inside++
-		p := &place{of: a, since: now}
+		p := &place{of: a, since: now} // who leaves it waits for the lock
 		p.expiry = time.AfterFunc(enterWithin, p.leave)
 		return p, nil
 	}
@@ -70,15 +71,16 @@ func (a *admission) enter() (*place, error) {
 	}
 	e := fault.New(fault.Unavailable, "more nodes connect than the server can take in at once: come again a little later")
 	e.RetryAfter = away
+	e.Details = map[string]any{wire.DetailTurn: true}
 	return nil, e
 }
 
 func (p *place) leave() {
 	p.once.Do(func() {
-		p.expiry.Stop()
 		a := p.of
 		a.mu.Lock()
 		defer a.mu.Unlock()
+		p.expiry.Stop()
 		a.inside--
 		const weight = 64
 		a.took += (a.now().Sub(p.since) - a.took) / weight

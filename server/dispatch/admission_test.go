@@ -48,7 +48,7 @@ func TestWhoFindsNoPlaceIsToldWhenToComeAgain(t *testing.T) {
 
 	for _, token := range []string{credential, joinToken} {
 		header, said := r.turnedAway(t, token)
-		if said.Error.Code != fault.Unavailable || said.Error.RetryAfter < 1 || header == "" {
+		if said.Error.Code != fault.Unavailable || said.Error.RetryAfter < 1 || said.Error.Details[wire.DetailTurn] != true || header == "" {
 			t.Errorf("got %+v and Retry-After %q", said, header)
 		}
 	}
@@ -58,7 +58,7 @@ func TestWhoFindsNoPlaceIsToldWhenToComeAgain(t *testing.T) {
 	tab.send(wire.TypeAuthenticate, "a", wire.Authenticate{Token: credential})
 	var no wire.Failure
 	tab.expect(wire.TypeAuthError, &no)
-	if no.Code != string(fault.Unavailable) || no.RetryAfter < 1 {
+	if no.Code != string(fault.Unavailable) || no.RetryAfter < 1 || no.Details[wire.DetailTurn] != true {
 		t.Errorf("got %+v", no)
 	}
 	// So is a user who registers a node; what else users do needs no place.
@@ -67,7 +67,7 @@ func TestWhoFindsNoPlaceIsToldWhenToComeAgain(t *testing.T) {
 	user.send(wire.TypeRegister, "r", aRegister())
 	no = wire.Failure{}
 	user.expect(wire.TypeRegister+wire.ErrorSuffix, &no)
-	if no.Code != string(fault.Unavailable) || no.RetryAfter < 1 {
+	if no.Code != string(fault.Unavailable) || no.RetryAfter < 1 || no.Details[wire.DetailTurn] != true {
 		t.Errorf("got %+v", no)
 	}
 

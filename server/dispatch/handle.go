@@ -96,6 +96,7 @@ func (s *session) onRegister(ctx context.Context, e wire.Envelope) error {
 	first := s.wanted.begin(reg.Node.ID)
 	s.d.join(s, reg.Node.ID)
 	s.d.tell(s, reg.Node.ID, req.Conditions, nil)
+	s.leavePlace()
 	s.ack(e, wire.Registered{
 		Node: reg.Node, Credential: reg.Credential,
 		HeartbeatIntervalMS: s.d.heartbeatMS(), ServerTime: s.d.Now().UTC(),

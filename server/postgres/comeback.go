@@ -192,8 +192,9 @@ type heldNode struct {
 const unusedFor = `interval '10 minutes'`
 
 // Whoever revokes a credential or takes a role away waits for these locks, and what they
-// do then finds the node online. The order is that of everybody who takes several, and no
-// lock is one that two may hold who both go on to write.
+// do then finds the node online. The order is that of everybody who takes several:
+// registrars, nodes, credentials, each by id. No lock is one that two may hold who both go
+// on to write.
 const (
 	holdCredentialsSQL = `select c.id::text, c.node_id::text, c.rotate_requested_at is not null, coalesce(c.last_used_at < now() - ` + unusedFor + `, true)
 		from stark.node_credentials c where c.id = any ($1::text[]::uuid[]) and c.revoked_at is null order by c.id for no key update of c`
@@ -212,18 +213,18 @@ func holdReturning(ctx context.Context, t Tx, group []*returning) (held, error) 
 	for i, c := range group {
 		shown[i] = c.by.CredentialID
 	}
-	t.Queue(holdCredentialsSQL, shown).Query(all(&credentials, func(row pgx.CollectableRow) (heldCredential, error) {
-		var c heldCredential
-		err := row.Scan(&c.id, &c.node, &c.rotate, &c.unused)
-		return c, err
-	}))
 	t.Queue(holdRegistrarsSQL, args[0]).Query(all(&registrars, scanText))
-	err := t.Query(ctx, all(&nodes, func(row pgx.CollectableRow) (heldNode, error) {
+	t.Queue(holdNodesSQL, args...).Query(all(&nodes, func(row pgx.CollectableRow) (heldNode, error) {
 		var n heldNode
 		var err error
 		n.Node, err = scanNode(splitRow{row, []any{&n.changed}})
 		return n, err
-	}), holdNodesSQL, args...)
+	}))
+	err := t.Query(ctx, all(&credentials, func(row pgx.CollectableRow) (heldCredential, error) {
+		var c heldCredential
+		err := row.Scan(&c.id, &c.node, &c.rotate, &c.unused)
+		return c, err
+	}), holdCredentialsSQL, shown)
 	h := held{credentials: map[string]heldCredential{}, registrars: map[string]bool{}, nodes: map[string]heldNode{}}
 	for _, c := range credentials {
 		h.credentials[c.id] = c

@@ -169,6 +169,11 @@ func TestABindThatIsMoreThanABindIsGuarded(t *testing.T) {
 		t.Errorf("a bind without its times and with another pack gave %q", got)
 	}
 	p = w.pod(t, ann, k.ID)
+	w.exec(t, "update public.pods set status = 'scheduled', node_id = $2, updated_at = now() where id = $1", p.ID, n.ID)
+	if got := value[bool](t, w, "select scheduled_at = updated_at from public.pods where id = $1", p.ID); !got {
+		t.Error("a bind that leaves out when the pod was scheduled has no such time")
+	}
+	p = w.pod(t, ann, k.ID)
 	w.bind(t, p, n.ID)
 	if got := value[string](t, w, "select concat_ws(' ', status, scheduled_at = updated_at, updated_at > created_at) from public.pods where id = $1", p.ID); got != "scheduled t t" {
 		t.Errorf("a bind gave %q", got)

@@ -192,11 +192,17 @@ func sweepNodes(ctx context.Context, tx Tx, t term, out *SweepResult) error {
 				when s.dead then 'offline'
 				when s.lost and s.status in ('online', 'suspect', 'draining', 'maintenance') then 'unhealthy'
 				when s.status = 'online' then 'suspect' end)::public.node_status as status
-			from silent s where s.status <> 'offline' and s.overdue)
+			from silent s where s.status <> 'offline' and s.overdue),
+		-- In the order in which nodes that come back are locked, or the two would wait for
+		-- each other.
+		held as materialized (
+			select n.id, next.status from public.nodes n join next on next.id = n.id
+			where next.status is not null and n.status <> next.status
+			order by n.id for no key update of n)
 		update public.nodes n set status = next.status,
 			last_heartbeat = coalesce((select l.renewed_at from stark.node_leases l where l.node_id = n.id), n.last_heartbeat)
-		from next
-		where n.id = next.id and next.status is not null and n.status <> next.status and n.status <> 'offline'
+		from held next
+		where n.id = next.id and n.status <> next.status and n.status <> 'offline'
 			-- A heartbeat since then is newer than the snapshot of this statement.
 			and not exists (select from stark.node_leases l where l.node_id = n.id and l.renewed_at > clock_timestamp() - interval '2 seconds')
 		returning n.id::text, n.status::text`, pgx.StrictNamedArgs{"since": t.since})

@@ -13,9 +13,9 @@ import (
 const partSize = 1000
 
 // parts divides what has changed, by kind and id: everything but pods is in the first
-// part. Pods that are gone come first, since they leave room, and the others in the order
-// in which they are planned, so that no pod takes the room of a more important one of its
-// crowd.
+// part. Pods that are gone come first, since they leave room, then those that have a node
+// or have ended, and those that wait in the order in which they are planned: no pod takes
+// the room of a more important one of its crowd, and none is made room for that is there.
 func (db *DB) parts(ctx context.Context, keys map[string]map[string]bool) ([]map[string]map[string]bool, error) {
 	pods := keys[kindPod]
 	if len(pods) <= partSize {
@@ -45,13 +45,14 @@ func (db *DB) parts(ctx context.Context, keys map[string]map[string]bool) ([]map
 	return parts, nil
 }
 
-// planOrder gives those of the pods that there are, by priority and age.
+// planOrder gives those of the pods that there are, those that wait last, by priority and
+// age.
 func (db *DB) planOrder(ctx context.Context, pods map[string]bool) ([]string, error) {
 	ids := slices.Collect(maps.Keys(pods))
 	var order []string
 	err := db.read(ctx, "order changed pods", service, func(b *pgx.Batch) {
 		b.Queue(indexedSQL)
-		b.Queue("select p.id::text from public.pods p where p.id = any ($1::text[]::uuid[]) order by p.priority desc, p.created_at, p.id", ids).
+		b.Queue("select p.id::text from public.pods p where p.id = any ($1::text[]::uuid[]) order by p.status = 'pending', p.priority desc, p.created_at, p.id", ids).
 			Query(func(rows pgx.Rows) (err error) {
 				order, err = pgx.CollectRows(rows, pgx.RowTo[string])
 				return err

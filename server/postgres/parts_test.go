@@ -68,6 +68,18 @@ func TestTheFeedTakesACrowdInByParts(t *testing.T) {
 	if !slices.IsSorted(came) || len(came) != 6 {
 		t.Errorf("the bounds of the priorities of the parts are %v, turned round", came)
 	}
+	w.exec(t, `update public.pods set status = case priority_class_name when 'low' then 'scheduled' else 'pending' end::public.pod_status,
+		node_id = case priority_class_name when 'low' then $1::uuid end`, w.node(t, ann, "n1").Node.ID)
+	waiting := 0
+	for i, b := range parts("bound", func(b store.Batch) int { return len(b.Pods.Put) }) {
+		for _, p := range b.Pods.Put {
+			if p.Status == api.PodPending {
+				waiting++
+			} else if waiting > most {
+				t.Fatalf("part %d has a pod with a node, after %d that wait for one", i, waiting)
+			}
+		}
+	}
 	w.exec(t, "delete from public.pods")
 	parts("deleted", func(b store.Batch) int { return len(b.Pods.Delete) })
 	if n := s.Pods.Snapshot().Len(); n > 0 {

@@ -101,6 +101,10 @@ func Frame(e Envelope, payload any) ([]byte, error) {
 	}{e.Type, payload, e.CorrelationID, e.Seq})
 }
 
+// DetailTurn is true in the details of a failure by which a server that is full tells a
+// node its turn: come after retryAfter, and within a second of it.
+const DetailTurn = "turn"
+
 // Failure is the payload of every ":error" answer and of TypeError.
 type Failure struct {
 	Code    string         `json:"code"`

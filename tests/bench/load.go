@@ -87,8 +87,11 @@ func (b *bench) furnish(ctx context.Context, f *field) (*requests, []string, err
 
 func (b *bench) holds(key, setup string, pid int) error {
 	now, err := residentMemory(pid)
+	if err != nil {
+		return err
+	}
 	b.figures[key] = figure{Value: now, Unit: "MiB", Setup: "resident memory, " + setup}
-	return err
+	return nil
 }
 
 // furnish writes a namespace with a quota, and pods of the user and of the admin bound

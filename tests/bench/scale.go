@@ -8,10 +8,12 @@ import (
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
+// maxPods is the most that a cluster may be set to hold.
+const maxPods = 1_000_000
+
 // scale measures a server on a cluster of one of the sizes that docs/scale.md speaks of,
 // with ten bound pods on each node: how long it needs until it is ready, what it holds,
-// how fast it binds another crowd, and how it answers. 100,000 nodes take some 15 GiB and
-// half an hour.
+// how fast it binds another crowd, and how it answers.
 func (b *bench) scale(size string, nodes int, when when) stage {
 	var f *field
 	key := "scale." + size
@@ -25,7 +27,7 @@ func (b *bench) scaleOf(ctx context.Context, key string, nodes int, f *field) er
 	if err := f.Server.Stop(waitLimit); err != nil {
 		return err
 	}
-	pods := 10 * nodes
+	pods := min(10*nodes, maxPods-boundPods-1)
 	if err := f.settle(ctx, pods); err != nil {
 		return err
 	}

@@ -61,8 +61,11 @@ func (b *bench) tabSize(ctx context.Context, server string) error {
 		return err
 	}
 	_, size, err := fetch(ctx, server+programName.FindString(script)+"wasm", "br")
+	if err != nil {
+		return err
+	}
 	b.figures["tab.size"] = figure{Value: float64(size) / 1e6, Unit: "MB", Setup: "the agent of a tab as it is sent, with brotli"}
-	return err
+	return nil
 }
 
 func fetch(ctx context.Context, url, coding string) (string, int, error) {

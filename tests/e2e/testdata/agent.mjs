@@ -175,14 +175,14 @@ process.on("SIGTERM", () => {
 process.on("SIGUSR2", () => reconnect());
 
 while (!stopping) {
-  let told = 0;
+  let turn = 0; // when a server that is full takes this node in
   try {
     await serve(credential || process.env.STARK_JOIN_TOKEN);
   } catch (e) {
     say({ error: e.message });
-    if (e.retryAfter) told = (e.retryAfter + Math.random()) * 1000;
+    if (e.details?.turn) turn = (e.retryAfter + Math.random()) * 1000;
   }
-  if (!stopping) await new Promise((done) => setTimeout(done, Math.max(told, away * (0.5 + Math.random() / 2))));
-  away = Math.min(2 * away, 30_000);
+  if (!stopping) await new Promise((done) => setTimeout(done, turn || away * (0.5 + Math.random() / 2)));
+  if (!turn) away = Math.min(2 * away, 30_000);
 }
 process.exit(0);
