@@ -72,7 +72,7 @@ func (s *readsWorld) stopped(ctx context.Context, t *testing.T) (first []<-chan 
 func (s *readsWorld) blocked(t *testing.T, n int) {
 	t.Helper()
 	s.until(t, func() bool {
-		return value[int](t, s.world, "select count(*) from pg_locks where not granted and relation = 'public.pods'::regclass") == n
+		return value[int](t, s.world, "select count(*) from pg_locks where not granted and relation = 'public.pods'::regclass and database = (select oid from pg_database where datname = current_database())") == n
 	})
 }
 
