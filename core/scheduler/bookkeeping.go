@@ -1,8 +1,6 @@
 package scheduler
 
 import (
-	"context"
-	"log/slog"
 	"maps"
 	"time"
 
@@ -103,11 +101,18 @@ func (l *loop) nodeEvent(e store.Event[api.Node]) {
 	}
 }
 
-func (l *loop) podEvent(e store.Event[api.Pod]) {
+func (l *loop) podEvents(some []store.Event[api.Pod]) {
+	for i := range some {
+		l.podEvent(&some[i])
+	}
+}
+
+func (l *loop) podEvent(e *store.Event[api.Pod]) {
 	switch e.Type {
 	case store.Put:
 		delete(l.unseen, e.ID)
-		l.takePod(&e.Value)
+		p := e.Value // alone: a pod that stays must not hold all that came with it
+		l.takePod(&p)
 	case store.Delete:
 		l.dropPod(e.ID)
 	case store.Resync:
@@ -192,88 +197,4 @@ func (l *loop) fresh(ds []Decision, now time.Time) []Decision {
 
 func said(d *Decision) string {
 	return d.Verdict.Reason + " " + d.Verdict.Message + " " + d.NominatedNodeID
-}
-
-// binding binds batch after batch, one at a time, beside the planning of the next.
-type binding struct {
-	l       *loop
-	running []Decision
-	done    chan bindResult
-}
-
-type bindResult struct {
-	stale []Decision
-	err   error
-}
-
-// next waits for the batch that is being bound, settles what came of it, and starts
-// the next one. Without a next one it waits only.
-func (b *binding) next(ctx context.Context, ds []Decision) error {
-	if b.done != nil {
-		r := <-b.done
-		b.done = nil
-		if r.err != nil {
-			b.l.unmake(append(b.running, ds...))
-			return r.err
-		}
-		b.l.settled(ctx, b.running, r.stale)
-	}
-	b.running = ds
-	if len(ds) == 0 {
-		return nil
-	}
-	done := make(chan bindResult, 1)
-	b.done = done
-	go func() {
-		stale, err := b.l.binder.Bind(ctx, ds)
-		done <- bindResult{stale, err}
-	}()
-	return nil
-}
-
-// settled notes what was bound. A stale decision is undone and its pod parked: the
-// change that made it stale will arrive by the feed and free it.
-func (l *loop) settled(ctx context.Context, ds, stale []Decision) {
-	late := make(map[string]bool, len(stale))
-	for _, d := range stale {
-		late[d.PodID] = true
-	}
-	for i := range ds {
-		d := &ds[i]
-		switch {
-		case late[d.PodID]:
-			l.undo(d)
-			l.parkStale(d)
-		case d.Verdict != nil:
-			l.verdicts[d.PodID] = said(d)
-		default:
-			l.bound[d.PodID] = assumption{incarnation: d.Incarnation, nodeID: d.NodeID}
-			delete(l.verdicts, d.PodID)
-			delete(l.parked, d.PodID)
-		}
-	}
-	if len(late) > 0 {
-		l.log.DebugContext(ctx, "decisions came too late", slog.Int("stale", len(late)), slog.Int("decisions", len(ds)))
-	}
-}
-
-// undo takes a decision out of the index.
-func (l *loop) undo(d *Decision) {
-	pods := l.st.Pods.Snapshot()
-	l.x.putPod(d.seen)
-	for _, v := range d.Victims {
-		if p, ok := pods.Get(v.PodID); ok {
-			l.x.putPod(&p)
-		}
-	}
-}
-
-// unmake undoes decisions that could not be bound: nothing of them is assumed. What
-// was bound after all comes back as stale.
-func (l *loop) unmake(ds []Decision) {
-	for i := range ds {
-		l.undo(&ds[i])
-		delete(l.parked, ds[i].PodID)
-		l.active[ds[i].PodID] = struct{}{}
-	}
 }

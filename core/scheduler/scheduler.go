@@ -41,6 +41,7 @@ func Run(ctx context.Context, st *store.Store, b Binder, log *slog.Logger) error
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	l := newLoop(ctx, st, b, log)
+	defer l.binding.wait()
 	retry, rest := time.Duration(0), time.Duration(0)
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
@@ -95,7 +96,7 @@ type loop struct {
 	log    *slog.Logger
 	again  chan struct{}
 
-	pods   <-chan store.Event[api.Pod]
+	pods   <-chan []store.Event[api.Pod]
 	nodes  <-chan store.Event[api.Node]
 	others <-chan struct{}
 	behind [2]bool             // pods, nodes: what exists is being sent
@@ -111,6 +112,8 @@ type loop struct {
 	verdicts map[string]string     // what was last stored per pod
 	news     news                  // what happened since the last pass
 	placed   int                   // pods that the last pass has given nodes
+	binding  binding
+	bindErr  error // why the last batch failed, until a pass has told
 }
 
 // assumption is a bound decision and the node's owner of the room meanwhile.
@@ -128,7 +131,7 @@ func newLoop(ctx context.Context, st *store.Store, b Binder, log *slog.Logger) *
 	}
 	l := &loop{
 		st: st, binder: b, log: log, again: make(chan struct{}, 1), others: others,
-		pods: st.Pods.WatchAhead(ctx, podsAhead), nodes: st.Nodes.Watch(ctx), behind: [2]bool{true, true},
+		pods: st.Pods.WatchMany(ctx, podsAhead), nodes: st.Nodes.Watch(ctx), behind: [2]bool{true, true},
 		unseen: map[string]struct{}{}, lost: map[string]struct{}{},
 		active: map[string]struct{}{}, parked: map[string]*parking{},
 		bound: map[string]assumption{}, verdicts: map[string]string{},
@@ -161,12 +164,12 @@ func (l *loop) soon() {
 // wait waits for something to do, and takes in all that has happened. It reports
 // false when ctx has ended.
 func (l *loop) wait(ctx context.Context, look <-chan time.Time) bool {
-	for first := true; first || l.behind != [2]bool{}; first = false {
+	for first := true; first || l.behind != [2]bool{} || l.crowded(); first = false {
 		select {
-		case e, ok := <-l.pods:
-			if ok {
-				l.podEvent(e)
-			}
+		case r := <-l.binding.done:
+			l.bindEnded(ctx, r)
+		case some := <-l.pods:
+			l.podEvents(some)
 		case e, ok := <-l.nodes:
 			if ok {
 				l.nodeEvent(e)
@@ -203,11 +206,11 @@ func (l *loop) catchUp(ctx context.Context) {
 func (l *loop) drain() {
 	for {
 		select {
-		case e, ok := <-l.pods:
+		case some, ok := <-l.pods:
 			if !ok {
 				return
 			}
-			l.podEvent(e)
+			l.podEvents(some)
 		case e, ok := <-l.nodes:
 			if !ok {
 				return
@@ -219,8 +222,12 @@ func (l *loop) drain() {
 	}
 }
 
+// crowded reports whether the end of a crowd is still being bound, and of the next part of
+// it too little has come to be planned meanwhile.
+func (l *loop) crowded() bool { return l.binding.done != nil && len(l.active) < manyPlaced }
+
 // pass plans all that is to be planned, and binds what comes of it, while the next
-// batch is planned.
+// batch is planned. Of a crowd the last batch may still be on its way to its nodes.
 func (l *loop) pass(ctx context.Context, now time.Time) error {
 	l.refresh()
 	l.wake(now)
@@ -233,7 +240,7 @@ func (l *loop) pass(ctx context.Context, now time.Time) error {
 	clear(l.active)
 	l.placed = 0
 	pods = inOrder(pods)
-	b := &binding{l: l}
+	refused := false
 	for len(pods) > 0 {
 		some := pods[:min(batchSize, len(pods))]
 		pods = pods[len(some):]
@@ -241,11 +248,16 @@ func (l *loop) pass(ctx context.Context, now time.Time) error {
 		for i := range decisions {
 			if decisions[i].NodeID != "" {
 				l.placed++
+			} else {
+				refused = true
 			}
 		}
-		if err := b.next(ctx, decisions); err != nil {
+		if err := l.bind(ctx, decisions); err != nil {
 			return err
 		}
 	}
-	return b.next(ctx, nil)
+	if l.placed >= manyPlaced && !refused {
+		return nil
+	}
+	return l.bind(ctx, nil)
 }

@@ -20,6 +20,9 @@ import (
 // WatchBuffer bounds the events that wait for one watcher, unless it asks for more.
 const WatchBuffer = 4096
 
+// viewedAtOnce bounds the events by which a watcher is given what exists.
+const viewedAtOnce = 1024
+
 // bookmarkEvery is how often a watch tells how far it has come. A cursor is worth
 // something for minutes only, so a watch without events needs new ones.
 const bookmarkEvery = 15 * time.Second
@@ -138,26 +141,39 @@ func (t *Table[T]) Notify(ctx context.Context) <-chan struct{} {
 // that falls behind gets Resync, Puts of what exists, Synced, and goes on. The
 // channel closes when ctx ends.
 func (t *Table[T]) Watch(ctx context.Context) <-chan Event[T] {
-	return t.WatchAhead(ctx, WatchBuffer)
-}
-
-// WatchAhead is Watch for a watcher that falls behind only when more than this many
-// events wait for it.
-func (t *Table[T]) WatchAhead(ctx context.Context, events int) <-chan Event[T] {
-	w := &watcher[T]{most: events, wake: make(chan struct{}, 1)}
 	out := make(chan Event[T], 64)
-	t.mu.Lock()
-	start := t.Snapshot()
-	t.watchers[w] = struct{}{}
-	t.mu.Unlock()
+	w, view := t.join(WatchBuffer)
 	go func() {
 		defer close(out)
-		defer func() {
-			t.mu.Lock()
-			delete(t.watchers, w)
-			t.mu.Unlock()
-		}()
-		t.serve(ctx, w, start, out)
+		t.follow(ctx, w, view, func(events []Event[T]) bool {
+			for _, e := range events {
+				select {
+				case out <- e:
+				case <-ctx.Done():
+					return false
+				}
+			}
+			return true
+		})
+	}()
+	return out
+}
+
+// WatchMany is Watch for a watcher that takes in many events at once: whatever waits for it
+// when it comes. It falls behind only when more than this many events wait.
+func (t *Table[T]) WatchMany(ctx context.Context, most int) <-chan []Event[T] {
+	out := make(chan []Event[T])
+	w, view := t.join(most)
+	go func() {
+		defer close(out)
+		t.follow(ctx, w, view, func(events []Event[T]) bool {
+			select {
+			case out <- events:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		})
 	}()
 	return out
 }
@@ -274,9 +290,23 @@ func (w *watcher[T]) take() ([]Event[T], bool) {
 	return events, w.lagged
 }
 
-// serve sends to one watcher until ctx ends.
-func (t *Table[T]) serve(ctx context.Context, w *watcher[T], view View[T], out chan<- Event[T]) {
-	if !sendView(ctx, view, out) {
+// join makes a watcher, and gives the view that its queue goes on from.
+func (t *Table[T]) join(most int) (*watcher[T], View[T]) {
+	w := &watcher[T]{most: most, wake: make(chan struct{}, 1)}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.watchers[w] = struct{}{}
+	return w, t.Snapshot()
+}
+
+// follow gives one watcher its events until ctx ends or it takes no more.
+func (t *Table[T]) follow(ctx context.Context, w *watcher[T], view View[T], give func([]Event[T]) bool) {
+	defer func() {
+		t.mu.Lock()
+		delete(t.watchers, w)
+		t.mu.Unlock()
+	}()
+	if !giveView(view, give) {
 		return
 	}
 	marks := time.NewTicker(bookmarkEvery)
@@ -292,7 +322,7 @@ func (t *Table[T]) serve(ctx context.Context, w *watcher[T], view View[T], out c
 		}
 		events, lagged, cursor := t.take(w)
 		if lagged {
-			if !send(ctx, out, Event[T]{Type: Resync, Cursor: view.cursor}) || !sendView(ctx, t.rejoin(w), out) {
+			if !give([]Event[T]{{Type: Resync, Cursor: view.cursor}}) || !giveView(t.rejoin(w), give) {
 				return
 			}
 			continue
@@ -300,10 +330,8 @@ func (t *Table[T]) serve(ctx context.Context, w *watcher[T], view View[T], out c
 		if mark {
 			events = append(events, Event[T]{Type: Bookmark, Cursor: cursor})
 		}
-		for _, e := range events {
-			if !send(ctx, out, e) {
-				return
-			}
+		if len(events) > 0 && !give(events) {
+			return
 		}
 	}
 }
@@ -326,20 +354,17 @@ func (t *Table[T]) rejoin(w *watcher[T]) View[T] {
 	return t.Snapshot()
 }
 
-func sendView[T any](ctx context.Context, view View[T], out chan<- Event[T]) bool {
+// giveView gives everything that exists, some of it at a time.
+func giveView[T any](view View[T], give func([]Event[T]) bool) bool {
+	some := make([]Event[T], 0, min(view.Len()+1, viewedAtOnce))
 	for id, value := range view.All() {
-		if !send(ctx, out, Event[T]{Type: Put, ID: id, Value: value}) {
-			return false
+		if len(some) == viewedAtOnce {
+			if !give(some) {
+				return false
+			}
+			some = make([]Event[T], 0, viewedAtOnce)
 		}
+		some = append(some, Event[T]{Type: Put, ID: id, Value: value})
 	}
-	return send(ctx, out, Event[T]{Type: Synced, Cursor: view.cursor, Version: view.version})
-}
-
-func send[T any](ctx context.Context, out chan<- Event[T], e Event[T]) bool {
-	select {
-	case out <- e:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return give(append(some, Event[T]{Type: Synced, Cursor: view.cursor, Version: view.version}))
 }

@@ -1,0 +1,134 @@
+package scheduler
+
+import (
+	"context"
+	"log/slog"
+)
+
+// binding binds batch after batch, one at a time, beside the planning of the next. Of a
+// crowd the last batch of a pass is still being bound while the next part of the crowd is
+// taken in.
+type binding struct {
+	running []Decision
+	done    chan bindResult // nil while nothing is being bound
+}
+
+type bindResult struct {
+	stale []Decision
+	err   error
+}
+
+func (b *binding) start(ctx context.Context, to Binder, ds []Decision) {
+	done := make(chan bindResult, 1)
+	b.running, b.done = ds, done
+	go func() {
+		stale, err := to.Bind(ctx, ds)
+		done <- bindResult{stale, err}
+	}()
+}
+
+// wait waits for the batch that is being bound, whose outcome nobody needs any more.
+func (b *binding) wait() {
+	if b.done != nil {
+		<-b.done
+	}
+}
+
+// bind waits for the batch that is being bound, settles what came of it, and starts the
+// next one. Without a next one it waits only.
+func (l *loop) bind(ctx context.Context, ds []Decision) error {
+	if l.binding.done != nil {
+		l.bindEnded(ctx, <-l.binding.done)
+	}
+	for i := range ds {
+		if d := &ds[i]; d.NodeID != "" {
+			l.bound[d.PodID] = assumption{incarnation: d.Incarnation, nodeID: d.NodeID}
+		}
+	}
+	if err := l.bindErr; err != nil {
+		l.bindErr = nil
+		l.unmake(ds)
+		return err
+	}
+	if len(ds) == 0 {
+		return nil
+	}
+	l.binding.start(ctx, l.binder, ds)
+	return nil
+}
+
+// bindEnded settles a batch. That it failed is told by the next bind.
+func (l *loop) bindEnded(ctx context.Context, r bindResult) {
+	ds := l.binding.running
+	l.binding = binding{}
+	if l.bindErr = r.err; r.err != nil {
+		l.unmake(ds)
+		return
+	}
+	l.settled(ctx, ds, r.stale)
+}
+
+// settled notes what was bound. A stale decision is undone and its pod parked: the
+// change that made it stale will arrive by the feed and free it, unless it has arrived.
+func (l *loop) settled(ctx context.Context, ds, stale []Decision) {
+	late := make(map[string]bool, len(stale))
+	for _, d := range stale {
+		late[d.PodID] = true
+	}
+	for i := range ds {
+		d := &ds[i]
+		switch {
+		case late[d.PodID]:
+			if l.stands(d) {
+				l.undo(d)
+				l.parkStale(d)
+			}
+		case d.Verdict != nil:
+			l.verdicts[d.PodID] = said(d)
+		default:
+			delete(l.verdicts, d.PodID)
+			delete(l.parked, d.PodID)
+		}
+	}
+	if len(late) > 0 {
+		l.log.DebugContext(ctx, "decisions came too late", slog.Int("stale", len(late)), slog.Int("decisions", len(ds)))
+	}
+}
+
+// stands reports whether the index is still as a decision has left it. What happened to
+// its pod since then has undone it already.
+func (l *loop) stands(d *Decision) bool {
+	if d.NodeID == "" {
+		return true // nothing is taken in before such a batch is bound
+	}
+	a, ok := l.bound[d.PodID]
+	return ok && a.incarnation == d.Incarnation
+}
+
+// undo takes a decision out of the index. Changes of a pod that is assumed to be bound
+// were not taken in.
+func (l *loop) undo(d *Decision) {
+	pods := l.st.Pods.Snapshot()
+	delete(l.bound, d.PodID)
+	if p, ok := pods.Get(d.PodID); ok {
+		d.seen = &p
+	}
+	l.x.putPod(d.seen)
+	for _, v := range d.Victims {
+		if p, ok := pods.Get(v.PodID); ok {
+			l.x.putPod(&p)
+		}
+	}
+}
+
+// unmake undoes decisions that could not be bound: nothing of them is assumed. What
+// was bound after all comes back as stale.
+func (l *loop) unmake(ds []Decision) {
+	for i := range ds {
+		if d := &ds[i]; l.stands(d) {
+			l.undo(d)
+			delete(l.parked, d.PodID)
+			l.active[d.PodID] = struct{}{}
+		}
+	}
+}

@@ -1,0 +1,282 @@
+package scheduler_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stark-orchestrator/stark/core/scheduler"
+	"github.com/stark-orchestrator/stark/core/store"
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+// crowd is more pods than one pass waits for to be bound.
+const crowd = 600
+
+func crowdOf(prefix string, n int) []api.Pod {
+	pods := make([]api.Pod, n)
+	for i := range pods {
+		pods[i] = aPod(fmt.Sprintf("%s%04d", prefix, i))
+	}
+	return pods
+}
+
+func roomFor(name string, pods int) api.Node {
+	n := aNode(name)
+	n.Allocatable = api.Capacity{CPU: 1e9, Memory: 1e9, Storage: 1e9, Pods: pods}
+	return n
+}
+
+// held is a Binder whose first call waits until it is let go, with an outcome.
+type held struct {
+	binder
+	letGo chan bindOutcome
+	once  sync.Once
+}
+
+type bindOutcome struct {
+	stale func(scheduler.Decision) bool
+	err   error
+}
+
+func holding() *held {
+	h := &held{letGo: make(chan bindOutcome)}
+	h.bind = func(ds []scheduler.Decision) (stale []scheduler.Decision, err error) {
+		h.once.Do(func() {
+			out := <-h.letGo
+			err = out.err
+			for _, d := range ds {
+				if out.stale != nil && out.stale(d) {
+					stale = append(stale, d)
+				}
+			}
+		})
+		return stale, err
+	}
+	return h
+}
+
+func decided(calls [][]scheduler.Decision) map[string]scheduler.Decision {
+	all := map[string]scheduler.Decision{}
+	for _, call := range calls {
+		for _, d := range call {
+			all[d.PodID] = d
+		}
+	}
+	return all
+}
+
+// What happens to the pods of a crowd while it is bound is taken in, and what the binding
+// of it brings back does not undo that.
+func TestRunTakesInWhatHappensWhileACrowdIsBound(t *testing.T) {
+	t.Parallel()
+	const gone, again, stays = "a0000", "a0001", "a0002"
+	for name, out := range map[string]bindOutcome{
+		"bound": {},
+		"stale": {stale: func(d scheduler.Decision) bool { return d.PodID == gone || d.PodID == again }},
+		"fails": {err: errors.New("no database")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := holding()
+				st := start(t, &h.binder, putNodes(roomFor("n1", 10*crowd)))
+				st.Apply(putPods(crowdOf("a", crowd)...))
+				synctest.Wait()
+				if calls := h.take(); len(calls) != 1 || len(calls[0]) != crowd {
+					t.Fatalf("got %d calls, want one of the crowd", len(calls))
+				}
+				restarted := aPod(again)
+				restarted.Incarnation = 2
+				st.Apply(store.Batch{Pods: store.Changes[api.Pod]{Put: []api.Pod{restarted}, Delete: []string{gone}}})
+				st.Apply(putPods(crowdOf("b", crowd)...))
+				synctest.Wait()
+				if calls := h.take(); len(calls) != 0 {
+					t.Fatalf("got %d calls while one was open, want none", len(calls))
+				}
+				h.letGo <- out
+				<-time.After(time.Minute)
+				synctest.Wait()
+				all := decided(h.take())
+				if d, ok := all[gone]; ok {
+					t.Errorf("decided on a pod that is gone: %+v", d)
+				}
+				if d := all[again]; d.Incarnation != 2 || d.NodeID != "n1" {
+					t.Errorf("got %+v, want the pod bound in its new incarnation", d)
+				}
+				if _, ok := all[stays]; ok != (out.err != nil) {
+					t.Errorf("decided again on a pod that stayed: %t, want %t", ok, out.err != nil)
+				}
+				if d := all["b0000"]; d.NodeID != "n1" {
+					t.Errorf("got %+v, want the next part of the crowd bound", d)
+				}
+			})
+		})
+	}
+}
+
+// The room of a crowd that is still being bound is taken.
+func TestRunKeepsTheRoomOfACrowdThatIsBeingBound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := holding()
+		st := start(t, &h.binder, putNodes(roomFor("n1", crowd+1)))
+		st.Apply(putPods(crowdOf("a", crowd)...))
+		synctest.Wait()
+		st.Apply(putPods(crowdOf("b", crowd)...))
+		synctest.Wait()
+		h.letGo <- bindOutcome{}
+		synctest.Wait()
+		placed := 0
+		for _, d := range decided(h.take()) {
+			if d.NodeID != "" {
+				placed++
+			}
+		}
+		if placed != crowd+1 {
+			t.Errorf("placed %d pods on a node for %d", placed, crowd+1)
+		}
+	})
+}
+
+// table is a database of pods for the scheduler: it binds what is still as the plan saw it,
+// and shows its rows to the read model later. Sometimes it fails, before or after it bound.
+type table struct {
+	t    *testing.T
+	st   *store.Store
+	rng  *rand.Rand
+	mu   sync.Mutex
+	pods map[string]api.Pod
+	room map[string]int
+	told map[string]bool // pods that the read model is not told of yet
+}
+
+var errTable = errors.New("no database")
+
+func (b *table) bind(ds []scheduler.Decision) (stale []scheduler.Decision, err error) {
+	b.mu.Lock()
+	before, after := b.rng.IntN(8) == 0, b.rng.IntN(8) == 0
+	wait := time.Duration(b.rng.IntN(100)) * time.Millisecond
+	b.mu.Unlock()
+	<-time.After(wait)
+	if before {
+		return nil, errTable
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range ds {
+		if d.NodeID == "" {
+			continue
+		}
+		p, ok := b.pods[d.PodID]
+		if !ok || p.Incarnation != d.Incarnation || p.Status != api.PodPending {
+			stale = append(stale, d)
+			continue
+		}
+		if b.room[d.NodeID]--; b.room[d.NodeID] < 0 {
+			b.t.Errorf("node %s has more pods than it has room for", d.NodeID)
+		}
+		p.Status, p.NodeID = api.PodScheduled, &d.NodeID
+		b.pods[p.ID], b.told[p.ID] = p, true
+	}
+	if after {
+		return nil, errTable
+	}
+	return stale, nil
+}
+
+// tell shows the read model what has changed.
+func (b *table) tell() {
+	b.mu.Lock()
+	var c store.Changes[api.Pod]
+	for id := range b.told {
+		if p, ok := b.pods[id]; ok {
+			c.Put = append(c.Put, p)
+		} else {
+			c.Delete = append(c.Delete, id)
+		}
+	}
+	clear(b.told)
+	b.mu.Unlock()
+	b.st.Apply(store.Batch{Pods: c})
+}
+
+// disturb deletes and restarts some pods that wait.
+func (b *table) disturb() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, id := range b.sorted() {
+		p := b.pods[id]
+		if p.Status != api.PodPending {
+			continue
+		}
+		switch b.rng.IntN(50) {
+		case 0:
+			delete(b.pods, id)
+		case 1:
+			p.Incarnation++
+			b.pods[id] = p
+		case 2:
+			p.Labels = map[string]string{"changed": "yes"}
+			b.pods[id] = p
+		default:
+			continue
+		}
+		b.told[id] = true
+	}
+}
+
+func (b *table) sorted() []string {
+	ids := make([]string, 0, len(b.pods))
+	for id := range b.pods {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Whatever happens while crowds are planned and bound, in the end each pod has a node and
+// no node has more than it has room for.
+func TestRunBindsEachPodOfACrowdOnce(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := &table{
+					t: t, rng: rand.New(rand.NewPCG(seed, 0)), pods: map[string]api.Pod{},
+					room: map[string]int{"n1": 5 * crowd, "n2": 5 * crowd}, told: map[string]bool{},
+				}
+				b.st = start(t, &binder{bind: b.bind}, putNodes(roomFor("n1", 5*crowd), roomFor("n2", 5*crowd)))
+				for part := range 5 {
+					b.mu.Lock()
+					for _, p := range crowdOf(string(rune('a'+part)), crowd+b.rng.IntN(crowd)) {
+						b.pods[p.ID], b.told[p.ID] = p, true
+					}
+					b.mu.Unlock()
+					for range 1 + b.rng.IntN(3) {
+						b.tell()
+						<-time.After(time.Duration(b.rng.IntN(40)) * time.Millisecond)
+						b.disturb()
+					}
+				}
+				for range 60 { // longer than any back-off
+					b.tell()
+					<-time.After(time.Second)
+				}
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				for id, p := range b.pods {
+					if p.NodeID == nil {
+						t.Errorf("pod %s waits", id)
+					}
+				}
+			})
+		})
+	}
+}
