@@ -22,8 +22,9 @@ type returning struct {
 	session string
 	gone    atomic.Bool // whoever asked has left
 
-	out Registration
-	err error // refuses this node and no other
+	out   Registration
+	err   error // refuses this node and no other
+	alone bool  // not found, or held by somebody whom the others need not wait for
 }
 
 // nodeRow is what a node says of itself, documents as text.
@@ -70,6 +71,9 @@ func (db *DB) comeBack(ctx context.Context, by Registrar, r api.RegisterNodeRequ
 	if err := db.returns.do(ctx, c); err != nil {
 		c.gone.Store(true)
 		return Registration{}, toFault("register node", err)
+	}
+	if c.alone {
+		db.takeBackGroup(ctx, []*returning{c})
 	}
 	return c.out, c.err
 }
@@ -119,7 +123,7 @@ func (db *DB) takeBackGroup(ctx context.Context, group []*returning) {
 func (db *DB) startLeases(t Tx, group []*returning) {
 	var nodes, sessions []string
 	for _, c := range group {
-		if c.err == nil {
+		if c.err == nil && !c.alone {
 			nodes, sessions = append(nodes, c.by.NodeID), append(sessions, c.session)
 		}
 	}
@@ -197,24 +201,31 @@ const unusedFor = `interval '10 minutes'`
 // on to write.
 const (
 	holdCredentialsSQL = `select c.id::text, c.node_id::text, c.rotate_requested_at is not null, coalesce(c.last_used_at < now() - ` + unusedFor + `, true)
-		from stark.node_credentials c where c.id = any ($1::text[]::uuid[]) and c.revoked_at is null order by c.id for no key update of c`
+		from stark.node_credentials c where c.id = any ($1::text[]::uuid[]) and c.revoked_at is null order by c.id for no key update of c `
 	holdRegistrarsSQL = `select r::text from stark.hold_registrars($1::text[]::uuid[]) r`
 	holdNodesSQL      = "select " + nodeColumns + `, row(` + comeBackBefore + `) is distinct from row(` + comeBackValues + `)
-		from ` + comeBackRows + ` join public.nodes n on n.id = v.id and n.name = v.name order by n.id for no key update of n`
+		from ` + comeBackRows + ` join public.nodes n on n.id = v.id and n.name = v.name order by n.id for no key update of n `
 )
+
+// skipLocked has several nodes that come back leave out those whose rows somebody else
+// holds: one row that stays locked would fail all of them.
+const skipLocked = "skip locked"
 
 // holdReturning finds what nodes come back to, in one round trip.
 func holdReturning(ctx context.Context, t Tx, group []*returning) (held, error) {
 	var credentials []heldCredential
 	var registrars []string
 	var nodes []heldNode
-	args := comeBackArgs(group)
+	args, skip := comeBackArgs(group), ""
+	if len(group) > 1 {
+		skip = skipLocked
+	}
 	shown := make([]string, len(group))
 	for i, c := range group {
 		shown[i] = c.by.CredentialID
 	}
 	t.Queue(holdRegistrarsSQL, args[0]).Query(all(&registrars, scanText))
-	t.Queue(holdNodesSQL, args...).Query(all(&nodes, func(row pgx.CollectableRow) (heldNode, error) {
+	t.Queue(holdNodesSQL+skip, args...).Query(all(&nodes, func(row pgx.CollectableRow) (heldNode, error) {
 		var n heldNode
 		var err error
 		n.Node, err = scanNode(splitRow{row, []any{&n.changed}})
@@ -224,7 +235,7 @@ func holdReturning(ctx context.Context, t Tx, group []*returning) (held, error) 
 		var c heldCredential
 		err := row.Scan(&c.id, &c.node, &c.rotate, &c.unused)
 		return c, err
-	}), holdCredentialsSQL, shown)
+	}), holdCredentialsSQL+skip, shown)
 	h := held{credentials: map[string]heldCredential{}, registrars: map[string]bool{}, nodes: map[string]heldNode{}}
 	for _, c := range credentials {
 		h.credentials[c.id] = c
@@ -277,6 +288,9 @@ func takeBack(ctx context.Context, t Tx, group []*returning) error {
 	for _, c := range group {
 		n, credential := h.nodes[c.by.NodeID], h.credentials[c.by.CredentialID]
 		c.out, c.err = Registration{Node: n.Node, CredentialID: c.by.CredentialID}, nil
+		if c.alone = len(group) > 1 && (n.ID == "" || credential.id == ""); c.alone {
+			continue
+		}
 		switch {
 		case credential.id == "" || credential.node != c.by.NodeID:
 			c.err = errCredential(nil)

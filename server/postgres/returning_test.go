@@ -44,17 +44,17 @@ func newReturnsWorld(t *testing.T) *returnsWorld {
 	return &returnsWorld{world: w, db: open(t, postgres.Config{URL: w.at.URL, Tracer: postgrestest.Tracer{}})}
 }
 
-// stopped lets so many registrations of other nodes wait for a lock, behind which all
-// later ones gather until the caller lets them go.
-func (w *returnsWorld) stopped(ctx context.Context, t *testing.T, first []*comeback) (letGo func()) {
+// stopped lets so many registrations of other nodes wait for the lock of a table, behind
+// which all later ones gather until the caller lets them go.
+func (w *returnsWorld) stopped(ctx context.Context, t *testing.T, table string, first []*comeback) (letGo func()) {
 	t.Helper()
 	w.exec(t, "begin")
-	w.exec(t, "lock table stark.node_credentials in access exclusive mode")
+	w.exec(t, "lock table "+table+" in access exclusive mode")
 	var wg sync.WaitGroup
 	for i, c := range first {
 		wg.Go(func() { c.got, c.err = w.db.RegisterNode(ctx, c.by, c.req, c.meta) })
 		w.until(t, func() bool {
-			return value[int](t, w.world, "select count(*) from pg_locks where not granted and relation = 'stark.node_credentials'::regclass and database = (select oid from pg_database where datname = current_database())") == i+1
+			return value[int](t, w.world, "select count(*) from pg_locks where not granted and relation = $1::text::regclass and database = (select oid from pg_database where datname = current_database())", table) == i+1
 		})
 	}
 	return func() {
@@ -77,6 +77,62 @@ func (w *returnsWorld) until(t *testing.T, holds func() bool) {
 func (w *returnsWorld) session(t *testing.T, nodeID string) string {
 	t.Helper()
 	return value[string](t, w.world, "select coalesce((select session from stark.node_leases where node_id = $1), '')", nodeID)
+}
+
+// A node whose row somebody else holds is waited for by itself.
+func TestNodesThatComeBackDoNotWaitForOneThatIsHeld(t *testing.T) {
+	t.Parallel()
+	for what, hold := range map[string]string{
+		"node":       "select from public.nodes where id = $1 for update",
+		"credential": "select from stark.node_credentials where node_id = $1 for update",
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			w := newReturnsWorld(t)
+			ann := w.user(t, api.RoleDeveloper)
+			back := map[string]*comeback{}
+			for _, name := range []string{"first", "second", "free", "free too", "held"} {
+				back[name] = comebackOf(w.node(t, ann, strings.ReplaceAll(name, " ", "-")), "session of "+name)
+			}
+			conn := connect(t, w.at.Superuser)
+			holder, err := conn.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := holder.Exec(t.Context(), hold, back["held"].by.NodeID); err != nil {
+				t.Fatal(err)
+			}
+			letGo := w.stopped(t.Context(), t, "stark.node_leases", []*comeback{back["first"], back["second"]})
+			var free, held sync.WaitGroup
+			for _, name := range []string{"free", "free too", "held"} {
+				wg, c := &free, back[name]
+				if name == "held" {
+					wg = &held
+				}
+				wg.Go(func() { c.got, c.err = w.db.RegisterNode(t.Context(), c.by, c.req, c.meta) })
+			}
+			w.until(t, func() bool {
+				w.exec(t, "select 1") // a moment
+				return w.db.ReturnsWaiting() == 3
+			})
+			letGo()
+			free.Wait()
+			if session := w.session(t, back["held"].by.NodeID); session == "session of held" {
+				t.Error("the node has come back while its row was held")
+			}
+			if err := holder.Rollback(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			held.Wait()
+			for name, c := range back {
+				if c.err != nil {
+					t.Errorf("%s: %v", name, c.err)
+				} else if session := w.session(t, c.by.NodeID); session != "session of "+name {
+					t.Errorf("%s: the node has %q", name, session)
+				}
+			}
+		})
+	}
 }
 
 // Nodes that come back at the same moment share a transaction, and each has the outcome
@@ -112,7 +168,7 @@ func TestNodesThatComeBackTogether(t *testing.T) {
 	back["again"] = comebackOf(regs["twice"], "session of again")
 
 	ctx, statements := postgrestest.Record(t.Context())
-	letGo := w.stopped(ctx, t, []*comeback{back["first"], back["second"]})
+	letGo := w.stopped(ctx, t, "stark.node_credentials", []*comeback{back["first"], back["second"]})
 	var wg sync.WaitGroup
 	leaving, leave := context.WithCancel(ctx)
 	for name, c := range back {
@@ -203,7 +259,7 @@ func TestManyNodesComeBackInFewStatements(t *testing.T) {
 	}
 	before := writes()
 	ctx, statements := postgrestest.Record(t.Context())
-	letGo := w.stopped(ctx, t, first)
+	letGo := w.stopped(ctx, t, "stark.node_credentials", first)
 	sent := len(statements.Sent())
 	var wg sync.WaitGroup
 	for _, c := range all {
