@@ -117,7 +117,7 @@ func TestAPackThatFloodsItsAgentIsEnded(t *testing.T) {
 	c.universal("greeter", greeter)
 	bystander := c.pod("greeter", never)
 	c.waitStatus(bystander.ID, api.PodRunning)
-	for _, flood := range []string{"NUMBERS", "LINES", "COPIES", "UNKNOWN"} {
+	for _, flood := range []string{"NUMBERS", "LINES", "COPIES", "UNKNOWN", "PONGS", "FORGED", "QUESTIONS"} {
 		pod := c.pod("floods", never, func(r *api.CreatePodRequest) { r.Env = map[string]string{"FLOOD": flood} })
 		began := time.Now()
 		if p := c.waitStatus(pod.ID, api.PodFailed); !strings.Contains(p.StatusMessage, "flooded the agent") {
@@ -125,6 +125,9 @@ func TestAPackThatFloodsItsAgentIsEnded(t *testing.T) {
 		}
 		t.Logf("%s: ended after %s", flood, time.Since(began).Round(time.Millisecond))
 	}
+	// Who sends only what it has tickets for waits, and is none.
+	obeys := c.pod("floods", never, func(r *api.CreatePodRequest) { r.Env = map[string]string{"FLOOD": "TICKETS"} })
+	c.waitStatus(obeys.ID, api.PodSucceeded)
 	tb.state("online")
 	if _, _, err := c.Client.StopPod(t.Context(), bystander.ID); err != nil {
 		t.Fatal(err)
@@ -154,6 +157,24 @@ func TestAPackThatLogsALotIsNoFlood(t *testing.T) {
 		pod := c.pod("logs", never, func(r *api.CreatePodRequest) { r.Env = map[string]string{"REST": strings.Repeat("y", size)} })
 		c.waitStatus(pod.ID, api.PodSucceeded)
 	}
+}
+
+// What a pack prints that never yields is seen, though no ticket can reach it.
+func TestOutputOfAPackThatNeverYields(t *testing.T) {
+	t.Parallel()
+	tb := profile(t)
+	c := start(t)
+	c.join(tb)
+	c.universal("turns", `module.exports = ({ ready, log }) => {
+		ready();
+		for (let n = 0, at = Date.now(); ; n++) {
+			log.info('turn ' + n);
+			for (at += 50; Date.now() < at;);
+		}
+	};`)
+	pod := c.pod("turns", never, func(r *api.CreatePodRequest) { r.Metadata = map[string]any{"unresponsiveAfterSeconds": 6} })
+	c.waitLine(pod.ID, "INFO turn 60") // after the first tickets, and while the loop goes on
+	c.waitStatus(pod.ID, api.PodFailed)
 }
 
 // channel is one that pages of the server's origin share, and packs must not.

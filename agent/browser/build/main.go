@@ -107,6 +107,7 @@ func assemble(ctx context.Context, wasm []byte, version string) (map[string][]by
 	b := builder{files: map[string][]byte{}, known: map[string]string{"version": version, "wasm_exec.js": string(goExec)}}
 	b.add("agent.wasm", wasm)
 	b.known["files.js"] = b.source("files.js")
+	b.known["told.js"] = b.source("told.js")
 	b.known["host.js"] = b.source("host.js")
 	b.known["pod"] = adapters.Script + b.source("pod.js")
 	b.known["frame"] = b.source("frame.js")

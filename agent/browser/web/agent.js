@@ -5,18 +5,8 @@
 
 {{wasm_exec.js}}
 
-const MAX_WAITING = 64;       // questions of one pod that may wait
 const PING_MS = 1000;
 const FRAME_LOST_MS = 15000;  // a frame that is silent for so long is gone
-// What one pod may tell: a message costs 512, its output as many as it has characters, and
-// all of it the time that it takes. Time brings back twice what the runtime of a pod
-// sends at most, if this thread has nothing to do for a quarter of it: who sends more than
-// can be heard would be paid for that otherwise.
-const TOLD_MOST = 64 * 1024 * 1024;
-const TOLD_BACK = 8 * 1024;   // a millisecond
-const TOLD_TIME = 4 * 1024;   // a millisecond of work for the pod
-const TOLD_STRANGE = 1024 * 1024; // what no runtime says, of whatever size
-const TOLD_LONGEST = 1000;    // milliseconds that one message is blamed for: a device may have slept
 const UNBORN_MS = 500;        // a pack that never came to its event loop is not waited for longer at a stop
 
 let db, settings, command = () => {}, nextFrame = 0, spare = null;
@@ -24,7 +14,7 @@ const queue = [];  // commands that came before the program
 const frames = new Map();
 const running = new Map();
 let beaten = performance.now();
-let worked = 0, working = false; // milliseconds that this thread had to do for pods and program
+let worked = 0, working = false; // milliseconds that this thread had to do for who pays, and for the program
 
 self.onmessage = async ({ data: m }) => {
   if (m.t === 'init') return boot(m);
@@ -93,8 +83,11 @@ function work(f) {
   return performance.now() - began;
 }
 
-// idle is how long this thread had nothing to do since it began.
-function idle() { return performance.now() - worked; }
+// time is that of an Account.
+function time() {
+  const at = performance.now();
+  return { at, idle: at - worked };
+}
 
 // ---- IndexedDB ----
 
@@ -223,7 +216,8 @@ async function start(json, event) {
   const { port1, port2 } = new MessageChannel();
   const pod = new Pod(o, f, port1, event);
   f.pod = pod;
-  f.port.postMessage({ t: 'run', order: { bundle, format: o.format, pod: o.pod, env: o.env, cores: o.cores } }, [port2]);
+  const tickets = Array.from({ length: TICKETS }, () => pod.account.ticket());
+  f.port.postMessage({ t: 'run', order: { bundle, format: o.format, pod: o.pod, env: o.env, cores: o.cores, tickets } }, [port2]);
   setTimeout(() => { spare ??= makeFrame(); }, 100);
   return pod;
 }
@@ -240,39 +234,59 @@ class Pod {
     Object.assign(this, {
       id: o.id, frame, port, event, unresponsiveMs: o.unresponsiveMs, files: new Files(o.id, o.storageBytes),
       asked: performance.now(), waiting: false, beats: 0, delay: 0, recent: 0, lately: 0, ready: false, outcome: null, stopping: false, ended: false, open: 0,
-      purse: TOLD_MOST, filled: performance.now(), idle: idle(),
+      account: new Account(time),
     });
     running.set(this.id, this);
     port.onmessage = (e) => {
-      if (this.ended || !this.pays(512)) return;
-      const took = work(() => { const m = e.data; if (typeof m === 'object' && m) this.hear(m); }); // data is made when it is read
-      if (!this.ended) this.pays(Math.min(took, TOLD_LONGEST) * TOLD_TIME);
+      if (this.ended) return;
+      this.account.refill();
+      let free = null;
+      const took = work(() => { free = this.hear(e); });
+      if (this.ended) return;
+      if (!free) return this.paid(this.account.paysTime(took));
+      worked -= took;
+      const wait = this.account.wait(took, free.length);
+      if (wait < AHEAD_MS) free.after();
+      else setTimeout(free.after, wait);
     };
     this.ping();
   }
 
-  // pays reports whether the pod may tell so much; one that may not is ended, since nobody
-  // else in this tab would be heard any more.
-  pays(cost) {
-    if (!working) {
-      const t = performance.now(), i = idle();
-      this.purse = Math.min(TOLD_MOST, this.purse + Math.min(t - this.filled, 4 * (i - this.idle)) * TOLD_BACK);
-      [this.filled, this.idle] = [t, i];
-    }
-    this.purse -= cost;
-    if (this.purse >= 0) return true;
+  // paid ends the pod that may not tell so much: nobody else in this tab would be heard any more.
+  paid(enough) {
+    if (enough || this.ended) return enough;
     this.port.close(); // with all that waits in it
     this.kill('Error', 'the pod flooded the agent of its tab with messages');
     return false;
   }
 
-  hear(m) {
-    if (m.t === 'pong') this.answered(performance.now() - this.asked);
-    else if (m.t === 'out') this.lines(m);
-    else if (m.t === 'ready') { this.ready = true; this.event('ready', ''); }
-    else if (m.t === 'outcome') this.end(sound(m.outcome));
-    else if (m.t === 'fs') this.serve(m);
-    else this.pays(TOLD_STRANGE);
+  // hear hears a message, whose data is made when it is read. If the message was free it
+  // gives what is to be done once the pod may tell more, and how many characters it had. What
+  // comes often is a text: it holds no more than one sees.
+  hear(e) {
+    const m = e.data;
+    if (typeof m === 'string' && m[0] === '{') return this.output(m);
+    if (m === 'pong' && this.waiting) {
+      this.answered(performance.now() - this.asked);
+      return { after() {}, length: 0 };
+    }
+    if (m?.t === 'fs' && this.open < MAX_WAITING) return this.serve(m);
+    if (!this.paid(this.account.pays(TOLD_MESSAGE))) return null;
+    if (m === 'pong') return null; // of a question before
+    if (m === 'ready') { this.ready = true; this.event('ready', ''); }
+    else if (m?.t === 'outcome') this.end(sound(m.outcome));
+    else this.paid(this.account.pays(TOLD_STRANGE));
+    return null;
+  }
+
+  // output hears a batch of lines, free with a ticket.
+  output(text) {
+    const m = text.length > OUT_LONGEST ? null : parsed(text);
+    if (!m) return void this.paid(this.account.pays(TOLD_STRANGE + text.length));
+    const free = this.account.takes(m.ticket);
+    if (!free && !this.paid(this.account.pays(TOLD_MESSAGE + text.length))) return null;
+    this.lines(m);
+    return free ? { after: () => { if (!this.ended) this.port.postMessage({ t: 'ticket', ticket: this.account.ticket() }); }, length: text.length } : null;
   }
 
   answered(delay) {
@@ -287,20 +301,22 @@ class Pod {
     const latest = Date.now();
     const lines = (Array.isArray(m.lines) ? m.lines : []).slice(0, 4096)
       .map((l) => [word(l?.[0]).slice(0, 8), past(l?.[1], latest), word(l?.[2]).slice(0, 16 * 1024 + 8)]);
-    if (!this.pays(lines.reduce((n, l) => n + l[2].length, 0))) return;
     this.event('lines', JSON.stringify({ lines, dropped: Number.isSafeInteger(m.dropped) ? Math.max(0, m.dropped) : 0 }));
   }
 
-  // serve answers a question about storage. Whoever asks faster than it is answered waits no longer.
-  async serve(m) {
-    if (this.open >= MAX_WAITING) return this.answer(m, { error: { code: 'EBUSY', message: 'too many questions to the storage wait already' } });
+  // serve answers a question about storage, once both the answer is there and the pod may
+  // ask for more.
+  serve(m) {
     this.open++;
+    const answer = this.ask(m);
+    return { after: async () => { this.answer(m, await answer); this.open--; }, length: 0 };
+  }
+
+  async ask(m) {
     try {
-      this.answer(m, { value: await this.files.run(String(m.op), Array.isArray(m.args) ? m.args : []) });
+      return { value: await this.files.run(String(m.op), Array.isArray(m.args) ? m.args : []) };
     } catch (err) {
-      this.answer(m, { error: { code: String(err?.code ?? 'EIO'), message: String(err?.message ?? err) } });
-    } finally {
-      this.open--;
+      return { error: { code: String(err?.code ?? 'EIO'), message: String(err?.message ?? err) } };
     }
   }
 
@@ -351,6 +367,11 @@ class Pod {
 // a text, and what is thrown here the whole tab would be blamed for.
 function word(v) { return typeof v === 'string' ? v : ''; }
 
+// parsed gives the object that a text is of, or nothing.
+function parsed(text) {
+  try { return JSON.parse(text); } catch { return null; }
+}
+
 // past takes a time in milliseconds that is not after now.
 function past(v, now) { return Number.isFinite(v) && v > 0 && v < now ? v : now; }
 
@@ -384,5 +405,7 @@ setInterval(() => {
     }
   }
 }, PING_MS);
+
+{{told.js}}
 
 {{files.js}}

@@ -7,16 +7,19 @@
 
 (() => {
   const MAX_LINE = 16 * 1024;    // characters of one line, the rest is cut off
-  const RATE = 4 * 1024 * 1024;  // characters of output a second; the agent shares one thread with everybody
-  const KEPT = 100;              // newest lines that are kept when others are dropped
+  const MAX_ASKED = 64;          // questions that may wait for an answer, as in told.js
+  const KEPT = 4 * 1024 * 1024;  // characters of output that may wait to be sent: the newest stay
+  const BATCH = 64 * 1024;       // characters that are sent together
   const BATCH_MS = 20;           // output is sent together
+  const STUCK_MS = 1000;         // a pack that lets nothing else run for so long gets no tickets,
+  const STUCK_EVERY_MS = 250;    // and may send without, now and then
 
   // What stands before the program of a further worker. A rejection that nobody handles ends it, as on Node.js.
   const inner = `const send = postMessage.bind(self), on = (f) => { self.onmessage = (e) => f(e.data); };
     addEventListener('unhandledrejection', (e) => { e.preventDefault(); setTimeout(() => { throw e.reason; }); });`;
 
   const { addEventListener: listen } = EventTarget.prototype;
-  const later = setTimeout, now = Date.now, every = setInterval;
+  const later = setTimeout, now = Date.now, every = setInterval, { stringify } = JSON;
   if (typeof document === 'object') globalThis.starkServe = serve; // frame.js takes it
   else {
     const entry = (event) => {
@@ -32,15 +35,17 @@
   // serve runs an order; root is the element that a pack may draw into.
   function serve(port, order, root) {
     const post = MessagePort.prototype.postMessage.bind(port);
-    const asked = new Map(); // questions to the agent that wait for an answer
+    const toAsk = []; // questions to the agent
+    const asked = new Map(); // those of them that wait for an answer
     const aborter = new AbortController();
     const handlers = [];
     let polled = false, finished = null, settled = false, isReady = false, questions = 0;
-    const capture = capturer(post);
+    const capture = capturer(post, order.tickets);
     silence(capture);
 
     port.onmessage = ({ data: m }) => {
-      if (m.t === 'ping') post({ t: 'pong' });
+      if (m.t === 'ping') { capture.turn(); post('pong'); }
+      else if (m.t === 'ticket') capture.ticket(m.ticket);
       else if (m.t === 'stop') stop();
       else if (m.t === 'answer') answer(m);
     };
@@ -51,7 +56,7 @@
     function end(outcome) {
       if (settled) return;
       settled = true;
-      capture.flush();
+      capture.finish();
       post({ t: 'outcome', outcome });
     }
 
@@ -80,7 +85,7 @@
     function ready() {
       if (isReady || settled) return;
       isReady = true;
-      post({ t: 'ready' });
+      post('ready');
     }
 
     function context() {
@@ -117,17 +122,32 @@
       };
     }
 
+    // ask asks the agent, once it may.
     function ask(question) {
       return new Promise((resolve, reject) => {
         const id = ++questions;
-        asked.set(id, { resolve, reject });
-        post({ ...question, id });
+        toAsk.push({ question: { ...question, id }, waiting: { resolve, reject } });
+        askMore();
       });
+    }
+
+    function askMore() {
+      while (toAsk.length && asked.size < MAX_ASKED) {
+        const { question, waiting } = toAsk.shift();
+        asked.set(question.id, waiting);
+        try {
+          post(question);
+        } catch (err) { // what cannot be sent is nobody else's fault
+          asked.delete(question.id);
+          waiting.reject(err);
+        }
+      }
     }
 
     function answer(m) {
       const waiting = asked.get(m.id);
       asked.delete(m.id);
+      askMore();
       if (m.error) waiting?.reject(Object.assign(new Error(m.error.message), { code: m.error.code }));
       else waiting?.resolve(m.value);
     }
@@ -235,35 +255,52 @@
     return typeof err === 'string' ? err : `thrown: ${show(err)}`;
   }
 
-  // capturer sends output in batches, and at once what a pack prints that never
-  // yields. A bucket of characters bounds the rate; the newest lines are kept.
-  function capturer(post) {
-    let lines = [], size = 0, dropped = 0, scheduled = false, sent = 0, budget = RATE, refilled = now();
+  // capturer sends output in batches, each with a ticket: the agent, which shares one thread
+  // with everybody, gives it back when it can hear more. Without one the newest lines wait.
+  function capturer(post, tickets) {
+    let lines = [], size = 0, dropped = 0, scheduled = false, sent = 0, turned = now();
+    const weight = (l) => l[2].length + 128;
 
     function line(stream, textOf) {
       const t = now();
-      budget = Math.min(RATE, budget + (t - refilled) * RATE / 1000);
-      refilled = t;
       if (textOf.length > MAX_LINE) textOf = textOf.slice(0, MAX_LINE) + ' …';
       lines.push([stream, t, textOf]);
-      size += textOf.length + 128;
-      if (budget < size) {
-        if (lines.length > KEPT) { size -= lines.shift()[2].length + 128; dropped++; }
-        return;
-      }
-      if (size > 64 * 1024 || t - sent >= BATCH_MS) flush();
-      else if (!scheduled) { scheduled = true; later(() => { scheduled = false; flush(); }, BATCH_MS); }
+      size += weight(lines[lines.length - 1]);
+      if (size > KEPT) makeRoom();
+      if (size > BATCH || t - sent >= BATCH_MS) flush();
+      else if (!scheduled) { scheduled = true; later(() => { scheduled = false; turn(); flush(); }, BATCH_MS); }
+    }
+
+    // makeRoom drops the oldest lines, many at once.
+    function makeRoom() {
+      let n = 0;
+      for (; n < lines.length && size > KEPT - BATCH; n++) size -= weight(lines[n]);
+      lines.splice(0, n);
+      dropped += n;
     }
 
     function flush() {
-      if (!lines.length && !dropped) return;
-      post({ t: 'out', lines, dropped });
-      budget -= size;
-      sent = now();
-      lines = [];
-      size = dropped = 0;
+      for (let t; lines.length || dropped;) {
+        if (tickets.length) send(tickets.shift());
+        else if ((t = now()) - turned >= STUCK_MS && t - sent >= STUCK_EVERY_MS) send();
+        else return;
+      }
     }
-    every(flush, 500);
-    return { line, flush };
+
+    function send(ticket) {
+      let n = 0;
+      for (let taken = 0; n < lines.length && taken < BATCH; n++) { taken += weight(lines[n]); size -= weight(lines[n]); }
+      post(stringify({ ticket, lines: lines.splice(0, n), dropped }));
+      dropped = 0;
+      sent = now();
+    }
+
+    // turn notes that the pack has let something else run.
+    function turn() { turned = now(); }
+    function ticket(t) { turn(); tickets.push(t); flush(); }
+    // finish sends what is left, with tickets or without.
+    function finish() { while (lines.length || dropped) send(tickets.shift()); }
+    every(() => { turn(); flush(); }, 500);
+    return { line, turn, ticket, finish };
   }
 })();
