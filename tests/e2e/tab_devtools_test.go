@@ -21,6 +21,15 @@ var (
 	anyNetwork = network.Conditions{DownloadThroughput: -1, UploadThroughput: -1}
 )
 
+// byRule says of the whole whether there is a network too, without which Chromium up to 148
+// refuses it; later ones ask each condition.
+type byRule struct {
+	Offline    bool                  `json:"offline"`
+	Conditions []*network.Conditions `json:"matchedNetworkConditions"`
+}
+
+var emulateByRule = cdp.Command[byRule, network.EmulateNetworkConditionsByRuleResult]{Method: network.CommandEmulateNetworkConditionsByRule}
+
 // workers gives the agent's worker, which the tools drive apart from its page, once the
 // page has started it.
 func (tb *tab) workers() <-chan *tab {
@@ -45,9 +54,7 @@ func (tb *tab) workers() <-chan *tab {
 func (tb *tab) over(n network.Conditions) {
 	tb.t.Helper()
 	tb.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		_, err := cdp.Call(ctx, t, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{
-			MatchedNetworkConditions: []*network.Conditions{&n},
-		})
+		_, err := cdp.Call(ctx, t, emulateByRule, byRule{Offline: n.Offline, Conditions: []*network.Conditions{&n}})
 		return err
 	}))
 }
