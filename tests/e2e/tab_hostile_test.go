@@ -177,6 +177,57 @@ func TestOutputOfAPackThatNeverYields(t *testing.T) {
 	c.waitStatus(pod.ID, api.PodFailed)
 }
 
+// slowly makes a thread take 60 ms for every message that a port brings, as a device does
+// that is slow or has much else to do.
+const slowly = `{ const { get } = Object.getOwnPropertyDescriptor(MessageEvent.prototype, 'data');
+	Object.defineProperty(MessageEvent.prototype, 'data', { get() {
+		const data = get.call(this);
+		if (this.target instanceof MessagePort) for (const end = performance.now() + 60; performance.now() < end;);
+		return data;
+	} }); } undefined`
+
+// However slow the agent's thread is: who keeps to the runtime floods nobody, by output that
+// comes with and without an end of the turn, nor by questions to the storage.
+func TestASlowTabTakesNoPackForAFlood(t *testing.T) {
+	t.Parallel()
+	tb := profile(t)
+	workers := tb.workers()
+	c := start(t)
+	c.join(tb)
+	eval[any](<-workers, slowly)
+	for name, code := range map[string]string{
+		"logs": `async ({ log, ready }) => {
+			ready();
+			for (let i = 0; i < 150; i++) {
+				for (let n = 0; n < 1000; n++) log.info(i + ' ' + n + 'y'.repeat(1000));
+				await new Promise((next) => setTimeout(next, 100));
+			}
+			log.info('the last');
+		}`,
+		"prints": `({ log, ready }) => {
+			ready();
+			for (const end = Date.now() + 15_000; Date.now() < end;) log.info('y'.repeat(1000));
+			log.info('the last');
+		}`,
+		"asks": `async ({ log, ready, storage }) => {
+			ready();
+			await storage.writeFile('/a', 'y'.repeat(100_000));
+			for (let i = 0; i < 2; i++) await Promise.all(Array.from({ length: 100 }, () => storage.stat('/a')));
+			for (let i = 0; i < 10; i++) await storage.readFile('/a');
+			log.info('the last');
+		}`,
+	} {
+		c.universal(name, "module.exports = "+code)
+		pod := c.pod(name, never)
+		defer func() {
+			c.waitStatus(pod.ID, api.PodSucceeded)
+			if out := c.lines(pod.ID); len(out) == 0 || out[len(out)-1] != "INFO the last" {
+				t.Errorf("%s: its last lines are lost", name)
+			}
+		}()
+	}
+}
+
 // channel is one that pages of the server's origin share, and packs must not.
 const channel = `globalThis.heard = []; try { new BroadcastChannel('stark').onmessage = (e) => heard.push(e.data); } catch {}`
 

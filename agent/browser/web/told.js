@@ -4,10 +4,10 @@
 // not decide who is ended: a device may be slow, or busy with something else.
 //
 // Output comes with a ticket for each batch, and a pod gets its ticket back when the batch
-// has been heard and twice that time has passed: it waits rather than be ended. Questions
+// has been heard and that time has passed once more: it waits rather than be ended. Questions
 // about storage are answered as late, and its runtime asks no more than MAX_WAITING at a
-// time. Whoever keeps to that may tell as much as there is, and takes a third of the thread
-// at most.
+// time. Whoever keeps to that may tell as much as there is, and takes half of the thread at
+// most.
 //
 // All else is paid for, by its size and by the time that it takes. A runtime needs little of
 // that: output of a pack that never takes its tickets, and what is left at the end.
@@ -66,7 +66,7 @@ class Account {
   // some that took so long and had so many characters.
   wait(took, length) {
     const { at } = this.#time();
-    this.#due = Math.max(this.#due, at) + Math.max(2 * Math.min(took, TOLD_LONGEST), length / OUT_RATE);
+    this.#due = Math.max(this.#due, at) + Math.max(Math.min(took, TOLD_LONGEST), length / OUT_RATE);
     return this.#due - at;
   }
 }
