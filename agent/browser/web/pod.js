@@ -259,13 +259,14 @@
   // with everybody, gives it back when it can hear more. Without one the newest lines wait.
   function capturer(post, tickets) {
     let lines = [], size = 0, dropped = 0, scheduled = false, sent = 0, turned = now();
-    const weight = (l) => l[2].length + 128;
 
     function line(stream, textOf) {
       const t = now();
       if (textOf.length > MAX_LINE) textOf = textOf.slice(0, MAX_LINE) + ' …';
-      lines.push([stream, t, textOf]);
-      size += weight(lines[lines.length - 1]);
+      // Text by text: a library may have given objects and arrays a toJSON of its own.
+      const l = { text: `["${stream}",${t},${stringify(textOf)}]`, weight: textOf.length + 128 };
+      lines.push(l);
+      size += l.weight;
       if (size > KEPT) makeRoom();
       if (size > BATCH || t - sent >= BATCH_MS) flush();
       else if (!scheduled) { scheduled = true; later(() => { scheduled = false; turn(); flush(); }, BATCH_MS); }
@@ -274,7 +275,7 @@
     // makeRoom drops the oldest lines, many at once.
     function makeRoom() {
       let n = 0;
-      for (; n < lines.length && size > KEPT - BATCH; n++) size -= weight(lines[n]);
+      for (; n < lines.length && size > KEPT - BATCH; n++) size -= lines[n].weight;
       lines.splice(0, n);
       dropped += n;
     }
@@ -288,9 +289,14 @@
     }
 
     function send(ticket) {
-      let n = 0;
-      for (let taken = 0; n < lines.length && taken < BATCH; n++) { taken += weight(lines[n]); size -= weight(lines[n]); }
-      post(stringify({ ticket, lines: lines.splice(0, n), dropped }));
+      let n = 0, all = '';
+      for (let taken = 0; n < lines.length && taken < BATCH; n++) {
+        taken += lines[n].weight;
+        size -= lines[n].weight;
+        all += (n ? ',' : '') + lines[n].text;
+      }
+      lines.splice(0, n);
+      post(`{"ticket":"${ticket ?? ''}","lines":[${all}],"dropped":${dropped}}`);
       dropped = 0;
       sent = now();
     }

@@ -15,6 +15,7 @@ const MAX_WAITING = 64;       // questions of one pod that may wait, as in pod.j
 const TICKETS = 16;           // batches of output of one pod that may wait
 const OUT_LONGEST = 1 << 20;  // characters of one
 const OUT_RATE = 4 * 1024;    // characters a millisecond for which tickets come back
+const LEAST_MS = 0.25;        // what anything is taken to need: a clock may be coarse
 const AHEAD_MS = 20;          // what is free need not wait for so little
 const TOLD_MOST = 64 * 1024 * 1024;
 const TOLD_BACK = 8 * 1024;   // a millisecond
@@ -66,7 +67,7 @@ class Account {
   // some that took so long and had so many characters.
   wait(took, length) {
     const { at } = this.#time();
-    this.#due = Math.max(this.#due, at) + Math.max(Math.min(took, TOLD_LONGEST), length / OUT_RATE);
+    this.#due = Math.max(this.#due, at) + Math.max(Math.min(took, TOLD_LONGEST), LEAST_MS, length / OUT_RATE);
     return this.#due - at;
   }
 }
