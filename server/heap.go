@@ -18,9 +18,19 @@ const (
 	heapRoom = 128 << 20
 	// mostPercent keeps the heap within a few times of what is in use all the same.
 	mostPercent = 400
+	// leastRoom is what a server has that does next to nothing, as one with thousands of
+	// agents at rest: room that it does not need would be half of its memory. It is for
+	// bursts, which begin before they are seen.
+	leastRoom = 48 << 20
+	// leastPercent bounds how often the whole of a large heap is looked at.
+	leastPercent = 25
+	// roomFor is how long the room should last at the pace at which memory is asked for.
+	roomFor = 4 * time.Second
 
 	usualPercent = 100 // of the runtime
-	heapEvery    = 5 * time.Second
+	heapEvery    = 250 * time.Millisecond
+	// calmer is what is left of a pace after each heapEvery: load comes in bursts.
+	calmer = 0.95
 )
 
 // RunAlone is Run in a process that is a server and nothing else: it also paces the heap
@@ -34,8 +44,8 @@ func (s *Server) RunAlone(ctx context.Context) error {
 	return s.Run(ctx)
 }
 
-// paceHeap gives the garbage collector of this process room according to what is in use,
-// until ctx ends. The read model is a large heap of small objects: each collection looks
+// paceHeap gives the garbage collector of this process room according to what is in use
+// and how fast memory is asked for, until ctx ends. The read model is a large heap of small objects: each collection looks
 // at all of it, and with the usual pace of the runtime that took a quarter of the time of
 // a server that answers thousands of requests a second. What the start of a server leaves
 // is given back to the system once the read model is there.
@@ -55,22 +65,34 @@ func (s *Server) paceHeap(ctx context.Context) {
 	defer debug.SetGCPercent(usualPercent)
 	tick := time.NewTicker(heapEvery)
 	defer tick.Stop()
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(samples)
+	percent, pace, asked := usualPercent, math.Inf(1), samples[1].Value.Uint64()
 	for {
-		metrics.Read(live)
-		debug.SetGCPercent(percentFor(live[0].Value.Uint64()))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
+		metrics.Read(samples)
+		live, now := samples[0].Value.Uint64(), samples[1].Value.Uint64()
+		pace = max(float64(now-asked)/heapEvery.Seconds(), min(calmer*pace, heapRoom))
+		asked = now
+		if next := percentFor(live, pace); next != percent {
+			percent = next
+			debug.SetGCPercent(percent)
+		}
 	}
 }
 
-// percentFor gives the growth of a heap with so many bytes in use, in percent of them.
-func percentFor(live uint64) int {
+// percentFor gives the growth of a heap with so many bytes in use, in percent of them,
+// when so many are asked for in a second.
+func percentFor(live uint64, pace float64) int {
 	if live < smallHeap {
 		return usualPercent
 	}
-	return max(usualPercent, min(mostPercent, int(math.Round(heapRoom*100/float64(live)))))
+	percent := func(room float64) int { return int(math.Round(room * 100 / float64(live))) }
+	most := max(usualPercent, min(mostPercent, percent(heapRoom)))
+	room := min(pace*roomFor.Seconds(), heapRoom+float64(live)) // as much as there may be at most
+	return min(most, max(leastPercent, percent(max(room, leastRoom))))
 }

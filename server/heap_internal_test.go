@@ -1,6 +1,9 @@
 package server
 
-import "testing"
+import (
+	"math"
+	"testing"
+)
 
 func TestTheHeapGetsRoomByWhatIsInUse(t *testing.T) {
 	t.Parallel()
@@ -8,11 +11,36 @@ func TestTheHeapGetsRoomByWhatIsInUse(t *testing.T) {
 	for live, want := range map[uint64]int{
 		0: 100, 8 * mib: 100, smallHeap - 1: 100, smallHeap: 400, 32 * mib: 400, 64 * mib: 200, 100 * mib: 128, 128 * mib: 100, 4096 * mib: 100,
 	} {
-		if got := percentFor(live); got != want {
-			t.Errorf("%d bytes: %d %%, want %d", live, got, want)
+		for _, pace := range []float64{math.Inf(1), 1 << 40} {
+			if got := percentFor(live, pace); got != want {
+				t.Errorf("%d bytes in a hurry: %d %%, want %d", live, got, want)
+			}
 		}
-		if room := percentFor(live) * int(live/100); live < 128*mib && room > heapRoom+mib {
+		if room := percentFor(live, math.Inf(1)) * int(live/100); live < 128*mib && room > heapRoom+mib {
 			t.Errorf("%d bytes: the heap may grow by %d", live, room)
+		}
+	}
+}
+
+func TestTheHeapOfAServerAtRestIsSmall(t *testing.T) {
+	t.Parallel()
+	const mib = 1 << 20
+	for _, c := range []struct {
+		live uint64
+		pace float64
+		want int
+	}{
+		{8 * mib, 0, 100}, // too small to be worth it
+		{32 * mib, 0, 150},
+		{160 * mib, 0, 30},
+		{160 * mib, 8 * mib, 30},
+		{160 * mib, 20 * mib, 50},
+		{160 * mib, 200 * mib, 100},
+		{32 * mib, 20 * mib, 250},
+		{960 * mib, 0, 25},
+	} {
+		if got := percentFor(c.live, c.pace); got != c.want {
+			t.Errorf("%d MiB in use and %.0f asked for in a second: %d %%, want %d", c.live/mib, c.pace/mib, got, c.want)
 		}
 	}
 }
