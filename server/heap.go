@@ -21,7 +21,7 @@ const (
 	// leastRoom is what a server has that does next to nothing, as one with thousands of
 	// agents at rest: room that it does not need would be half of its memory. It is for
 	// bursts, which begin before they are seen.
-	leastRoom = 48 << 20
+	leastRoom = 32 << 20
 	// leastPercent bounds how often the whole of a large heap is looked at.
 	leastPercent = 25
 	// roomFor is how long the room should last at the pace at which memory is asked for.

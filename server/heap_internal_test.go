@@ -31,9 +31,9 @@ func TestTheHeapOfAServerAtRestIsSmall(t *testing.T) {
 		want int
 	}{
 		{8 * mib, 0, 100}, // too small to be worth it
-		{32 * mib, 0, 150},
-		{160 * mib, 0, 30},
-		{160 * mib, 8 * mib, 30},
+		{32 * mib, 0, 100},
+		{160 * mib, 0, 25},
+		{160 * mib, 8 * mib, 25},
 		{160 * mib, 20 * mib, 50},
 		{160 * mib, 200 * mib, 100},
 		{32 * mib, 20 * mib, 250},

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
+	"unicode/utf8"
 
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
@@ -12,91 +15,177 @@ import (
 // strict refuses what encoding/json lets pass without a word: a key that is there
 // twice, of which the last one would win, and a key in other letters than the field's.
 // data is valid JSON; t is what it was decoded into.
+//
+// It looks at the text itself: what encoding/json tells token by token costs five times as
+// much as the decoding, for a request of thousands of pods.
 func strict(data []byte, t reflect.Type) error {
-	s := &strictness{d: json.NewDecoder(bytes.NewReader(data))}
-	s.value("", t)
+	s := &strictness{data: data}
+	s.value(t)
 	return s.c.err()
 }
 
 type strictness struct {
-	d *json.Decoder
-	c checker
+	data []byte // valid JSON
+	at   int
+	path []string
+	c    checker
 }
 
 // value reads one value of type t, nil for any.
-func (s *strictness) value(path string, t reflect.Type) {
-	token, err := s.d.Token()
-	if err != nil {
-		return // never: the data has been decoded before
-	}
+func (s *strictness) value(t reflect.Type) {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	switch token {
-	case json.Delim('{'):
-		s.object(path, t)
-	case json.Delim('['):
+	switch s.next() {
+	case '{':
+		s.object(t)
+	case '[':
 		if t != nil && t.Kind() == reflect.Slice {
 			t = t.Elem()
 		} else {
 			t = nil
 		}
-		for s.d.More() {
-			s.value(path, t)
+		for s.at++; s.next() != ']'; s.comma() {
+			s.value(t)
+		}
+		s.at++
+	case '"':
+		if text, plain := s.quoted(); !plain && (len(s.path) != 1 || s.path[0] != rawField) {
+			s.text(unquoted(text))
 		}
 	default:
-		if text, ok := token.(string); ok && path != rawField {
-			s.text(path, text)
-		}
-		return
+		s.at += max(0, bytes.IndexAny(s.data[s.at:], ",]} \t\r\n"))
 	}
-	_, _ = s.d.Token() // the closing bracket
+}
+
+// next gives the first byte of what comes next.
+func (s *strictness) next() byte {
+	for s.at < len(s.data) {
+		switch c := s.data[s.at]; c {
+		case ' ', '\t', '\r', '\n':
+			s.at++
+		default:
+			return c
+		}
+	}
+	return 0 // never: the data has been decoded before
+}
+
+func (s *strictness) comma() {
+	if s.next() == ',' {
+		s.at++
+	}
+}
+
+// quoted reads a text with its quotes, and tells whether it stands there as it is.
+func (s *strictness) quoted() (text []byte, plain bool) {
+	start := s.at
+	plain = true
+	for s.at++; s.at < len(s.data) && s.data[s.at] != '"'; s.at++ {
+		if s.data[s.at] == '\\' {
+			plain = false
+			s.at++
+		}
+	}
+	s.at++
+	return s.data[start:min(s.at, len(s.data))], plain
+}
+
+func unquoted(quoted []byte) string {
+	var text string
+	_ = json.Unmarshal(quoted, &text) // it has been decoded before
+	return text
 }
 
 // rawField alone is no text of ours: it goes to Storage byte by byte.
 const rawField = "bundleContent"
 
-// text refuses what Postgres cannot keep in a text or in JSON.
-func (s *strictness) text(path, text string) {
+// text refuses what Postgres cannot keep in a text or in JSON. Only an escape can say it.
+func (s *strictness) text(text string) {
 	if strings.ContainsRune(text, 0) {
-		s.c.add(path, fault.FieldInvalidFormat, "must not contain NUL characters")
+		s.c.add(s.where(), fault.FieldInvalidFormat, "must not contain NUL characters")
 	}
 }
 
-func (s *strictness) object(path string, t reflect.Type) {
+func (s *strictness) where() string { return strings.Join(s.path, ".") }
+
+func (s *strictness) object(t reflect.Type) {
 	known := fields(t)
-	seen := map[string]bool{}
-	for s.d.More() {
-		token, err := s.d.Token()
-		if err != nil {
-			return // never: the data has been decoded before
+	var seen keys
+	for s.at++; s.next() != '}'; s.comma() {
+		quoted, plain := s.quoted()
+		key := string(quoted[1 : len(quoted)-1])
+		if !plain || !utf8.ValidString(key) {
+			key = unquoted(quoted)
 		}
-		key, _ := token.(string)
-		at := key
-		if path != "" {
-			at = path + "." + key
-		}
+		s.next() // the colon
+		s.at++
+		s.path = append(s.path, key)
 		var next reflect.Type
+		twice := seen.again(key)
 		switch {
 		case known != nil && known[key] == nil:
-			s.c.add(at, fault.FieldUnknown, "is not a field of this request%s", meant(known, key))
-		case seen[key]:
-			s.c.add(at, fault.FieldDuplicate, "is given more than once")
+			s.c.add(s.where(), fault.FieldUnknown, "is not a field of this request%s", meant(known, key))
+		case twice:
+			s.c.add(s.where(), fault.FieldDuplicate, "is given more than once")
 		case known != nil:
 			next = known[key]
 		case t != nil && t.Kind() == reflect.Map:
 			next = t.Elem()
 		}
-		seen[key] = true
-		s.text(at, key)
-		s.value(at, next)
+		if !plain {
+			s.text(key)
+		}
+		s.value(next)
+		s.path = s.path[:len(s.path)-1]
 	}
+	s.at++
 }
+
+// keys are those of one object. Most have few.
+type keys struct {
+	few  [16]string
+	n    int // of few
+	many map[string]bool
+}
+
+// again notes a key, and reports whether it was there.
+func (k *keys) again(key string) bool {
+	if slices.Contains(k.few[:k.n], key) || k.many[key] {
+		return true
+	}
+	switch {
+	case k.n < len(k.few):
+		k.few[k.n] = key
+		k.n++
+	case k.many == nil:
+		k.many = map[string]bool{key: true}
+	default:
+		k.many[key] = true
+	}
+	return false
+}
+
+// fieldsOfTypes are those of the types that requests are made of: type -> map[string]reflect.Type.
+var fieldsOfTypes sync.Map
 
 // fields gives the keys of a struct that encoding/json reads by itself; nil for all
 // else.
 func fields(t reflect.Type) map[string]reflect.Type {
-	if t == nil || t.Kind() != reflect.Struct || reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
+	if t == nil || t.Kind() != reflect.Struct {
+		return nil
+	}
+	if found, ok := fieldsOfTypes.Load(t); ok {
+		known, _ := found.(map[string]reflect.Type)
+		return known
+	}
+	known := fieldsOf(t)
+	fieldsOfTypes.Store(t, known)
+	return known
+}
+
+func fieldsOf(t reflect.Type) map[string]reflect.Type {
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
 		return nil
 	}
 	known := map[string]reflect.Type{}
