@@ -68,6 +68,7 @@ func (s *Server) paceHeap(ctx context.Context) {
 	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(samples)
 	percent, pace, asked := usualPercent, math.Inf(1), samples[1].Value.Uint64()
+	busy := true
 	for {
 		select {
 		case <-tick.C:
@@ -81,6 +82,13 @@ func (s *Server) paceHeap(ctx context.Context) {
 		if next := percentFor(live, pace); next != percent {
 			percent = next
 			debug.SetGCPercent(percent)
+		}
+		switch least := percentFor(live, 0); {
+		case percent > 2*least:
+			busy = true
+		case percent == least && busy: // what the load has left is given back
+			busy = false
+			debug.FreeOSMemory()
 		}
 	}
 }

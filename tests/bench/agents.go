@@ -79,6 +79,10 @@ func (b *bench) measureAgents(ctx context.Context, keys [5]string, n int, c *har
 	if !b.full {
 		long /= 3
 	}
+	before, err := openFiles(c.Server.PID())
+	if err != nil {
+		return err
+	}
 	idle, err := b.over(ctx, c, conn, db, long/2)
 	if err != nil {
 		return err
@@ -100,7 +104,11 @@ func (b *bench) measureAgents(ctx context.Context, keys [5]string, n int, c *har
 	if err != nil {
 		return err
 	}
-	b.cost(keys, n, idle, busy, (full-empty)*1024/float64(n))
+	after, err := openFiles(c.Server.PID())
+	if err != nil {
+		return err
+	}
+	b.cost(keys, n, idle, busy, (full-empty)*1024/float64(n), float64(after-before)/float64(n))
 	return b.comeBack(ctx, keys[4], c, fleet, db, n)
 }
 
@@ -143,14 +151,14 @@ func burdenNow(ctx context.Context, c *harness.Cluster, conn *pgx.Conn, db int) 
 }
 
 // cost records what n connected agents cost, beyond what the server costs without any.
-func (b *bench) cost(keys [5]string, n int, idle, busy burdenOf, memory float64) {
+func (b *bench) cost(keys [5]string, n int, idle, busy burdenOf, memory, sockets float64) {
 	setup := fmt.Sprintf("%d agents without pods, heartbeats every 10 s (%.0f/s), load average %s", n, busy.heartbeats, load())
 	percent := func(d time.Duration) float64 { return 100 * d.Seconds() }
 	b.figures[keys[0]] = figure{
 		Value: percent(busy.server), Unit: "%",
 		Setup: fmt.Sprintf("of one core, the server; Postgres %.1f %%; without agents %.1f and %.1f %%; %s", percent(busy.postgres), percent(idle.server), percent(idle.postgres), setup),
 	}
-	b.figures[keys[1]] = figure{Value: memory, Unit: "KiB", Setup: "resident memory of the server for each agent; " + setup}
+	b.figures[keys[1]] = figure{Value: memory, Unit: "KiB", Setup: fmt.Sprintf("resident memory of the server for each agent, of which each has %.2f sockets; %s", sockets, setup)}
 	b.figures[keys[2]] = figure{
 		Value: busy.transactions - idle.transactions, Unit: "/s",
 		Setup: fmt.Sprintf("transactions of one statement, beyond the %.1f/s without agents; %s", idle.transactions, setup),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,10 +20,11 @@ type figure struct {
 	Value float64 `json:"value"`
 	Unit  string  `json:"unit"`
 	P50   float64 `json:"p50,omitempty"`
+	P95   float64 `json:"p95,omitempty"`
 	P99   float64 `json:"p99,omitempty"`
 	Setup string  `json:"setup"`
 
-	Latency string `json:"latencyUnit,omitempty"` // of P50 and P99 where Value is something else
+	Latency string `json:"latencyUnit,omitempty"` // of P50, P95 and P99 where Value is something else
 
 	Seconds float64 `json:"seconds,omitempty"` // that the step took whose figure it is
 
@@ -41,7 +43,7 @@ func (b *bench) latencies(key, setup string, samples []time.Duration) {
 		return float64(samples[i].Microseconds()) / 1000
 	}
 	b.figures[key] = figure{
-		Value: at(0.5), Unit: "ms", P50: at(0.5), P99: at(0.99),
+		Value: at(0.5), Unit: "ms", P50: at(0.5), P95: at(0.95), P99: at(0.99),
 		Setup: fmt.Sprintf("%s; %d samples", setup, len(samples)),
 	}
 }
@@ -58,25 +60,34 @@ func (b *bench) median(key, setup string, samples []time.Duration) {
 // print shows what there is: rows that failed by their errors, behind the others.
 func (b *bench) print(out io.Writer, took time.Duration) error {
 	tw := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "key\tp50\tp99\ttarget\t\ttook\tsetup")
+	fmt.Fprintln(tw, "key\tp50\tp95\tp99\ttarget\t\ttook\tsetup")
 	for _, r := range rows {
 		f, ok := b.figures[r.key]
 		if !ok {
 			if b.failed[r.key] != nil {
-				fmt.Fprintf(tw, "%s\tfailed\t-\t%s\tfailed\t-\tsee below\n", r.key, r.target)
+				fmt.Fprintf(tw, "%s\tfailed\t-\t-\t%s\tfailed\t-\tsee below\n", r.key, r.target)
 			}
 			continue
 		}
-		p99 := "-"
+		p95, p99 := "-", "-"
 		if f.P99 > 0 {
-			p99 = fmt.Sprintf("%.1f %s", f.P99, cmp.Or(f.Latency, f.Unit))
+			unit := cmp.Or(f.Latency, f.Unit)
+			p95, p99 = number(f.P95)+" "+unit, number(f.P99)+" "+unit
 		}
-		fmt.Fprintf(tw, "%s\t%.1f %s\t%s\t%s\t%s\t%.1f s\t%s\n", r.key, f.Value, f.Unit, p99, r.target, judgement(f, r.target), f.Seconds, f.Setup)
+		fmt.Fprintf(tw, "%s\t%s %s\t%s\t%s\t%s\t%s\t%.1f s\t%s\n", r.key, number(f.Value), f.Unit, p95, p99, r.target, judgement(f, r.target), f.Seconds, f.Setup)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}
 	return b.printEnd(out, took)
+}
+
+// number writes a figure as exactly as its target is.
+func number(v float64) string {
+	if math.Abs(v) < 1 {
+		return fmt.Sprintf("%.2f", v)
+	}
+	return fmt.Sprintf("%.1f", v)
 }
 
 // judgement says whether a target is met, or by how much it is missed.

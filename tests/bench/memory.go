@@ -23,3 +23,9 @@ func residentMemory(pid int) (float64, error) {
 	}
 	return 0, fmt.Errorf("process %d has ended", pid)
 }
+
+// openFiles counts what a process has open, sockets among it.
+func openFiles(pid int) (int, error) {
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	return len(files), err
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -33,6 +34,13 @@ func (b *bench) dev() stage {
 			later = append(later, took)
 		}
 		b.median("dev.ready", "stark dev, second start", later)
+		return nil
+	}}, {keys: []string{"binary.size"}, measure: func(context.Context) error {
+		info, err := os.Stat(b.stark)
+		if err != nil {
+			return err
+		}
+		b.figures["binary.size"] = figure{Value: float64(info.Size()) / 1e6, Unit: "MB", Setup: "the program stark: server, agent, command line, local stack and the page of tabs in one"}
 		return nil
 	}}}}
 }

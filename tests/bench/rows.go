@@ -47,6 +47,7 @@ var rows = []row{
 	{"plan.pod.1000", "<= 25 us"},
 	{"plan.pod.10000", "<= 250 us"},
 	{"explain", "<= 20 ms"},
+	{"binary.size", none},
 	{"tab.size", "<= 0.80 MB"},
 	{"tab.registered", "p50 <= 500 ms"},
 	{"tab.running", "p50 <= 80 ms"},
