@@ -5,67 +5,69 @@ import (
 	"log/slog"
 )
 
-// binding binds batch after batch, one at a time, beside the planning of the next. Of a
-// crowd the last batch of a pass is still being bound while the next part of the crowd is
-// taken in.
+// bindsAtOnce is how many batches are bound at a time: while one waits for its commit or
+// for the database to work on it, the other has that of a second connection. Batches have
+// no pod in common, but for one that was restarted, of which the database takes the newer.
+const bindsAtOnce = 2
+
+// binding binds batches beside the planning of the next. Of a crowd the last batches of a
+// pass are still being bound while the next part of the crowd is taken in.
 type binding struct {
-	running []Decision
-	done    chan bindResult // nil while nothing is being bound
+	open int
+	done chan bindResult
 }
 
 type bindResult struct {
-	stale []Decision
-	err   error
+	ds, stale []Decision
+	err       error
 }
 
 func (b *binding) start(ctx context.Context, to Binder, ds []Decision) {
-	done := make(chan bindResult, 1)
-	b.running, b.done = ds, done
+	b.open++
 	go func() {
 		stale, err := to.Bind(ctx, ds)
-		done <- bindResult{stale, err}
+		b.done <- bindResult{ds, stale, err}
 	}()
 }
 
-// wait waits for the batch that is being bound, whose outcome nobody needs any more.
+// wait waits for the batches that are being bound, whose outcome nobody needs any more.
 func (b *binding) wait() {
-	if b.done != nil {
+	for ; b.open > 0; b.open-- {
 		<-b.done
 	}
 }
 
-// bind waits for the batch that is being bound, settles what came of it, and starts the
-// next one. Without a next one it waits only.
+// bind starts to bind a batch once there is a place for it. Without one it waits until
+// all is bound. It tells that an earlier one has failed.
 func (l *loop) bind(ctx context.Context, ds []Decision) error {
-	if l.binding.done != nil {
-		l.bindEnded(ctx, <-l.binding.done)
-	}
 	for i := range ds {
 		if d := &ds[i]; d.NodeID != "" {
 			l.bound[d.PodID] = assumption{incarnation: d.Incarnation, nodeID: d.NodeID}
 		}
+	}
+	for l.binding.open == bindsAtOnce || len(ds) == 0 && l.binding.open > 0 {
+		l.bindEnded(ctx, <-l.binding.done)
 	}
 	if err := l.bindErr; err != nil {
 		l.bindErr = nil
 		l.unmake(ds)
 		return err
 	}
-	if len(ds) == 0 {
-		return nil
+	if len(ds) > 0 {
+		l.binding.start(ctx, l.binder, ds)
 	}
-	l.binding.start(ctx, l.binder, ds)
 	return nil
 }
 
 // bindEnded settles a batch. That it failed is told by the next bind.
 func (l *loop) bindEnded(ctx context.Context, r bindResult) {
-	ds := l.binding.running
-	l.binding = binding{}
-	if l.bindErr = r.err; r.err != nil {
-		l.unmake(ds)
+	l.binding.open--
+	if r.err != nil {
+		l.bindErr = r.err
+		l.unmake(r.ds)
 		return
 	}
-	l.settled(ctx, ds, r.stale)
+	l.settled(ctx, r.ds, r.stale)
 }
 
 // settled notes what was bound. A stale decision is undone and its pod parked: the

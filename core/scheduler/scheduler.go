@@ -113,7 +113,7 @@ type loop struct {
 	news     news                  // what happened since the last pass
 	placed   int                   // pods that the last pass has given nodes
 	binding  binding
-	bindErr  error // why the last batch failed, until a pass has told
+	bindErr  error // why a batch failed, until a pass has told
 }
 
 // assumption is a bound decision and the node's owner of the room meanwhile.
@@ -135,6 +135,7 @@ func newLoop(ctx context.Context, st *store.Store, b Binder, log *slog.Logger) *
 		unseen: map[string]struct{}{}, lost: map[string]struct{}{},
 		active: map[string]struct{}{}, parked: map[string]*parking{},
 		bound: map[string]assumption{}, verdicts: map[string]string{},
+		binding: binding{done: make(chan bindResult, bindsAtOnce)},
 	}
 	l.rebuild()
 	return l
@@ -224,7 +225,7 @@ func (l *loop) drain() {
 
 // crowded reports whether the end of a crowd is still being bound, and of the next part of
 // it too little has come to be planned meanwhile.
-func (l *loop) crowded() bool { return l.binding.done != nil && len(l.active) < manyPlaced }
+func (l *loop) crowded() bool { return l.binding.open > 0 && len(l.active) < manyPlaced }
 
 // pass plans all that is to be planned, and binds what comes of it, while the next
 // batch is planned. Of a crowd the last batch may still be on its way to its nodes.
@@ -253,6 +254,9 @@ func (l *loop) pass(ctx context.Context, now time.Time) error {
 			}
 		}
 		if err := l.bind(ctx, decisions); err != nil {
+			for _, p := range pods { // those that were not planned any more
+				l.active[p.ID] = struct{}{}
+			}
 			return err
 		}
 	}
