@@ -39,6 +39,10 @@ type Config struct {
 
 	Host string
 	Port int
+	// Listener is used instead of opening Host and Port, for a caller that had to find a
+	// port that is free: by the time that the server opened it somebody else could have it.
+	// Run closes it. It is set by main, not by the environment.
+	Listener net.Listener
 	// AdvertiseURL is where the other servers reach this one; "" leaves it to
 	// AdvertisedURL.
 	AdvertiseURL string

@@ -94,9 +94,12 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 func (s *Server) Run(ctx context.Context) error {
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.config.Address())
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w", s.config.Address(), err)
+	listener := s.config.Listener
+	if listener == nil {
+		var err error
+		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", s.config.Address()); err != nil {
+			return fmt.Errorf("listen on %s: %w", s.config.Address(), err)
+		}
 	}
 	defer func() { _ = listener.Close() }() // the http server has closed it in most cases
 	if err := s.assemble(base); err != nil {

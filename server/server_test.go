@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -53,7 +54,7 @@ func startStack(t *testing.T) *devstack.Stack {
 
 // startServer runs a server until stop is called, which fails the test unless the
 // server ends in peace.
-func startServer(t *testing.T, stack *devstack.Stack) (srv *server.Server, stop func()) {
+func startServer(t *testing.T, stack *devstack.Stack, change ...func(*server.Config)) (srv *server.Server, stop func()) {
 	t.Helper()
 	env := map[string]string{
 		"STARK_PORT": "0", "SUPABASE_URL": stack.URL, "SUPABASE_ANON_KEY": stack.AnonKey,
@@ -63,6 +64,9 @@ func startServer(t *testing.T, stack *devstack.Stack) (srv *server.Server, stop 
 	cfg, err := server.LoadConfig(func(name string) string { return env[name] })
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range change {
+		f(&cfg)
 	}
 	srv, err = server.New(cfg, loggingtest.New(t, stack.JWTSecret).Logger)
 	if err != nil {
@@ -360,5 +364,24 @@ func TestTakenPortIsAnError(t *testing.T) {
 	}
 	if err := second.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "listen") {
 		t.Errorf("got %v, want that it cannot listen", err)
+	}
+}
+
+// A server that was given a listener serves on it, whatever address the settings name.
+func TestAServerServesOnTheListenerItIsGiven(t *testing.T) {
+	t.Parallel()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().(*net.TCPAddr)
+	// Opened twice it would be in use.
+	srv, stop := startServer(t, startStack(t), func(c *server.Config) { c.Port, c.Listener = address.Port, listener })
+	if want := "http://" + address.String(); srv.URL() != want {
+		t.Errorf("the server is at %s, want %s", srv.URL(), want)
+	}
+	stop()
+	if _, err := listener.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after the end the listener gives %v", err)
 	}
 }

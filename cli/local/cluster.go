@@ -214,10 +214,11 @@ func (c *Cluster) migrate(ctx context.Context) error {
 
 func (c *Cluster) startServer(ctx context.Context) error {
 	begin := time.Now()
-	port, err := freePort(ctx, c.o.Port)
+	listener, err := listen(ctx, c.o.Port)
 	if err != nil {
 		return err
 	}
+	port := portOf("http://" + listener.Addr().String())
 	env := map[string]string{
 		"STARK_HOST": "127.0.0.1", "STARK_PORT": strconv.Itoa(port),
 		"SUPABASE_URL": c.Project.URL, "SUPABASE_ANON_KEY": c.Project.AnonKey,
@@ -229,12 +230,12 @@ func (c *Cluster) startServer(ctx context.Context) error {
 	}
 	cfg, err := server.LoadConfig(func(name string) string { return env[name] })
 	if err != nil {
-		return err
+		return errors.Join(err, listener.Close())
 	}
-	cfg.Version = c.o.Version
+	cfg.Version, cfg.Listener = c.o.Version, listener
 	s, err := server.New(cfg, c.o.Logger.With(slog.String("part", "server")))
 	if err != nil {
-		return err
+		return errors.Join(err, listener.Close())
 	}
 	c.spawn(ctx, &c.server, "server", s.Run)
 	select {
@@ -326,16 +327,13 @@ func (c *Cluster) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// freePort gives the wished port, or another one when it is taken or 0.
-func freePort(ctx context.Context, wished int) (int, error) {
+// listen opens the wished port, or another one when it is taken or 0.
+func listen(ctx context.Context, wished int) (net.Listener, error) {
 	var lc net.ListenConfig
 	for _, port := range []int{wished, 0} {
-		l, err := lc.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			continue
+		if l, err := lc.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return l, nil
 		}
-		defer func() { _ = l.Close() }()
-		return l.Addr().(*net.TCPAddr).Port, nil
 	}
-	return 0, errors.New("no free port on 127.0.0.1")
+	return nil, errors.New("no free port on 127.0.0.1")
 }
