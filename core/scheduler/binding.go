@@ -42,13 +42,16 @@ func (b *binding) wait() {
 func (l *loop) bind(ctx context.Context, ds []Decision) error {
 	for i := range ds {
 		if d := &ds[i]; d.NodeID != "" {
-			l.bound[d.PodID] = assumption{incarnation: d.Incarnation, nodeID: d.NodeID}
+			l.bound[d.PodID] = assumption{incarnation: d.Incarnation, nodeID: d.NodeID, seen: d.seen}
 		}
 	}
 	for l.binding.open == bindsAtOnce || len(ds) == 0 && l.binding.open > 0 {
 		l.bindEnded(ctx, <-l.binding.done)
 	}
 	if err := l.bindErr; err != nil {
+		for l.binding.open > 0 { // before anything is taken in
+			l.bindEnded(ctx, <-l.binding.done)
+		}
 		l.bindErr = nil
 		l.unmake(ds)
 		return err
@@ -80,11 +83,10 @@ func (l *loop) settled(ctx context.Context, ds, stale []Decision) {
 	for i := range ds {
 		d := &ds[i]
 		switch {
+		case !l.stands(d):
 		case late[d.PodID]:
-			if l.stands(d) {
-				l.undo(d)
-				l.parkStale(d)
-			}
+			l.undo(d)
+			l.parkStale(d)
 		case d.Verdict != nil:
 			l.verdicts[d.PodID] = said(d)
 		default:
@@ -107,14 +109,14 @@ func (l *loop) stands(d *Decision) bool {
 	return ok && a.incarnation == d.Incarnation
 }
 
-// undo takes a decision out of the index. Changes of a pod that is assumed to be bound
-// were not taken in.
+// undo takes a decision out of the index. The pod becomes what was taken in of it last: the
+// read model may be ahead of that, and what is still on its way would take it back.
 func (l *loop) undo(d *Decision) {
 	pods := l.st.Pods.Snapshot()
-	delete(l.bound, d.PodID)
-	if p, ok := pods.Get(d.PodID); ok {
-		d.seen = &p
+	if a, ok := l.bound[d.PodID]; ok {
+		d.seen = a.seen
 	}
+	delete(l.bound, d.PodID)
 	l.x.putPod(d.seen)
 	for _, v := range d.Victims {
 		if p, ok := pods.Get(v.PodID); ok {

@@ -135,6 +135,8 @@ func (l *loop) podEvent(e *store.Event[api.Pod]) {
 func (l *loop) takePod(p *api.Pod) {
 	if a, ok := l.bound[p.ID]; ok {
 		if waiting(p) && p.Incarnation == a.incarnation {
+			a.seen = p
+			l.bound[p.ID] = a
 			if e := l.x.pods[p.ID]; e != nil && e.assumed {
 				return
 			}

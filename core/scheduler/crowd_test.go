@@ -179,13 +179,18 @@ type table struct {
 	pods map[string]api.Pod
 	room map[string]int
 	told map[string]bool // pods that the read model is not told of yet
+	rest bool            // nothing happens any more
+
+	tight bool // there is less room than is asked for
 }
 
 var errTable = errors.New("no database")
 
 func (b *table) bind(ds []scheduler.Decision) (stale []scheduler.Decision, err error) {
 	b.mu.Lock()
-	before, after := b.rng.IntN(8) == 0, b.rng.IntN(8) == 0
+	// What was bound although it failed is not known of before the read model shows it, and
+	// its room is taken for free until then: only where there is more than enough.
+	before, after := b.rng.IntN(8) == 0, b.rng.IntN(8) == 0 && !b.tight
 	wait := time.Duration(b.rng.IntN(100)) * time.Millisecond
 	b.mu.Unlock()
 	<-time.After(wait)
@@ -195,10 +200,13 @@ func (b *table) bind(ds []scheduler.Decision) (stale []scheduler.Decision, err e
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, d := range ds {
+		p, ok := b.pods[d.PodID]
+		if !ok && b.rest {
+			b.t.Errorf("pod %s is gone, and decided on", d.PodID)
+		}
 		if d.NodeID == "" {
 			continue
 		}
-		p, ok := b.pods[d.PodID]
 		if !ok || p.Incarnation != d.Incarnation || p.Status != api.PodPending {
 			stale = append(stale, d)
 			continue
@@ -265,19 +273,23 @@ func (b *table) sorted() []string {
 	return ids
 }
 
-// Whatever happens while crowds are planned and bound, in the end each pod has a node and
-// no node has more than it has room for.
+// Whatever happens while crowds are planned and bound, in the end each pod has a node while
+// there is room, no node has more than it has room for, and what is gone is forgotten.
 func TestRunBindsEachPodOfACrowdOnce(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
+				room := 5 * crowd
+				if seed%2 == 1 {
+					room = 2 * crowd // less than is asked for
+				}
 				b := &table{
 					t: t, rng: rand.New(rand.NewPCG(seed, 0)), pods: map[string]api.Pod{},
-					room: map[string]int{"n1": 5 * crowd, "n2": 5 * crowd}, told: map[string]bool{},
+					room: map[string]int{"n1": room, "n2": room}, told: map[string]bool{}, tight: seed%2 == 1,
 				}
-				b.st = start(t, &binder{bind: b.bind}, putNodes(roomFor("n1", 5*crowd), roomFor("n2", 5*crowd)))
+				b.st = start(t, &binder{bind: b.bind}, putNodes(roomFor("n1", room), roomFor("n2", room)))
 				for part := range 5 {
 					b.mu.Lock()
 					for _, p := range crowdOf(string(rune('a'+part)), crowd+b.rng.IntN(crowd)) {
@@ -290,14 +302,17 @@ func TestRunBindsEachPodOfACrowdOnce(t *testing.T) {
 						b.disturb()
 					}
 				}
-				for range 60 { // longer than any back-off
+				for second := range 120 { // longer than any back-off
 					b.tell()
 					<-time.After(time.Second)
+					b.mu.Lock()
+					b.rest = second > 60
+					b.mu.Unlock()
 				}
 				b.mu.Lock()
 				defer b.mu.Unlock()
 				for id, p := range b.pods {
-					if p.NodeID == nil {
+					if p.NodeID == nil && b.room["n1"]+b.room["n2"] > 0 {
 						t.Errorf("pod %s waits", id)
 					}
 				}

@@ -120,6 +120,7 @@ type loop struct {
 type assumption struct {
 	incarnation int
 	nodeID      string
+	seen        *api.Pod // as it was taken in last, if it comes out that it was not bound
 }
 
 func newLoop(ctx context.Context, st *store.Store, b Binder, log *slog.Logger) *loop {
