@@ -198,7 +198,7 @@ func TestASlowTabTakesNoPackForAFlood(t *testing.T) {
 	for name, code := range map[string]string{
 		"logs": `async ({ log, ready }) => {
 			ready();
-			for (let i = 0; i < 150; i++) {
+			for (let i = 0; i < 80; i++) {
 				for (let n = 0; n < 1000; n++) log.info(i + ' ' + n + 'y'.repeat(1000));
 				await new Promise((next) => setTimeout(next, 100));
 			}
@@ -206,14 +206,14 @@ func TestASlowTabTakesNoPackForAFlood(t *testing.T) {
 		}`,
 		"prints": `({ log, ready }) => {
 			ready();
-			for (const end = Date.now() + 15_000; Date.now() < end;) log.info('y'.repeat(1000));
+			for (const end = Date.now() + 8000; Date.now() < end;) log.info('y'.repeat(1000));
 			log.info('the last');
 		}`,
 		"asks": `async ({ log, ready, storage }) => {
 			ready();
 			await storage.writeFile('/a', 'y'.repeat(100_000));
-			for (let i = 0; i < 2; i++) await Promise.all(Array.from({ length: 100 }, () => storage.stat('/a')));
-			for (let i = 0; i < 10; i++) await storage.readFile('/a');
+			for (let i = 0; i < 2; i++) await Promise.all(Array.from({ length: 65 }, () => storage.stat('/a')));
+			for (let i = 0; i < 5; i++) await storage.readFile('/a');
 			log.info('the last');
 		}`,
 	} {
