@@ -290,15 +290,16 @@ func TestRunBindsEachPodOfACrowdOnce(t *testing.T) {
 					room: map[string]int{"n1": room, "n2": room}, told: map[string]bool{}, tight: seed%2 == 1,
 				}
 				b.st = start(t, &binder{bind: b.bind}, putNodes(roomFor("n1", room), roomFor("n2", room)))
+				steps := rand.New(rand.NewPCG(seed, 1)) // the other one is shared with the binder
 				for part := range 5 {
 					b.mu.Lock()
-					for _, p := range crowdOf(string(rune('a'+part)), crowd+b.rng.IntN(crowd)) {
+					for _, p := range crowdOf(string(rune('a'+part)), crowd+steps.IntN(crowd)) {
 						b.pods[p.ID], b.told[p.ID] = p, true
 					}
 					b.mu.Unlock()
-					for range 1 + b.rng.IntN(3) {
+					for range 1 + steps.IntN(3) {
 						b.tell()
-						<-time.After(time.Duration(b.rng.IntN(40)) * time.Millisecond)
+						<-time.After(time.Duration(steps.IntN(40)) * time.Millisecond)
 						b.disturb()
 					}
 				}
