@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -74,10 +75,8 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 			b.only = pairKeys()
 		}
 	}
-	for _, key := range b.only {
-		if !slices.ContainsFunc(rows, func(r row) bool { return r.key == key }) && !slices.Contains(pairKeys(), key) {
-			fmt.Fprintf(errOut, "there is no row %s\n", key)
-		}
+	if err := b.sift(stages); err != nil {
+		return err
 	}
 	var err error
 	if b.dir, err = os.MkdirTemp("", "stark-bench-"); err != nil {
@@ -90,6 +89,34 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	begin := time.Now()
 	err = b.measure(ctx, stages)
 	return errors.Join(err, b.judge(), show(out, time.Since(begin)), b.write(cmp.Or(*file, filepath.Join("tests/bench/out", name))))
+}
+
+// sift tells of names that are no row of this run, and refuses a run without any. One that
+// is not there need not be a mistake: another revision may have it.
+func (b *bench) sift(stages []stage) error {
+	there := map[string]bool{}
+	for _, s := range stages {
+		for _, step := range s.steps {
+			for _, key := range step.keys {
+				there[key] = true
+			}
+		}
+	}
+	some := len(b.only) == 0
+	for _, key := range b.only {
+		switch {
+		case there[key]:
+			some = true
+		case slices.Contains(pairKeys(), key):
+			fmt.Fprintf(b.errOut, "%s is measured by `make bench-peers` alone\n", key)
+		default:
+			fmt.Fprintf(b.errOut, "there is no row %s\n", key)
+		}
+	}
+	if !some {
+		return fmt.Errorf("nothing to measure; the rows are %s", strings.Join(slices.Sorted(maps.Keys(there)), ", "))
+	}
+	return nil
 }
 
 // stages are all there is to measure, in the order in which it is measured.

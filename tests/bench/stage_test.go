@@ -203,3 +203,22 @@ func TestAhead(t *testing.T) {
 		}
 	}
 }
+
+func TestARunWithoutARowIsRefused(t *testing.T) {
+	t.Parallel()
+	for names, want := range map[string][]string{
+		"nonsense":           {"there is no row nonsense", "nothing to measure", "deploy.running"},
+		"pm2.start,nonsense": {"pm2.start is measured by `make bench-peers` alone", "nothing to measure"},
+	} {
+		var said strings.Builder
+		err := run(t.Context(), []string{"-only", names}, io.Discard, &said)
+		if err == nil {
+			t.Fatalf("-only %s: no error", names)
+		}
+		for _, text := range want {
+			if !strings.Contains(said.String()+err.Error(), text) {
+				t.Errorf("-only %s: %q is missing in %s%v", names, text, said.String(), err)
+			}
+		}
+	}
+}
