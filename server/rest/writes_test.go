@@ -87,7 +87,9 @@ func (s *stack) change(token, method, path, body string) (pod string, sent []str
 	req.Header.Set("Content-Type", "application/json")
 	rec := httptest.NewRecorder()
 	s.handler.ServeHTTP(rec, req)
-	var answer struct{ Data struct{ Pod struct{ ID string } } }
+	var answer struct {
+		Data struct{ Pod struct{ ID string } }
+	}
 	if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil || rec.Code >= http.StatusMultipleChoices {
 		s.t.Fatalf("%s %s %s: %d %s %v", method, path, body, rec.Code, rec.Body, err)
 	}
