@@ -218,7 +218,7 @@ func (c *Cluster) startServer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	port := portOf("http://" + listener.Addr().String())
+	port := listener.Addr().(*net.TCPAddr).Port
 	env := map[string]string{
 		"STARK_HOST": "127.0.0.1", "STARK_PORT": strconv.Itoa(port),
 		"SUPABASE_URL": c.Project.URL, "SUPABASE_ANON_KEY": c.Project.AnonKey,

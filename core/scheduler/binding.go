@@ -3,18 +3,22 @@ package scheduler
 import (
 	"context"
 	"log/slog"
+	"slices"
 )
 
 // bindsAtOnce is how many batches are bound at a time: while one waits for its commit or
 // for the database to work on it, the other has that of a second connection. Batches have
 // no pod in common, but for one that was restarted, of which the database takes the newer.
+// One with verdicts is bound by itself: disruption budgets are checked against what is
+// stored, where two would not see each other's victims.
 const bindsAtOnce = 2
 
 // binding binds batches beside the planning of the next. Of a crowd the last batches of a
 // pass are still being bound while the next part of the crowd is taken in.
 type binding struct {
-	open int
-	done chan bindResult
+	open    int
+	refuses bool // what is open has verdicts
+	done    chan bindResult
 }
 
 type bindResult struct {
@@ -24,10 +28,23 @@ type bindResult struct {
 
 func (b *binding) start(ctx context.Context, to Binder, ds []Decision) {
 	b.open++
+	b.refuses = refuses(ds)
 	go func() {
 		stale, err := to.Bind(ctx, ds)
 		b.done <- bindResult{ds, stale, err}
 	}()
+}
+
+// takes reports whether there is a place for a batch.
+func (b *binding) takes(ds []Decision) bool {
+	if b.open == 0 {
+		return true
+	}
+	return len(ds) > 0 && b.open < bindsAtOnce && !b.refuses && !refuses(ds)
+}
+
+func refuses(ds []Decision) bool {
+	return slices.ContainsFunc(ds, func(d Decision) bool { return d.NodeID == "" })
 }
 
 // wait waits for the batches that are being bound, whose outcome nobody needs any more.
@@ -45,7 +62,7 @@ func (l *loop) bind(ctx context.Context, ds []Decision) error {
 			l.bound[d.PodID] = assumption{incarnation: d.Incarnation, nodeID: d.NodeID, seen: d.seen}
 		}
 	}
-	for l.binding.open == bindsAtOnce || len(ds) == 0 && l.binding.open > 0 {
+	for !l.binding.takes(ds) {
 		l.bindEnded(ctx, <-l.binding.done)
 	}
 	if err := l.bindErr; err != nil {

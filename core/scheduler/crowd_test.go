@@ -321,3 +321,38 @@ func TestRunBindsEachPodOfACrowdOnce(t *testing.T) {
 		})
 	}
 }
+
+// A batch with verdicts is bound by itself: those who bind check disruption budgets against
+// what is stored, and would not see what another batch takes away.
+func TestRunBindsABatchWithVerdictsByItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var open, refusing, together atomic.Int32
+		b := &binder{bind: func(ds []scheduler.Decision) ([]scheduler.Decision, error) {
+			if slices.ContainsFunc(ds, func(d scheduler.Decision) bool { return d.NodeID == "" }) {
+				refusing.Add(1)
+				defer refusing.Add(-1)
+			}
+			if n := open.Add(1); n > 1 {
+				together.Store(max(n, together.Load()))
+				if refusing.Load() > 0 {
+					t.Error("a batch with verdicts is bound beside another")
+				}
+			}
+			defer open.Add(-1)
+			<-time.After(time.Second)
+			return nil, nil
+		}}
+		const pods, room = 30_000, 20_000
+		st := start(t, b, putNodes(roomFor("n1", room)))
+		st.Apply(putPods(crowdOf("a", pods)...))
+		<-time.After(time.Minute)
+		synctest.Wait()
+		if n := len(decided(b.take())); n != pods {
+			t.Errorf("decided on %d of %d pods", n, pods)
+		}
+		if together.Load() != 2 {
+			t.Errorf("at most %d batches were bound at once, want 2", together.Load())
+		}
+	})
+}

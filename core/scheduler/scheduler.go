@@ -229,7 +229,8 @@ func (l *loop) drain() {
 func (l *loop) crowded() bool { return l.binding.open > 0 && len(l.active) < manyPlaced }
 
 // pass plans all that is to be planned, and binds what comes of it, while the next
-// batch is planned. Of a crowd the last batch may still be on its way to its nodes.
+// batch is planned. Of a crowd the last batches may still be on their way to their nodes:
+// without verdicts, since nobody can tell one that stands from one that does not.
 func (l *loop) pass(ctx context.Context, now time.Time) error {
 	l.refresh()
 	l.wake(now)
@@ -242,7 +243,6 @@ func (l *loop) pass(ctx context.Context, now time.Time) error {
 	clear(l.active)
 	l.placed = 0
 	pods = inOrder(pods)
-	refused := false
 	for len(pods) > 0 {
 		some := pods[:min(batchSize, len(pods))]
 		pods = pods[len(some):]
@@ -250,8 +250,6 @@ func (l *loop) pass(ctx context.Context, now time.Time) error {
 		for i := range decisions {
 			if decisions[i].NodeID != "" {
 				l.placed++
-			} else {
-				refused = true
 			}
 		}
 		if err := l.bind(ctx, decisions); err != nil {
@@ -261,7 +259,7 @@ func (l *loop) pass(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	if l.placed >= manyPlaced && !refused {
+	if l.placed >= manyPlaced && !l.binding.refuses {
 		return nil
 	}
 	return l.bind(ctx, nil)

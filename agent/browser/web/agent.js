@@ -286,7 +286,9 @@ class Pod {
     const free = this.account.takes(m.ticket);
     if (!free && !this.paid(this.account.pays(TOLD_MESSAGE + text.length))) return null;
     this.lines(m);
-    return free ? { after: () => { if (!this.ended) this.port.postMessage({ t: 'ticket', ticket: this.account.ticket() }); }, length: text.length } : null;
+    if (!free) return null;
+    const after = () => { if (!this.ended) this.port.postMessage({ t: 'ticket', ticket: this.account.ticket() }); };
+    return { after, length: text.length };
   }
 
   answered(delay) {
