@@ -45,10 +45,11 @@ func (s *Server) RunAlone(ctx context.Context) error {
 }
 
 // paceHeap gives the garbage collector of this process room according to what is in use
-// and how fast memory is asked for, until ctx ends. The read model is a large heap of small objects: each collection looks
-// at all of it, and with the usual pace of the runtime that took a quarter of the time of
-// a server that answers thousands of requests a second. What the start of a server leaves
-// is given back to the system once the read model is there.
+// and how fast memory is asked for, until ctx ends. The read model is a large heap of small
+// objects: each collection looks at all of it, and with the usual pace of the runtime that
+// took a quarter of the time of a server that answers thousands of requests a second. What
+// the start of a server leaves is given back to the system once the read model is there,
+// and what a load leaves once it is over.
 //
 // It does nothing where GOGC says otherwise. A limit by GOMEMLIMIT holds as ever.
 func (s *Server) paceHeap(ctx context.Context) {
@@ -67,8 +68,7 @@ func (s *Server) paceHeap(ctx context.Context) {
 	defer tick.Stop()
 	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(samples)
-	percent, pace, asked := usualPercent, math.Inf(1), samples[1].Value.Uint64()
-	busy := true
+	pacer := newHeapPacer(samples[1].Value.Uint64())
 	for {
 		select {
 		case <-tick.C:
@@ -76,21 +76,43 @@ func (s *Server) paceHeap(ctx context.Context) {
 			return
 		}
 		metrics.Read(samples)
-		live, now := samples[0].Value.Uint64(), samples[1].Value.Uint64()
-		pace = max(float64(now-asked)/heapEvery.Seconds(), min(calmer*pace, heapRoom))
-		asked = now
-		if next := percentFor(live, pace); next != percent {
-			percent = next
-			debug.SetGCPercent(percent)
+		before := pacer.percent
+		over := pacer.look(samples[0].Value.Uint64(), samples[1].Value.Uint64())
+		if pacer.percent != before {
+			debug.SetGCPercent(pacer.percent)
 		}
-		switch least := percentFor(live, 0); {
-		case percent > 2*least:
-			busy = true
-		case percent == least && busy: // what the load has left is given back
-			busy = false
+		if over {
 			debug.FreeOSMemory()
 		}
 	}
+}
+
+// heapPacer follows what is in use of a heap and how fast memory is asked for.
+type heapPacer struct {
+	percent int     // by which the heap may grow until the next collection
+	pace    float64 // bytes that are asked for in a second, of late
+	asked   uint64  // bytes that were ever asked for
+	busy    bool    // there was a load whose end was not seen yet
+}
+
+func newHeapPacer(asked uint64) *heapPacer {
+	return &heapPacer{percent: usualPercent, pace: math.Inf(1), asked: asked, busy: true}
+}
+
+// look takes in what is in use and what was ever asked for, in bytes, heapEvery after it
+// did so before. It reports whether a load has just ended: what it has left is free then.
+func (p *heapPacer) look(live, asked uint64) (over bool) {
+	p.pace = max(float64(asked-p.asked)/heapEvery.Seconds(), min(calmer*p.pace, heapRoom))
+	p.asked = asked
+	p.percent = percentFor(live, p.pace)
+	switch least := percentFor(live, 0); {
+	case p.percent > 2*least:
+		p.busy = true
+	case p.percent == least && p.busy:
+		p.busy = false
+		return true
+	}
+	return false
 }
 
 // percentFor gives the growth of a heap with so many bytes in use, in percent of them,

@@ -3,6 +3,7 @@ package server
 import (
 	"math"
 	"testing"
+	"time"
 )
 
 func TestTheHeapGetsRoomByWhatIsInUse(t *testing.T) {
@@ -42,5 +43,49 @@ func TestTheHeapOfAServerAtRestIsSmall(t *testing.T) {
 		if got := percentFor(c.live, c.pace); got != c.want {
 			t.Errorf("%d MiB in use and %.0f asked for in a second: %d %%, want %d", c.live/mib, c.pace/mib, got, c.want)
 		}
+	}
+}
+
+func TestTheHeapIsGivenBackOnceAfterEachLoad(t *testing.T) {
+	t.Parallel()
+	const mib = 1 << 20
+	p := newHeapPacer(0)
+	asked := uint64(0)
+	// looks gives how often a load was over, while so many bytes are asked for in a second.
+	looks := func(live uint64, pace float64, n int) (over int) {
+		for range n {
+			asked += uint64(pace * heapEvery.Seconds())
+			if p.look(live, asked) {
+				over++
+			}
+		}
+		return over
+	}
+	const aMinute = int(time.Minute / heapEvery)
+	for i, c := range []struct {
+		live  uint64
+		pace  float64
+		looks int
+		over  int
+	}{
+		{160 * mib, 0, aMinute, 1}, // the start was a load
+		{160 * mib, mib, 10 * aMinute, 0},
+		{160 * mib, 100 * mib, aMinute, 0}, // while it lasts
+		{160 * mib, mib, 2, 0},             // it may go on
+		{160 * mib, 100 * mib, 2, 0},
+		{160 * mib, mib, aMinute, 1},
+		{160 * mib, mib, 10 * aMinute, 0},
+		{160 * mib, 12 * mib, aMinute, 0}, // a trickle is none
+		{160 * mib, mib, aMinute, 0},
+		{8 * mib, 0, aMinute, 0},
+		{8 * mib, 500 * mib, aMinute, 0}, // too small to be worth it
+		{8 * mib, 0, aMinute, 0},
+	} {
+		if got := looks(c.live, c.pace, c.looks); got != c.over {
+			t.Errorf("step %d: a load was over %d times, want %d", i, got, c.over)
+		}
+	}
+	if p.percent != usualPercent {
+		t.Errorf("a small heap may grow by %d %%", p.percent)
 	}
 }
