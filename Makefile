@@ -139,7 +139,7 @@ bench-full: build ## measure with more samples, and also what takes long, such a
 	@go run ./tests/bench -full $(ARGS)
 
 .PHONY: bench-peers
-bench-peers: build ## measure PM2 beside Stark in one run; fetches it once; writes tests/bench/out/peers.json
+bench-peers: build ## measure PM2 and Kubernetes beside Stark in one run; fetches and builds them once; writes tests/bench/out/peers.json
 	@go run ./tests/bench -peers $(ARGS)
 
 .PHONY: bench-compare

@@ -18,7 +18,7 @@ func (b *bench) bulk(ctx context.Context, f *field, l *requests) error {
 	if err != nil {
 		return err
 	}
-	c, err := dial(ctx, l.url, l.token)
+	c, err := dial(ctx, l.url, l.token, nil)
 	if err != nil {
 		return err
 	}

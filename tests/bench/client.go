@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -24,13 +25,20 @@ type line struct {
 	token string
 }
 
-// dial opens a line to the server at a URL, for the owner of a token.
-func dial(ctx context.Context, server, token string) (*line, error) {
+// dial opens a line to the server at a URL, for the owner of a token; over TLS where
+// there is a config for it.
+func dial(ctx context.Context, server, token string, secured *tls.Config) (*line, error) {
 	u, err := url.Parse(server)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := (&net.Dialer{Timeout: waitLimit}).DialContext(ctx, "tcp", u.Host)
+	var dialer interface {
+		DialContext(ctx context.Context, network, addr string) (net.Conn, error)
+	} = &net.Dialer{Timeout: waitLimit}
+	if secured != nil {
+		dialer = &tls.Dialer{NetDialer: &net.Dialer{Timeout: waitLimit}, Config: secured}
+	}
+	conn, err := dialer.DialContext(ctx, "tcp", u.Host)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -78,11 +79,19 @@ func (b *bench) furnish(ctx context.Context, f *field) (*requests, []string, err
 		return nil, nil, err
 	}
 	db, err := postmaster(ctx, f.conn)
-	lasts := loadTime / 2
+	return &requests{
+		url: f.URL, token: session.AccessToken, lasts: b.loadLasts(), store: "Postgres",
+		server:   func() (time.Duration, error) { return cpuOfProcess(f.Server.PID()) },
+		database: func() (time.Duration, error) { return cpuOfFamily(db) },
+	}, ids, err
+}
+
+// loadLasts is how long a throughput is measured.
+func (b *bench) loadLasts() time.Duration {
 	if b.full {
-		lasts = loadTime
+		return loadTime
 	}
-	return &requests{url: f.URL, token: session.AccessToken, server: f.Server.PID(), database: db, lasts: lasts}, ids, err
+	return loadTime / 2
 }
 
 func (b *bench) holds(key, setup string, pid int) error {
@@ -130,8 +139,10 @@ func (f *field) furnish(ctx context.Context, owner string) ([]string, error) {
 // or with a pace, as many a second as that in all.
 type requests struct {
 	url, token string
+	tls        *tls.Config // nil where none is spoken
 
-	server, database int // processes whose CPU is counted
+	server, database func() (time.Duration, error) // the CPU of either so far
+	store            string                        // the name of the database
 
 	lasts time.Duration
 
@@ -143,6 +154,7 @@ type burden struct {
 	took  []time.Duration
 	lasts time.Duration
 	cpu   cpuShares
+	store string
 }
 
 // run fails at the first answer that is not a success.
@@ -150,7 +162,7 @@ func (l *requests) run(ctx context.Context, next func(i int) (method, path strin
 	lines := make([]*line, l.clients)
 	for n := range lines {
 		var err error
-		if lines[n], err = dial(ctx, l.url, l.token); err != nil {
+		if lines[n], err = dial(ctx, l.url, l.token, l.tls); err != nil {
 			return burden{}, err
 		}
 		defer lines[n].close()
@@ -185,7 +197,7 @@ func (l *requests) run(ctx context.Context, next func(i int) (method, path strin
 		})
 	}
 	wg.Wait()
-	sum := burden{took: slices.Concat(parts...), lasts: time.Since(begin)}
+	sum := burden{took: slices.Concat(parts...), lasts: time.Since(begin), store: l.store}
 	after, err := l.cpu()
 	if err != nil {
 		return sum, err
@@ -203,10 +215,10 @@ func (l *requests) run(ctx context.Context, next func(i int) (method, path strin
 type cpuShares struct{ server, database, client time.Duration }
 
 func (l *requests) cpu() (sum cpuShares, err error) {
-	if sum.server, err = cpuOfProcess(l.server); err != nil {
+	if sum.server, err = l.server(); err != nil {
 		return sum, err
 	}
-	sum.database, err = cpuOfFamily(l.database)
+	sum.database, err = l.database()
 	sum.client = cpuTime()
 	return sum, err
 }
@@ -219,8 +231,8 @@ func (b *bench) burdened(key, setup string, sum burden, perSecond bool) {
 		return
 	}
 	each := func(d time.Duration) int64 { return d.Microseconds() / int64(n) }
-	b.latencies(key, fmt.Sprintf("%s; CPU of each: server %d us, Postgres %d us, whoever asks %d us; load average %s",
-		setup, each(sum.cpu.server), each(sum.cpu.database), each(sum.cpu.client), load()), sum.took)
+	b.latencies(key, fmt.Sprintf("%s; CPU of each: server %d us, %s %d us, whoever asks %d us; load average %s",
+		setup, each(sum.cpu.server), sum.store, each(sum.cpu.database), each(sum.cpu.client), load()), sum.took)
 	if perSecond {
 		row := b.figures[key]
 		row.Value, row.Unit, row.Latency = float64(n)/sum.lasts.Seconds(), "/s", row.Unit

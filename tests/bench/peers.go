@@ -20,6 +20,17 @@ var pairs = []pair{
 	{"stop of one program until it is gone, by PM2's command", "stop", "pm2.stop"},
 	{"the same by PM2's API", "stop", "pm2.stop.api"},
 	{"50 programs at once until all are there", "deploy.burst50", "pm2.burst50"},
+	{"10,000 pods of mixed shapes bound to 1,000 nodes", "schedule.bound.1k", "kube.bound.1k"},
+	{"CPU for each of them, with the database", "schedule.bound.1k.cpu", "kube.bound.1k.cpu"},
+	{"the same on 5,000 nodes", "schedule.bound.5k", "kube.bound.5k"},
+	{"CPU for each of them, with the database", "schedule.bound.5k.cpu", "kube.bound.5k.cpu"},
+	{"from the answer to a create until the pod is bound, 100 a second", "schedule.latency", "kube.latency"},
+	{"creates of one pod each", "rest.create", "kube.create"},
+	{"reads of one pod", "rest.read", "kube.read"},
+	{"lists of 100 of 10,000 pods by a label", "rest.list", "kube.list"},
+	{"start of the server with 1,000 nodes and 10,000 pods", "server.ready", "kube.ready"},
+	{"memory without nodes and pods, database left out", "server.rss.empty", "kube.rss.empty"},
+	{"memory with 5,000 nodes and 10,000 pods, database left out", "server.rss", "kube.rss"},
 }
 
 // pairKeys are all rows that are compared.
@@ -32,7 +43,12 @@ func pairKeys() []string {
 }
 
 // peerStages has each peer right behind the rows of Stark that it stands beside.
-func (b *bench) peerStages() []stage { return []stage{b.oneNode(), b.pm2()} }
+func (b *bench) peerStages() []stage {
+	return []stage{
+		b.oneNode(), b.pm2(), b.oneServer(), b.kubeAlone(),
+		b.thousandNodes(), b.kubeThousand(), b.fiveThousandNodes(), b.kubeFiveThousand(),
+	}
+}
 
 // ahead is by how much Stark is better: so many times as fast, or with so many times less.
 func ahead(stark, peer figure) float64 {
@@ -52,7 +68,7 @@ func (b *bench) printPairs(out io.Writer, took time.Duration) error {
 		case !ok && b.failed[key] != nil:
 			return f, "failed"
 		case !ok:
-			return f, "-"
+			return f, none
 		case f.P99 > 0:
 			return f, fmt.Sprintf("%.1f %s, p99 %.1f %s", f.Value, f.Unit, f.P99, cmp.Or(f.Latency, f.Unit))
 		default:
@@ -62,7 +78,10 @@ func (b *bench) printPairs(out io.Writer, took time.Duration) error {
 	for _, p := range pairs {
 		stark, starkText := shown(p.stark)
 		peer, peerText := shown(p.peer)
-		ratio := "-"
+		if starkText == none && peerText == none {
+			continue // not asked for
+		}
+		ratio := none
 		if stark.Value > 0 && peer.Value > 0 {
 			ratio = fmt.Sprintf("%.1f times", ahead(stark, peer))
 		}

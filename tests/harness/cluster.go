@@ -170,7 +170,7 @@ func prepare(ctx context.Context, conn *pgx.Conn) error {
 // begin starts the servers: one by itself, or several behind a balancer.
 func (c *Cluster) begin(ctx context.Context, servers int) error {
 	if servers == 0 {
-		port, err := freePort(ctx)
+		port, err := FreePort(ctx)
 		if err != nil {
 			return err
 		}
@@ -200,7 +200,7 @@ func (c *Cluster) AddServer(ctx context.Context, env ...string) (*Server, error)
 
 // AddServerOf is AddServer with another binary than the cluster's.
 func (c *Cluster) AddServerOf(ctx context.Context, stark string, env ...string) (*Server, error) {
-	port, err := freePort(ctx)
+	port, err := FreePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -407,7 +407,8 @@ func stopped(p *Process, limit time.Duration) error {
 	}
 }
 
-func freePort(ctx context.Context) (int, error) {
+// FreePort gives a port of the loopback that nobody listens at now.
+func FreePort(ctx context.Context) (int, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
