@@ -29,17 +29,21 @@ const hashedSQL = "select set_config('enable_nestloop', 'off', true), set_config
 // scannedSQL ends that, for a statement that finds its rows by others.
 const scannedSQL = "select set_config('enable_seqscan', 'on', true)"
 
-// bindSQL binds pods to nodes where the plan still holds: the pod is pending in
-// that incarnation and the node takes pods, or is cordoned and the pod tolerates that. Without the lease it does nothing.
-// It sets the times itself, so that the trigger that would set them need not be called for each row.
+// bindSQL binds pods to nodes where the plan still holds: the pod is pending in that
+// incarnation and the node takes pods, or is cordoned and the pod tolerates that. Without
+// the lease it does nothing. It sets the times itself, so that the trigger that would set
+// them need not be called for each row. A pod for which a version is named is bound in that
+// version alone. It gives also the transaction and the time that it has set.
 const bindSQL = "with " + leaseSQL + `,
 	d as (
-		select * from unnest(@pods::text[]::uuid[], @incarnations::bigint[], @nodes::text[]::uuid[]) as d (pod_id, incarnation, node_id)),
+		select * from unnest(@pods::text[]::uuid[], @incarnations::bigint[], @nodes::text[]::uuid[], @versions::text[]::xid[])
+			as d (pod_id, incarnation, node_id, version)),
 	bound as (
 		update public.pods p set status = 'scheduled', node_id = d.node_id, reason = null, status_message = null,
 			nominated_node_id = null, scheduled_at = now(), updated_at = now()
 		from d, lease
 		where p.id = d.pod_id and p.id = any (@pods::text[]::uuid[]) and p.status = 'pending' and p.incarnation = d.incarnation
+			and (d.version is null or p.xmin = d.version)
 			and exists (select from public.nodes n where n.id = d.node_id and n.id = any (@nodes::text[]::uuid[]) and n.status = 'online'
 				and (not n.unschedulable or exists (select from jsonb_array_elements(p.tolerations) t
 					where coalesce(t ->> 'effect', '') in ('', 'NoSchedule')
@@ -48,7 +52,7 @@ const bindSQL = "with " + leaseSQL + `,
 								and coalesce(t ->> 'value', '') = ''))))
 		returning p.id),
 	settled as (delete from stark.verdicts v using bound where v.pod_id = bound.id)
-	select (select count(*) from lease), array(select id::text from bound)`
+	select (select count(*) from lease), array(select id::text from bound), pg_current_xact_id()::text, now()`
 
 // verdictSQL stores why pods have no node; the newest word replaces the last. The
 // pod's row says it too, for lists and watches, and is written only when the word
@@ -112,13 +116,16 @@ const preemptSQL = "with " + leaseSQL + `,
 // trip. It gives back the decisions for nodes, and those with victims, that came too
 // late. A context outside of Lead, or of a
 // term that is over, is refused with a Stale fault.
+//
+// Pods that the read model knows are bound in the version that it knows, so that the feed
+// need not read what has become of them. Those that have another by now, and may be bound
+// all the same, are bound by a second transaction.
 func (db *DB) Bind(ctx context.Context, ds []scheduler.Decision) (stale []scheduler.Decision, err error) {
 	t, err := leading(ctx)
 	if err != nil || len(ds) == 0 {
 		return nil, err
 	}
 	placed, refused := splitDecisions(ds)
-	binding := bindArgs(placed, t)
 	verdicts, err := verdictArgs(refused, t)
 	if err != nil {
 		return nil, err
@@ -127,26 +134,55 @@ func (db *DB) Bind(ctx context.Context, ds []scheduler.Decision) (stale []schedu
 	if err != nil {
 		return nil, err
 	}
-	var held int
-	var bound, preempted []string
-	err = db.write(ctx, "bind", service, func(b *pgx.Batch) {
+	var foreseen bindings
+	var done bindOutcome
+	var preempted []string
+	err = db.writeOwn(ctx, "bind", service, func(b *pgx.Batch, conn *pgx.Conn) {
+		foreseen = db.foresee(placed, conn)
 		b.Queue(hashedSQL)
-		b.Queue(bindSQL, binding).Query(heldAnd(&held, &bound))
+		b.Queue(bindSQL, bindArgs(placed, foreseen.from, t)).Query(done.read)
 		if len(refused) > 0 {
 			b.Queue(verdictSQL, verdicts)
 		}
 		if victims != nil {
 			b.Queue(scannedSQL)
-			b.Queue(preemptSQL, victims).Query(heldAnd(&held, &preempted))
+			b.Queue(preemptSQL, victims).Query(heldAnd(&done.held, &preempted))
 		}
-	})
+	}, func() { db.own.bound(foreseen, done) })
 	switch {
 	case err != nil:
 		return nil, err
-	case held == 0:
+	case done.held == 0:
 		return nil, deposed(t)
 	}
-	return late(ds, bound, preempted), nil
+	if late := foreseen.late(done.bound); len(late) > 0 {
+		var again bindOutcome
+		if err := db.write(ctx, "bind", service, func(b *pgx.Batch) {
+			b.Queue(hashedSQL)
+			b.Queue(bindSQL, bindArgs(late, make([]string, len(late)), t)).Query(again.read)
+		}); err != nil {
+			return nil, err
+		}
+		done.bound = append(done.bound, again.bound...)
+	}
+	return late(ds, done.bound, preempted), nil
+}
+
+// bindOutcome is what bindSQL gives.
+type bindOutcome struct {
+	held        int
+	bound       []string
+	transaction string
+	at          time.Time
+}
+
+func (o *bindOutcome) read(rows pgx.Rows) error {
+	for rows.Next() {
+		if err := rows.Scan(&o.held, &o.bound, &o.transaction, &o.at); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // heldAnd reads whether the term is held, and the ids that a statement gives.
@@ -196,12 +232,13 @@ func splitDecisions(ds []scheduler.Decision) (placed, refused []scheduler.Decisi
 	return placed, refused
 }
 
-func bindArgs(ds []scheduler.Decision, t term) pgx.StrictNamedArgs {
-	pods, nodes, incarnations := make([]string, len(ds)), make([]string, len(ds)), make([]int64, len(ds))
+// bindArgs are the arguments of bindSQL; versions are "" where none is asked for.
+func bindArgs(ds []scheduler.Decision, versions []string, t term) pgx.StrictNamedArgs {
+	pods, nodes, incarnations, in := make([]string, len(ds)), make([]string, len(ds)), make([]int64, len(ds)), make([]*string, len(ds))
 	for i, d := range ds {
-		pods[i], nodes[i], incarnations[i] = d.PodID, d.NodeID, int64(d.Incarnation)
+		pods[i], nodes[i], incarnations[i], in[i] = d.PodID, d.NodeID, int64(d.Incarnation), orNull(versions[i])
 	}
-	return pgx.StrictNamedArgs{"epoch": t.epoch, "pods": pods, "incarnations": incarnations, "nodes": nodes}
+	return pgx.StrictNamedArgs{"epoch": t.epoch, "pods": pods, "incarnations": incarnations, "nodes": nodes, "versions": in}
 }
 
 func verdictArgs(ds []scheduler.Decision, t term) (pgx.StrictNamedArgs, error) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -15,6 +16,20 @@ import (
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
+
+// alike are pods of one request that have nothing but their ids apart: as the replicas of
+// something are, which most pods of large requests may be.
+type alike struct {
+	newPod          // its id is nobody's
+	IDs    []string `json:"ids"`
+}
+
+// insertAlikeSQL stores pods of which those that are alike are told once.
+const insertAlikeSQL = rowTarget + " select i.id, " + rowValues + " from jsonb_to_recordset($1::text::jsonb) as r (ids uuid[], " + rowColumns + "), unnest(r.ids) as i (id)"
+
+// mostKinds bounds the kinds of pods of one request of which one each is read when they are
+// stored. The feed would otherwise read all of them, and it need not wait for that.
+const mostKinds = 100
 
 // CreatePods stores pods as the user, all of them in one statement or none, and gives
 // their ids in the order of the items. The database fills in defaults and checks limits
@@ -26,29 +41,100 @@ func (db *DB) CreatePods(ctx context.Context, id access.Identity, r api.CreatePo
 		return nil, err
 	}
 	request := orNewID(r.ID)
-	rows, ids := make([]newPod, len(r.Items)), make([]string, len(r.Items))
+	ids := make([]string, len(r.Items))
 	for i, item := range r.Items {
 		if item.PackID != "" && !api.ValidID(item.PackID) {
 			return nil, api.AtItem(itemAt(i), fault.New(fault.NotFound, "pack not found"))
 		}
 		ids[i] = itemID(request, i)
-		item.ID = ids[i]
-		rows[i] = rowFor(item)
 	}
-	text, err := json.Marshal(rows)
+	kinds, err := kindsOf(r.Items, ids)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(kinds)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Validation, "the pods cannot be stored")
 	}
-	err = db.write(ctx, "create pods at once", d, func(b *pgx.Batch) { b.Queue(insertPodsSQL, string(text)) })
+	var firsts []api.Pod // of each kind, as it was stored
+	err = db.writeOwn(ctx, "create pods at once", d, func(b *pgx.Batch, _ *pgx.Conn) {
+		b.Queue(insertAlikeSQL, string(text))
+		if len(kinds) <= mostKinds {
+			b.Queue("select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[])", firstOf(kinds)).Query(all(&firsts, scanPod))
+		}
+	}, func() { db.own.created(allOf(kinds, firsts)) })
 	// Of a request that was made before all pods are there: they were made together.
 	before := r.ID != "" && conflictOn(err, "pods_pkey") != nil
 	if err == nil || before {
 		return ids, nil
 	}
 	if refusesRow(err) {
+		rows := make([]newPod, len(r.Items))
+		for i, item := range r.Items {
+			item.ID = ids[i]
+			rows[i] = rowFor(item)
+		}
 		return nil, db.refusedItem(ctx, id, rows, err)
 	}
 	return nil, err
+}
+
+// kindsOf gathers pods that are alike, in the order of the first of each kind.
+func kindsOf(items []api.CreatePodRequest, ids []string) ([]*alike, error) {
+	var kinds []*alike
+	byText := map[string]*alike{}
+	var last api.CreatePodRequest
+	var at *alike
+	for i, item := range items {
+		item.ID = ids[0] // of none
+		if at == nil || !reflect.DeepEqual(item, last) {
+			row := rowFor(item)
+			text, err := json.Marshal(row)
+			if err != nil {
+				return nil, fault.Wrap(err, fault.Validation, "the pods cannot be stored")
+			}
+			if at = byText[string(text)]; at == nil {
+				at = &alike{newPod: row}
+				byText[string(text)] = at
+				kinds = append(kinds, at)
+			}
+			last = item
+		}
+		at.IDs = append(at.IDs, ids[i])
+	}
+	return kinds, nil
+}
+
+func firstOf(kinds []*alike) []string {
+	ids := make([]string, len(kinds))
+	for i, k := range kinds {
+		ids[i] = k.IDs[0]
+	}
+	return ids
+}
+
+// allOf gives all pods by the first of each kind: what the database fills in is the same
+// for pods that are alike and of one transaction. It gives none where one is missing.
+func allOf(kinds []*alike, firsts []api.Pod) []api.Pod {
+	if len(firsts) != len(kinds) {
+		return nil
+	}
+	byID := make(map[string]api.Pod, len(firsts))
+	for _, p := range firsts {
+		byID[p.ID] = p
+	}
+	var pods []api.Pod
+	for _, k := range kinds {
+		p, ok := byID[k.IDs[0]]
+		if !ok {
+			return nil
+		}
+		for _, id := range k.IDs {
+			p.ID = id
+			pods = append(pods, p)
+		}
+	}
+	return pods
 }
 
 func itemAt(i int) string { return "items[" + strconv.Itoa(i) + "]" }

@@ -41,22 +41,26 @@ type newPod struct {
 	Metadata          map[string]any    `json:"metadata,omitempty"`
 }
 
-// insertPodsSQL stores the rows of one document. The cluster's defaults are asked for
-// once, not for each row.
-const insertPodsSQL = `insert into public.pods as p (id, pack_id, pack_name, pack_version, namespace, labels, annotations,
+// rowTarget, rowValues and rowColumns are the parts of a statement that stores the rows of
+// one document, r. The cluster's defaults are asked for once, not for each row.
+const (
+	rowTarget = `insert into public.pods as p (id, pack_id, pack_name, pack_version, namespace, labels, annotations,
 		priority_class_name, tolerations, resource_requests, resource_limits, scheduling, restart_policy, isolation,
-		env, termination_grace_period_seconds, active_deadline_seconds, metadata)
-	select r.id, r.pack_id, coalesce(r.pack_name, ''), coalesce(r.pack_version, ''),
+		env, termination_grace_period_seconds, active_deadline_seconds, metadata)`
+	rowValues = `r.pack_id, coalesce(r.pack_name, ''), coalesce(r.pack_version, ''),
 		coalesce(r.namespace, (select stark.default_namespace())), coalesce(r.labels, '{}'), coalesce(r.annotations, '{}'),
 		r.priority_class_name, coalesce(r.tolerations, '[]'), coalesce(r.resource_requests, '{}'), coalesce(r.resource_limits, '{}'),
 		coalesce(r.scheduling, '{}'), coalesce(r.restart_policy::public.restart_policy, 'OnFailure'),
 		coalesce(r.isolation::public.pod_isolation, 'process'), coalesce(r.env, '{}'),
 		coalesce(r.termination_grace_period_seconds, (select stark.default_grace_seconds())), r.active_deadline_seconds,
-		coalesce(r.metadata, '{}')
-	from jsonb_to_recordset($1::text::jsonb) as r (id uuid, pack_id uuid, pack_name text, pack_version text, namespace text,
+		coalesce(r.metadata, '{}')`
+	rowColumns = `pack_id uuid, pack_name text, pack_version text, namespace text,
 		labels jsonb, annotations jsonb, priority_class_name text, tolerations jsonb, resource_requests jsonb,
 		resource_limits jsonb, scheduling jsonb, restart_policy text, isolation text, env jsonb,
-		termination_grace_period_seconds integer, active_deadline_seconds integer, metadata jsonb)`
+		termination_grace_period_seconds integer, active_deadline_seconds integer, metadata jsonb`
+)
+
+const insertPodsSQL = rowTarget + " select r.id, " + rowValues + " from jsonb_to_recordset($1::text::jsonb) as r (id uuid, " + rowColumns + ")"
 
 const createSQL = insertPodsSQL + ` returning ` + podColumns
 
@@ -216,9 +220,9 @@ func (db *DB) insertPods(ctx context.Context, d door, group []*create) (map[stri
 		return nil, fault.Wrap(err, fault.Internal, "internal error")
 	}
 	var pods []api.Pod
-	err = db.write(ctx, "create pods", d, func(b *pgx.Batch) {
+	err = db.writeOwn(ctx, "create pods", d, func(b *pgx.Batch, _ *pgx.Conn) {
 		b.Queue(createSQL, string(text)).Query(all(&pods, scanPod))
-	})
+	}, func() { db.own.created(pods) })
 	if err != nil {
 		return nil, err
 	}

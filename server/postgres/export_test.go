@@ -68,3 +68,6 @@ func (db *DB) RereadPods(ctx context.Context, pods []string) (out store.Batch, s
 	}))
 	return out, seqRead, err
 }
+
+// Refresh has the feeds of this process read.
+func (db *DB) Refresh() { db.refresh() }

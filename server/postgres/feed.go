@@ -3,12 +3,14 @@ package postgres
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stark-orchestrator/stark/core/store"
+	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/logging"
 )
 
@@ -123,6 +125,7 @@ func (f *feed) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		f.db.own.clear()
 		f.db.clock.heard(time.UnixMilli(at.at), started, time.Now())
 		f.cursor, f.readAt, f.listedAt = at, started, started
 		f.index.learn(b)
@@ -153,16 +156,24 @@ func (f *feed) take(ctx context.Context, found changes, started time.Time) error
 		f.apply(f.timed(store.Batch{Cursor: found.at.String()}, started))
 		return nil
 	}
-	parts, err := f.db.parts(ctx, found.keys)
+	var own map[string]api.Pod
+	if f.db.model != nil {
+		own = f.db.own.take(found.by, f.db.model.Pods.Snapshot())
+		maps.DeleteFunc(found.keys[kindPod], func(id string, _ bool) bool { _, ok := own[id]; return ok })
+	}
+	parts, err := f.db.parts(ctx, found.keys, own)
 	if err != nil {
 		return err
 	}
-	for i, keys := range parts {
-		b, err := f.db.reread(ctx, keys, &f.index)
-		if err != nil {
-			return err
+	for i, part := range parts {
+		var b store.Batch
+		if part.keys != nil {
+			if b, err = f.db.reread(ctx, part.keys, &f.index); err != nil {
+				return err
+			}
+			f.index.learn(b)
 		}
-		f.index.learn(b)
+		b.Pods.Put = append(b.Pods.Put, part.own...)
 		if b.Cursor = f.cursor.String(); i == len(parts)-1 {
 			b.Cursor = found.at.String()
 			b = f.timed(b, started)
@@ -185,6 +196,7 @@ type changes struct {
 	at      position
 	rewound bool
 	keys    map[string]map[string]bool // kind -> ids
+	by      map[string]string          // pod -> the version that a transaction gave it, if it is the only one
 }
 
 // changesSQL takes the snapshot and the rows in one statement, hence in one
@@ -193,20 +205,21 @@ type changes struct {
 const changesSQL = `
 	with at as materialized (select pg_current_snapshot() as snap)
 	select at.snap::text, ` + positionSQL + `, pg_snapshot_xmax(at.snap) < pg_snapshot_xmax($1::text::pg_snapshot),
-		coalesce(c.kind, ''), coalesce(c.id, '')
+		coalesce(c.kind, ''), coalesce(c.id, ''), case when c.first = c.last then c.first::text else '' end
 	from at left join (
-		select distinct kind, id from stark.changes
+		select kind, id, min(xid::text::bigint & 4294967295) as first, max(xid::text::bigint & 4294967295) as last from stark.changes
 		where xid >= pg_snapshot_xmin($1::text::pg_snapshot)
-		  and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)) c on true`
+		  and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
+		group by kind, id) c on true`
 
 func (db *DB) changesSince(ctx context.Context, cursor string) (changes, error) {
 	var found changes
 	err := db.read(ctx, "read changes", service, func(b *pgx.Batch) {
-		found = changes{keys: map[string]map[string]bool{}}
+		found = changes{keys: map[string]map[string]bool{}, by: map[string]string{}}
 		b.Queue(changesSQL, cursor).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
-				var kind, id string
-				if err := rows.Scan(&found.at.snap, &found.at.at, &found.at.born, &found.rewound, &kind, &id); err != nil {
+				var kind, id, by string
+				if err := rows.Scan(&found.at.snap, &found.at.at, &found.at.born, &found.rewound, &kind, &id, &by); err != nil {
 					return err
 				}
 				if kind == "" {
@@ -216,6 +229,9 @@ func (db *DB) changesSince(ctx context.Context, cursor string) (changes, error) 
 					found.keys[kind] = map[string]bool{}
 				}
 				found.keys[kind][id] = true
+				if kind == kindPod && by != "" {
+					found.by[id] = by
+				}
 			}
 			return rows.Err()
 		})

@@ -81,6 +81,7 @@ type DB struct {
 	onEnded   func(sessions, nodes []string)
 	skipped   *prometheus.CounterVec // rows that the feed left out
 	model     *store.Store           // what the feed fills; nil for none
+	own       ownWrites
 	unread    unreadPods
 	listening sync.Map // not a cache: *feed of each running Feed, woken by own commits
 	announce  chan struct{}

@@ -173,8 +173,15 @@ func (db *DB) readFor(ctx context.Context, op string, build func(*pgx.Batch)) er
 // write is read for statements that change something: it repeats only what
 // surely did not happen, and tells the feed.
 func (db *DB) write(ctx context.Context, op string, d door, build func(*pgx.Batch)) error {
-	err := db.retry(ctx, op, db.patience(d, callTimeout), false, db.implicit(d, build))
+	return db.writeOwn(ctx, op, d, func(b *pgx.Batch, _ *pgx.Conn) { build(b) }, func() {})
+}
+
+// writeOwn is write for a batch that depends on the connection. What the outcome says of
+// this process' own writes is noted before any feed is told to read them.
+func (db *DB) writeOwn(ctx context.Context, op string, d door, build func(*pgx.Batch, *pgx.Conn), note func()) error {
+	err := db.retry(ctx, op, db.patience(d, callTimeout), false, db.implicitOn(d, build))
 	if err == nil {
+		note()
 		db.committed()
 	}
 	return err
@@ -199,10 +206,14 @@ func (db *DB) writeAs(ctx context.Context, op string, id access.Identity, build 
 // implicit makes one pipeline with one sync of settings and statements: Postgres
 // runs that as one transaction and commits it at the end.
 func (db *DB) implicit(d door, build func(*pgx.Batch)) func(context.Context, *pgx.Conn) error {
+	return db.implicitOn(d, func(b *pgx.Batch, _ *pgx.Conn) { build(b) })
+}
+
+func (db *DB) implicitOn(d door, build func(*pgx.Batch, *pgx.Conn)) func(context.Context, *pgx.Conn) error {
 	return func(ctx context.Context, conn *pgx.Conn) error {
 		b := &pgx.Batch{}
 		b.Queue(db.settings(), d.settings()...)
-		build(b)
+		build(b, conn)
 		return conn.SendBatch(ctx, b).Close()
 	}
 }

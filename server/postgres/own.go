@@ -1,0 +1,196 @@
+package postgres
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/core/scheduler"
+	"github.com/stark-orchestrator/stark/core/store"
+	"github.com/stark-orchestrator/stark/shared/api"
+)
+
+const (
+	// mostOwn bounds the pods that are remembered, some 700 bytes each.
+	mostOwn = 20_000
+	// ownFor is longer than a feed goes without reading. What it has not come by until then
+	// it has read before it was remembered.
+	ownFor = 2 * pollListening
+)
+
+// ownWrites remembers the pods that this process has written, as they are since, until the
+// feed comes by: it need not read them again then. A crowd that is made and bound by one
+// server would otherwise be read twice, which costs more than to bind it.
+//
+// What is remembered of a pod is true where the log says that no other transaction has
+// written it since the feed has last read, and where the read model has it as that
+// transaction found it. Versions are those of rows, the lower half of their transactions:
+// they mean one only among transactions of a few minutes in one life of the database. That
+// a life has ended the feed finds out before it reads on, and then remembers nothing.
+type ownWrites struct {
+	mu    sync.Mutex
+	of    map[string]ownWrite // version -> pods
+	count int                 // of pods
+}
+
+type ownWrite struct {
+	pods map[string]ownPod // by id
+	when time.Time
+}
+
+// ownPod is a pod as it was written, and the version that it had before, "" for a new one.
+type ownPod struct {
+	api.Pod
+	from string
+}
+
+// remember notes what a transaction that has committed made of pods. The oldest are
+// forgotten where they are too many.
+func (o *ownWrites) remember(version string, pods map[string]ownPod) {
+	if len(pods) == 0 || len(pods) > mostOwn {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.of == nil {
+		o.of = map[string]ownWrite{}
+	}
+	o.drop(version)
+	for o.count+len(pods) > mostOwn {
+		o.drop(slices.MinFunc(slices.Collect(maps.Keys(o.of)), func(a, b string) int { return o.of[a].when.Compare(o.of[b].when) }))
+	}
+	o.of[version], o.count = ownWrite{pods, time.Now()}, o.count+len(pods)
+}
+
+// drop needs mu.
+func (o *ownWrites) drop(version string) {
+	o.count -= len(o.of[version].pods)
+	delete(o.of, version)
+}
+
+// take gives the pods that need not be read: of those that have changed, with the version
+// that the only transaction has given them that did it. What these transactions made of
+// others, and what is old, nobody will ask for any more.
+func (o *ownWrites) take(changed map[string]string, view store.View[api.Pod]) map[string]api.Pod {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.count == 0 {
+		return nil
+	}
+	known := map[string]api.Pod{}
+	come := map[string]bool{}
+	for id, version := range changed {
+		w, ok := o.of[version]
+		if !ok {
+			continue
+		}
+		come[version] = true
+		p, ok := w.pods[id]
+		if before, there := view.Get(id); ok && there == (p.from != "") && before.ResourceVersion == p.from {
+			known[id] = p.Pod
+		}
+	}
+	for version := range come {
+		o.drop(version)
+	}
+	for version, w := range o.of {
+		if time.Since(w.when) > ownFor {
+			o.drop(version)
+		}
+	}
+	return known
+}
+
+// clear forgets all of it.
+func (o *ownWrites) clear() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	clear(o.of)
+	o.count = 0
+}
+
+// created remembers new pods of one transaction.
+func (o *ownWrites) created(pods []api.Pod) {
+	if len(pods) == 0 {
+		return
+	}
+	made := make(map[string]ownPod, len(pods))
+	for _, p := range pods {
+		made[p.ID] = ownPod{Pod: p}
+	}
+	o.remember(pods[0].ResourceVersion, made)
+}
+
+// bindings are decisions for nodes and, where it is known, what becomes of their pods.
+type bindings struct {
+	placed []scheduler.Decision
+	from   []string // the version that a pod must have for that, "" where it is not known
+	pods   map[string]ownPod
+}
+
+// foresee says of decisions what pods will be, by a read model whose versions the
+// connection that is to bind them vouches for: of each that is as plain as pods that wait
+// are, a bind changes what bindSQL says, and no trigger changes more.
+func (db *DB) foresee(placed []scheduler.Decision, conn *pgx.Conn) bindings {
+	b := bindings{placed: placed, from: make([]string, len(placed)), pods: map[string]ownPod{}}
+	model, ok := db.recollect()
+	if !ok || !model.vouches(conn) {
+		return b
+	}
+	nodes := db.model.Nodes.Snapshot()
+	for i, d := range placed {
+		p, ok := model.view.Get(d.PodID)
+		n, there := nodes.Get(d.NodeID)
+		if !ok || !there || p.Status != api.PodPending || p.Incarnation != d.Incarnation || p.NodeID != nil ||
+			p.Rollout != nil || p.Eviction != nil || p.StopRequestedAt != nil {
+			continue
+		}
+		b.from[i] = p.ResourceVersion
+		after := ownPod{Pod: p, from: p.ResourceVersion}
+		after.Status, after.NodeID, after.NodeName = api.PodScheduled, &n.ID, n.Name
+		after.Reason, after.StatusMessage, after.NominatedNodeID = "", "", ""
+		b.pods[p.ID] = after
+	}
+	return b
+}
+
+// late are the decisions about pods that were to have a known version, and were not bound.
+func (b bindings) late(bound []string) (late []scheduler.Decision) {
+	done := make(map[string]bool, len(bound))
+	for _, id := range bound {
+		done[id] = true
+	}
+	for i, d := range b.placed {
+		if b.from[i] != "" && !done[d.PodID] {
+			late = append(late, d)
+		}
+	}
+	return late
+}
+
+// bound remembers what has become of pods that were bound in a known version.
+func (o *ownWrites) bound(b bindings, done bindOutcome) {
+	if len(b.pods) == 0 || len(done.bound) == 0 {
+		return
+	}
+	version := versionOf(done.transaction)
+	became := make(map[string]ownPod, len(done.bound))
+	for _, id := range done.bound {
+		if p, ok := b.pods[id]; ok {
+			p.ScheduledAt, p.UpdatedAt, p.ResourceVersion = new(done.at), done.at, version
+			became[id] = p
+		}
+	}
+	o.remember(version, became)
+}
+
+// versionOf is the version of rows that a transaction has written: their xmin, which is the
+// lower half of its id.
+func versionOf(transaction string) string {
+	n, _ := strconv.ParseUint(transaction, 10, 64) // of Postgres; no row has the version of what is no number
+	return strconv.FormatUint(n&0xffffffff, 10)
+}
