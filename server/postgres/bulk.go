@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -62,7 +63,7 @@ func (db *DB) CreatePods(ctx context.Context, id access.Identity, r api.CreatePo
 		if len(kinds) <= mostKinds {
 			b.Queue("select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[])", firstOf(kinds)).Query(all(&firsts, scanPod))
 		}
-	}, func() { db.own.created(allOf(kinds, firsts)) })
+	}, func() { db.own.createdAlike(kinds, firsts) })
 	// Of a request that was made before all pods are there: they were made together.
 	before := r.ID != "" && conflictOn(err, "pods_pkey") != nil
 	if err == nil || before {
@@ -113,28 +114,26 @@ func firstOf(kinds []*alike) []string {
 	return ids
 }
 
-// allOf gives all pods by the first of each kind: what the database fills in is the same
-// for pods that are alike and of one transaction. It gives none where one is missing.
-func allOf(kinds []*alike, firsts []api.Pod) []api.Pod {
-	if len(firsts) != len(kinds) {
-		return nil
-	}
-	byID := make(map[string]api.Pod, len(firsts))
+// createdAlike remembers all pods of a request by the first of each kind: what the database
+// fills in is the same for pods that are alike and of one transaction.
+func (o *ownWrites) createdAlike(kinds []*alike, firsts []api.Pod) {
+	first := make(map[string]api.Pod, len(firsts))
 	for _, p := range firsts {
-		byID[p.ID] = p
+		first[p.ID] = p
 	}
-	var pods []api.Pod
+	var all []api.Pod
 	for _, k := range kinds {
-		p, ok := byID[k.IDs[0]]
+		p, ok := first[k.IDs[0]]
 		if !ok {
-			return nil
+			return
 		}
+		all = slices.Grow(all, len(k.IDs))
 		for _, id := range k.IDs {
 			p.ID = id
-			pods = append(pods, p)
+			all = append(all, p)
 		}
 	}
-	return pods
+	o.created(all)
 }
 
 func itemAt(i int) string { return "items[" + strconv.Itoa(i) + "]" }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -156,7 +157,7 @@ func (f *feed) take(ctx context.Context, found changes, started time.Time) error
 		f.apply(f.timed(store.Batch{Cursor: found.at.String()}, started))
 		return nil
 	}
-	var own map[string]api.Pod
+	var own map[string]*api.Pod
 	if f.db.model != nil {
 		own = f.db.own.take(found.by, f.db.model.Pods.Snapshot())
 		maps.DeleteFunc(found.keys[kindPod], func(id string, _ bool) bool { _, ok := own[id]; return ok })
@@ -173,7 +174,10 @@ func (f *feed) take(ctx context.Context, found changes, started time.Time) error
 			}
 			f.index.learn(b)
 		}
-		b.Pods.Put = append(b.Pods.Put, part.own...)
+		b.Pods.Put = slices.Grow(b.Pods.Put, len(part.own))
+		for _, p := range part.own {
+			b.Pods.Put = append(b.Pods.Put, *p)
+		}
 		if b.Cursor = f.cursor.String(); i == len(parts)-1 {
 			b.Cursor = found.at.String()
 			b = f.timed(b, started)

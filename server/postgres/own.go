@@ -38,7 +38,7 @@ type ownWrites struct {
 }
 
 type ownWrite struct {
-	pods map[string]ownPod // by id
+	pods map[string]*ownPod // by id
 	when time.Time
 }
 
@@ -50,7 +50,7 @@ type ownPod struct {
 
 // remember notes what a transaction that has committed made of pods. The oldest are
 // forgotten where they are too many.
-func (o *ownWrites) remember(version string, pods map[string]ownPod) {
+func (o *ownWrites) remember(version string, pods map[string]*ownPod) {
 	if len(pods) == 0 || len(pods) > mostOwn {
 		return
 	}
@@ -75,13 +75,13 @@ func (o *ownWrites) drop(version string) {
 // take gives the pods that need not be read: of those that have changed, with the version
 // that the only transaction has given them that did it. What these transactions made of
 // others, and what is old, nobody will ask for any more.
-func (o *ownWrites) take(changed map[string]string, view store.View[api.Pod]) map[string]api.Pod {
+func (o *ownWrites) take(changed map[string]string, view store.View[api.Pod]) map[string]*api.Pod {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.count == 0 {
 		return nil
 	}
-	known := map[string]api.Pod{}
+	known := make(map[string]*api.Pod, len(changed))
 	come := map[string]bool{}
 	for id, version := range changed {
 		w, ok := o.of[version]
@@ -89,9 +89,12 @@ func (o *ownWrites) take(changed map[string]string, view store.View[api.Pod]) ma
 			continue
 		}
 		come[version] = true
-		p, ok := w.pods[id]
-		if before, there := view.Get(id); ok && there == (p.from != "") && before.ResourceVersion == p.from {
-			known[id] = p.Pod
+		p := w.pods[id]
+		if p == nil {
+			continue
+		}
+		if before, there := view.Get(id); there == (p.from != "") && before.ResourceVersion == p.from {
+			known[id] = &p.Pod
 		}
 	}
 	for version := range come {
@@ -118,9 +121,10 @@ func (o *ownWrites) created(pods []api.Pod) {
 	if len(pods) == 0 {
 		return
 	}
-	made := make(map[string]ownPod, len(pods))
-	for _, p := range pods {
-		made[p.ID] = ownPod{Pod: p}
+	made, own := make(map[string]*ownPod, len(pods)), make([]ownPod, len(pods))
+	for i, p := range pods {
+		own[i].Pod = p
+		made[p.ID] = &own[i]
 	}
 	o.remember(pods[0].ResourceVersion, made)
 }
@@ -129,14 +133,14 @@ func (o *ownWrites) created(pods []api.Pod) {
 type bindings struct {
 	placed []scheduler.Decision
 	from   []string // the version that a pod must have for that, "" where it is not known
-	pods   map[string]ownPod
+	pods   map[string]*ownPod
 }
 
 // foresee says of decisions what pods will be, by a read model whose versions the
 // connection that is to bind them vouches for: of each that is as plain as pods that wait
 // are, a bind changes what bindSQL says, and no trigger changes more.
 func (db *DB) foresee(placed []scheduler.Decision, conn *pgx.Conn) bindings {
-	b := bindings{placed: placed, from: make([]string, len(placed)), pods: map[string]ownPod{}}
+	b := bindings{placed: placed, from: make([]string, len(placed)), pods: make(map[string]*ownPod, len(placed))}
 	model, ok := db.recollect()
 	if !ok || !model.vouches(conn) {
 		return b
@@ -150,7 +154,7 @@ func (db *DB) foresee(placed []scheduler.Decision, conn *pgx.Conn) bindings {
 			continue
 		}
 		b.from[i] = p.ResourceVersion
-		after := ownPod{Pod: p, from: p.ResourceVersion}
+		after := &ownPod{Pod: p, from: p.ResourceVersion}
 		after.Status, after.NodeID, after.NodeName = api.PodScheduled, &n.ID, n.Name
 		after.Reason, after.StatusMessage, after.NominatedNodeID = "", "", ""
 		b.pods[p.ID] = after
@@ -178,10 +182,10 @@ func (o *ownWrites) bound(b bindings, done bindOutcome) {
 		return
 	}
 	version := versionOf(done.transaction)
-	became := make(map[string]ownPod, len(done.bound))
+	became := make(map[string]*ownPod, len(done.bound))
 	for _, id := range done.bound {
-		if p, ok := b.pods[id]; ok {
-			p.ScheduledAt, p.UpdatedAt, p.ResourceVersion = new(done.at), done.at, version
+		if p := b.pods[id]; p != nil {
+			p.ScheduledAt, p.UpdatedAt, p.ResourceVersion = &done.at, done.at, version
 			became[id] = p
 		}
 	}

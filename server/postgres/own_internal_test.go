@@ -10,11 +10,11 @@ import (
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
-func ownPods(n int, prefix, from string) map[string]ownPod {
-	pods := make(map[string]ownPod, n)
+func ownPods(n int, prefix, from string) map[string]*ownPod {
+	pods := make(map[string]*ownPod, n)
 	for i := range n {
 		id := fmt.Sprint(prefix, i)
-		pods[id] = ownPod{Pod: api.Pod{ID: id}, from: from}
+		pods[id] = &ownPod{Pod: api.Pod{ID: id}, from: from}
 	}
 	return pods
 }

@@ -21,7 +21,7 @@ const partSize = 1000
 // are known.
 type part struct {
 	keys map[string]map[string]bool // nil for nothing
-	own  []api.Pod
+	own  []*api.Pod
 }
 
 // turn is what says when a pod is planned.
@@ -49,7 +49,7 @@ func (a planTurn) compare(b planTurn) int {
 // those that have a node or have ended, and those that wait in the order in which they are
 // planned: no pod takes the room of a more important one of its crowd, and none is made
 // room for that is there.
-func (db *DB) parts(ctx context.Context, keys map[string]map[string]bool, own map[string]api.Pod) ([]part, error) {
+func (db *DB) parts(ctx context.Context, keys map[string]map[string]bool, own map[string]*api.Pod) ([]part, error) {
 	pods := keys[kindPod]
 	if len(pods) == 0 {
 		delete(keys, kindPod)
@@ -89,7 +89,7 @@ func (db *DB) parts(ctx context.Context, keys map[string]map[string]bool, own ma
 	return parts, nil
 }
 
-func partOf(ids []string, own map[string]api.Pod) (p part) {
+func partOf(ids []string, own map[string]*api.Pod) (p part) {
 	for _, id := range ids {
 		if known, ok := own[id]; ok {
 			p.own = append(p.own, known)
