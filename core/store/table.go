@@ -10,6 +10,7 @@ package store
 import (
 	"context"
 	"iter"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -272,6 +273,8 @@ func (w *watcher[T]) push(events []Event[T]) {
 	case w.lagged:
 	case len(w.queue)+len(events) > w.most:
 		w.lagged, w.queue = true, nil
+	case len(w.queue) == 0:
+		w.queue = slices.Clip(events) // of all watchers, who leave it as it is
 	default:
 		w.queue = append(w.queue, events...)
 	}
