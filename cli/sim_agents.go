@@ -62,6 +62,17 @@ Exit codes: 0 all agents were online, 1 error, or some never were.`,
 	return cmd
 }
 
+// otherFiles is how many open files are left for all but the agents.
+const otherFiles = 50
+
+// enoughFiles refuses more agents than a process may have files for.
+func enoughFiles(agents, files int) error {
+	if agents <= files-otherFiles {
+		return nil
+	}
+	return usagef("-n %d: each agent has an open file, and this process may have %d: raise the limit by \"ulimit -n %d\", for the server too", agents, files, agents+otherFiles)
+}
+
 func (f *fleetFlags) flags(cmd *cobra.Command) {
 	p := cmd.Flags()
 	p.IntVarP(&f.count, "number", "n", 100, fmt.Sprintf("how many agents, 1 to %d", simulated.MaxAgents))
@@ -100,6 +111,9 @@ func (f *fleetFlags) options(server string) (simulated.Options, error) {
 		return o, usagef("--churn, --start-latency, --log-every and --duration cannot be negative")
 	case f.pods < 0:
 		return o, usagef("--pods %d: want 1 or more", f.pods)
+	}
+	if err := enoughFiles(f.count, mostOpenFiles()); err != nil {
+		return o, err
 	}
 	for _, text := range f.sources {
 		addr, err := netip.ParseAddr(text)

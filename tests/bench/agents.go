@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,6 +37,11 @@ func (b *bench) agents(keys [5]string, n int, when when) stage {
 	return stage{
 		name: "a server for agents",
 		open: func(ctx context.Context) (shut func(), err error) {
+			// The server and the agents have a file each for each of them.
+			var limit syscall.Rlimit
+			if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil && limit.Cur < uint64(n)*6/5 { //nolint:gosec // n is not negative
+				return nil, fmt.Errorf("%w: %d agents need more open files than %d: ulimit -n %d", errLeftOut, n, limit.Cur, n*6/5)
+			}
 			c, err = b.cluster(ctx, harness.Options{})
 			return func() { closeCluster(ctx, c) }, err
 		},
