@@ -153,15 +153,15 @@ func (f *feed) read(ctx context.Context) error {
 // of them: whoever goes on from the one before it is told of the others again, and a view
 // of some parts alone is of no time.
 func (f *feed) take(ctx context.Context, found changes, started time.Time) error {
+	var own map[string]*api.Pod
+	if f.db.model != nil {
+		own = f.db.own.take(found.by, f.db.model.Pods.Snapshot())
+	}
 	if len(found.keys) == 0 {
 		f.apply(f.timed(store.Batch{Cursor: found.at.String()}, started))
 		return nil
 	}
-	var own map[string]*api.Pod
-	if f.db.model != nil {
-		own = f.db.own.take(found.by, f.db.model.Pods.Snapshot())
-		maps.DeleteFunc(found.keys[kindPod], func(id string, _ bool) bool { _, ok := own[id]; return ok })
-	}
+	maps.DeleteFunc(found.keys[kindPod], func(id string, _ bool) bool { return own[id] != nil })
 	parts, err := f.db.parts(ctx, found.keys, own)
 	if err != nil {
 		return err

@@ -32,9 +32,11 @@ const (
 // they mean one only among transactions of a few minutes in one life of the database. That
 // a life has ended the feed finds out before it reads on, and then remembers nothing.
 type ownWrites struct {
+	unasked bool // there is no read model, and nothing is remembered
+
 	mu    sync.Mutex
-	of    map[string]ownWrite // version -> pods
-	count int                 // of pods
+	of    map[string]ownWrite // guarded by mu; version -> pods
+	count int                 // guarded by mu; of pods
 }
 
 type ownWrite struct {
@@ -51,7 +53,7 @@ type ownPod struct {
 // remember notes what a transaction that has committed made of pods. The oldest are
 // forgotten where they are too many.
 func (o *ownWrites) remember(version string, pods map[string]*ownPod) {
-	if len(pods) == 0 || len(pods) > mostOwn {
+	if o.unasked || len(pods) == 0 || len(pods) > mostOwn {
 		return
 	}
 	o.mu.Lock()

@@ -61,6 +61,10 @@ func TestOwnWritesAreBounded(t *testing.T) {
 		if o.take(nil, view); o.count != 0 || len(o.of) != 0 {
 			t.Errorf("%d pods are there long after", o.count)
 		}
+		unasked := ownWrites{unasked: true}
+		if unasked.remember("20", ownPods(3, "p", "")); unasked.count != 0 {
+			t.Error("pods are remembered where there is no read model")
+		}
 		o.remember("20", ownPods(3, "p", ""))
 		o.clear()
 		if got := o.take(map[string]string{"p0": "20"}, view); len(got) > 0 || o.count != 0 {

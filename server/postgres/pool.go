@@ -125,6 +125,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		role: cfg.ConnConfig.User, onStale: c.OnStale, onEnded: c.OnEnded,
 		skipped:  newSkipped(c.Metrics),
 		model:    c.Store,
+		own:      ownWrites{unasked: c.Store == nil},
 		announce: make(chan struct{}, 1), resigned: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	db.shown = together[shownCredential]{most: maxShown, each: statementsEach, serve: db.lookUp}
