@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -81,7 +82,32 @@ func (db *DB) Covers(have, want string) bool {
 		return false
 	}
 	w, err := parsePosition(want)
-	return err == nil && (h.born != w.born || h.next() >= w.next())
+	return err == nil && (h.born != w.born || h.covers(w))
+}
+
+// covers reports whether every transaction that w sees is seen by p of the same life. One
+// that was under way at p may have ended before w although no other began between them.
+func (p position) covers(w position) bool {
+	if p.next() < w.next() {
+		return false
+	}
+	open := w.underWay()
+	for _, x := range p.underWay() {
+		n, err := strconv.ParseUint(x, 10, 64)
+		if !slices.Contains(open, x) && (err != nil || n < w.next()) {
+			return false
+		}
+	}
+	return true
+}
+
+// underWay are the transactions that had begun and not ended.
+func (p position) underWay() []string {
+	parts := strings.SplitN(p.snap, ":", 3)
+	if len(parts) < 3 || parts[2] == "" {
+		return nil
+	}
+	return strings.Split(parts[2], ",")
 }
 
 // Position is the cursor of this moment: a reader that covers it knows of everything

@@ -38,3 +38,31 @@ func FuzzCursor(f *testing.F) {
 		}
 	})
 }
+
+// A position covers another if it sees all that the other one sees.
+func TestAPositionCoversWhatItSees(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		have, want string
+		covers     bool
+	}{
+		{"10:10:", "10:10:", true},
+		{"10:12:", "10:10:", true},
+		{"10:10:", "10:12:", false},
+		{"10:12:10", "10:12:10", true},
+		{"12:12:", "10:12:10", true},
+		{"10:12:10", "12:12:", false}, // 10 has ended since
+		{"10:13:10,11", "11:13:11", false},
+		{"10:13:10", "10:13:10,11", true},
+		{"10:20:15", "10:12:", true}, // 15 began after the other
+		{"10:20:11", "10:12:11", true},
+		{"10:20:11", "12:12:", false},
+	} {
+		if got := (*DB)(nil).Covers("5.7."+c.have, "3.7."+c.want); got != c.covers {
+			t.Errorf("%s covers %s: %t, want %t", c.have, c.want, got, c.covers)
+		}
+	}
+	if !(*DB)(nil).Covers("5.8.10:10:", "3.7.90:90:") {
+		t.Error("a position of another life does not end the waiting")
+	}
+}
