@@ -104,6 +104,7 @@ func (l *loop) nodeEvent(e store.Event[api.Node]) {
 func (l *loop) podEvents(some []store.Event[api.Pod]) {
 	for i := range some {
 		l.podEvent(&some[i])
+		l.knownPods = max(l.knownPods, some[i].Version)
 	}
 }
 
@@ -146,7 +147,13 @@ func (l *loop) takePod(p *api.Pod) {
 			}
 			return
 		}
+		if p.Incarnation < a.incarnation {
+			return // the index was made anew from more than the feed has told yet
+		}
 		delete(l.bound, p.ID)
+	}
+	if e := l.x.pods[p.ID]; e != nil && e.pod.Incarnation != p.Incarnation {
+		l.forget(p.ID) // its row has lost the word, too
 	}
 	l.news.leaves(l.x.pods[p.ID])
 	l.x.putPod(p)

@@ -17,6 +17,13 @@ type Binder interface {
 	Bind(ctx context.Context, ds []Decision) (stale []Decision, err error)
 }
 
+// Settler is a Binder that can tell when the read model knows of all that was bound, also
+// by a leader before and by a Bind whose outcome nobody has heard: Settle waits for that.
+// Before, the room of such pods looks free.
+type Settler interface {
+	Settle(ctx context.Context) error
+}
+
 const (
 	batchSize  = 2000 // decisions per Bind
 	manyPlaced = 500  // pods of one pass, more than would gather in a rest
@@ -50,7 +57,12 @@ func Run(ctx context.Context, st *store.Store, b Binder, log *slog.Logger) error
 			return context.Cause(ctx)
 		}
 		began := time.Now()
-		if err := l.pass(ctx, began); err != nil {
+		err := l.settle(ctx)
+		if err == nil {
+			err = l.pass(ctx, began)
+		}
+		if err != nil {
+			l.unsettled = true
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -60,7 +72,9 @@ func Run(ctx context.Context, st *store.Store, b Binder, log *slog.Logger) error
 			l.soon()
 			continue
 		}
-		retry = 0
+		if l.binding.open == 0 { // what is on its way may fail yet
+			retry = 0
+		}
 		rest = restAfter(time.Since(began), l.placed)
 	}
 }
@@ -99,8 +113,12 @@ type loop struct {
 	pods   <-chan []store.Event[api.Pod]
 	nodes  <-chan store.Event[api.Node]
 	others <-chan struct{}
-	behind [2]bool             // pods, nodes: what exists is being sent
-	known  uint64              // version of the nodes that have been taken in
+	behind [2]bool // pods, nodes: what exists is being sent
+	known  uint64  // version of the nodes that have been taken in
+
+	knownPods uint64 // version of the pods that have been taken in
+	unsettled bool   // something may be bound that the read model does not know of
+
 	unseen map[string]struct{} // pods or nodes that what exists has not named yet
 	lost   map[string]struct{}
 
@@ -136,7 +154,7 @@ func newLoop(ctx context.Context, st *store.Store, b Binder, log *slog.Logger) *
 		unseen: map[string]struct{}{}, lost: map[string]struct{}{},
 		active: map[string]struct{}{}, parked: map[string]*parking{},
 		bound: map[string]assumption{}, verdicts: map[string]string{},
-		binding: binding{done: make(chan bindResult, bindsAtOnce)},
+		binding: binding{done: make(chan bindResult, bindsAtOnce)}, unsettled: true,
 	}
 	l.rebuild()
 	return l
@@ -154,6 +172,31 @@ func forward(ctx context.Context, from <-chan struct{}, to chan<- struct{}) {
 		default:
 		}
 	}
+}
+
+// settle waits, where it may be otherwise, until all that is bound is taken in.
+func (l *loop) settle(ctx context.Context) error {
+	s, ok := l.binder.(Settler)
+	if !l.unsettled || !ok {
+		return nil
+	}
+	if err := s.Settle(ctx); err != nil {
+		return err
+	}
+	for want := l.st.Pods.Snapshot().Version(); l.knownPods < want || l.behind[0]; {
+		select {
+		case some, ok := <-l.pods:
+			if !ok {
+				return context.Cause(ctx)
+			}
+			l.podEvents(some)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	l.catchUp(ctx)
+	l.unsettled = false
+	return nil
 }
 
 func (l *loop) soon() {

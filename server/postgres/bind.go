@@ -11,6 +11,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/core/scheduler"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 // indexedSQL has the statements of a transaction find rows by an index. Statistics lag
@@ -166,6 +167,33 @@ func (db *DB) Bind(ctx context.Context, ds []scheduler.Decision) (stale []schedu
 		done.bound = append(done.bound, again.bound...)
 	}
 	return late(ds, done.bound, preempted), nil
+}
+
+// settleLimit bounds how long Settle waits for the feed.
+const settleLimit = 10 * time.Second
+
+// Settle waits until the read model knows of all binds, by this server and by leaders
+// before, also of those that are under way: they hold the lock of the lease that it takes.
+func (db *DB) Settle(ctx context.Context) error {
+	if db.model == nil {
+		return nil
+	}
+	var at position
+	err := db.read(ctx, "settle", service, func(b *pgx.Batch) {
+		b.Queue("select from stark.leader_lease l where l.name = 'leader' for update")
+		b.Queue("select pg_current_snapshot()::text, " + positionSQL).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&at.snap, &at.at, &at.born) })
+	})
+	if err != nil {
+		return err
+	}
+	db.refresh()
+	within, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	if err := db.model.Await(within, func(have string) bool { return db.Covers(have, at.String()) }); err != nil {
+		return fault.Wrap(err, fault.Unavailable, "the read model is behind the database")
+	}
+	return nil
 }
 
 // bindOutcome is what bindSQL gives.

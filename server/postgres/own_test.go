@@ -347,3 +347,36 @@ func TestTheFeedReadsOwnWritesThatOthersHaveChanged(t *testing.T) {
 	}
 	samePods(t, got, newScribe(t, w).pods())
 }
+
+// Settle waits for what is bound and not shown yet, also by a bind that is under way.
+func TestSettleWaitsForTheReadModel(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ann := w.user(t, api.RoleOperator, api.RoleDeveloper)
+	k := w.pack(t, ann, "hello", "1.0.0")
+	node := w.node(t, ann, "n1").Node
+	s := newScribe(t, w)
+	pod := must(s.CreatePod(t.Context(), ann, api.CreatePodRequest{PackID: k.ID}))(t)
+	s.upToDate(t)
+	tx := w.begin(t) // as a bind holds it
+	if _, err := tx.Exec(t.Context(), "select from stark.leader_lease where name = 'leader' for key share"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "update public.pods set status = 'scheduled', node_id = $1 where id = $2", node.ID, pod.ID); err != nil {
+		t.Fatal(err)
+	}
+	settled := make(chan error, 1)
+	go func() { settled <- s.Settle(t.Context()) }()
+	await(t, "Settle to wait for the lock", func() bool {
+		return value[bool](t, w, "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')")
+	})
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-settled; err != nil {
+		t.Fatal(err)
+	}
+	if p := s.pods()[pod.ID]; p.Status != api.PodScheduled {
+		t.Errorf("the read model has %+v", p)
+	}
+}

@@ -20,6 +20,11 @@ func Decode(data []byte, v any) error {
 	if len(trimmed) == 0 || bytes.Equal(trimmed, []byte("null")) {
 		return InvalidField("input", fault.FieldRequired, "a JSON object is required")
 	}
+	if b, ok := v.(limited); ok {
+		if err := b.bounds(trimmed); err != nil {
+			return err
+		}
+	}
 	d := json.NewDecoder(bytes.NewReader(trimmed))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
@@ -29,6 +34,39 @@ func Decode(data []byte, v any) error {
 		return InvalidField("input", fault.FieldInvalidFormat, "must be one JSON object")
 	}
 	return strict(trimmed, reflect.TypeOf(v))
+}
+
+// limited is a request whose text may hold more than it may have: an entry of two bytes
+// takes hundreds when it is decoded.
+type limited interface{ bounds(text []byte) error }
+
+// entriesWithin reports whether no array right below the top of a text has more entries than
+// that. Of what is no JSON it may report either.
+func entriesWithin(text []byte, most int) bool {
+	depth, array, entries := 0, false, 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case '[', '{':
+			if depth++; depth == 2 {
+				array, entries = text[i] == '[', 1
+			}
+		case ']', '}':
+			depth--
+		case ',':
+			if depth == 2 && array {
+				if entries++; entries > most {
+					return false
+				}
+			}
+		}
+	}
+	return true
 }
 
 func decodeFault(err error) error {

@@ -24,6 +24,16 @@ type CreatePodsRequest struct {
 	Items []CreatePodRequest `json:"items"` // 1 to MaxBulkPods
 }
 
+// bounds refuses too many items before they are decoded.
+func (r *CreatePodsRequest) bounds(text []byte) error {
+	if entriesWithin(text, MaxBulkPods) {
+		return nil
+	}
+	var c checker
+	c.entries("items", MaxBulkPods+1, MaxBulkPods)
+	return c.err()
+}
+
 // Validate reports the faults of the first few faulty items, as items[17].labels.
 func (r *CreatePodsRequest) Validate() error {
 	var c checker

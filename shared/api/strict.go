@@ -107,7 +107,22 @@ func (s *strictness) text(text string) {
 	}
 }
 
-func (s *strictness) where() string { return strings.Join(s.path, ".") }
+// where is the path of what is being read, as far as a fault tells it: keys of maps may be
+// as long as a request, and there may be many faults below one.
+func (s *strictness) where() string {
+	const most = maxFaultPath + 1 // of which it is seen that there was more
+	var at strings.Builder
+	for i, key := range s.path {
+		if i > 0 {
+			at.WriteByte('.')
+		}
+		at.WriteString(key[:min(len(key), most-at.Len())])
+		if at.Len() == most {
+			break
+		}
+	}
+	return at.String()
+}
 
 func (s *strictness) object(t reflect.Type) {
 	known := fields(t)
