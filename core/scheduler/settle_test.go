@@ -81,7 +81,12 @@ func (l *ledger) ask(t *testing.T, room int, pods ...api.Pod) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- scheduler.Run(ctx, l.st, l, loggingtest.New(t).Logger) }()
-	t.Cleanup(func() { cancel(); <-done })
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run ended with %v", err)
+		}
+	})
 }
 
 // What was bound by a call whose answer is lost has its room, also while the read model is

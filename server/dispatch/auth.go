@@ -132,6 +132,7 @@ func (s *session) becomeNode(reg Registration) {
 	s.identity = access.Identity{NodeID: reg.Node.ID, Roles: []api.Role{api.RoleNode}}
 	s.joinToken, s.namespaces = "", nil
 	s.credential, s.unconfirmed = reg.CredentialID, reg.Credential != ""
+	s.left.Store(false)
 }
 
 // forgetTimers ends what would wake after the session.

@@ -203,6 +203,26 @@ func TestUnregisterMakesTheNodeOffline(t *testing.T) {
 	}
 }
 
+// Who has left has nothing to say any more by that connection, but may come again by it.
+func TestANodeThatHasLeftMustRegisterAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, newFakeDB(), dispatch.Config{})
+	p, _ := r.agent(t)
+	p.send(wire.TypeUnregister, "u", struct{}{})
+	p.expect(wire.TypeUnregister+wire.AckSuffix, nil)
+	for _, what := range []string{wire.TypeHeartbeat, wire.TypeUnregister} {
+		p.send(what, "again", wire.Heartbeat{})
+		if code := p.expectFailure(what + wire.ErrorSuffix); code != string(fault.NotFound) {
+			t.Errorf("%s is answered by %s", what, code)
+		}
+	}
+	p.send(wire.TypeRegister, "r", aRegister())
+	p.expect(wire.TypeRegister+wire.AckSuffix, nil)
+	p.expect(wire.TypeRunsSet, nil)
+	p.send(wire.TypeHeartbeat, "h", wire.Heartbeat{})
+	p.expect(wire.TypeHeartbeat+wire.AckSuffix, nil)
+}
+
 // The lease of a node that takes its leave cannot be renewed any more; its goodbye is
 // answered all the same.
 func TestAGoodbyeIsAnsweredBesideARenewal(t *testing.T) {

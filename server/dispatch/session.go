@@ -191,6 +191,8 @@ func (s *session) needNode(claimed string) (string, error) {
 		return "", fault.New(fault.NotFound, "register the node first")
 	case claimed != "" && claimed != id:
 		return "", fault.New(fault.Forbidden, "a node speaks for itself only")
+	case s.left.Load():
+		return "", fault.New(fault.NotFound, "the node has left by this connection: register it again")
 	default:
 		return id, nil
 	}

@@ -1,14 +1,17 @@
 package rest_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/jackc/pgx/v5"
@@ -33,13 +36,19 @@ func TestListsAskAsOftenForManyAsForFew(t *testing.T) {
 	all := maps.Clone(lists)
 	maps.Copy(all, others)
 	crowd.grow(2)
+	s.upToDate()
 	few := map[string]listing{}
 	for id, path := range all {
 		few[id] = s.list(admin.AccessToken, path)
 	}
 	crowd.grow(120)
+	s.upToDate()
+	budget := readBudget(t)
 	for id, path := range all {
 		many := s.list(admin.AccessToken, path)
+		if most, known := budget[id]; !known || len(many.sent) > most {
+			t.Errorf("%s (%s) sends %d statements, testdata/statements.txt allows %d:\n%s", id, path, len(many.sent), most, strings.Join(many.sent, "\n"))
+		}
 		switch _, list := lists[id]; {
 		case list && many.entries <= few[id].entries:
 			t.Errorf("%s (%s) lists %d entries, and %d before there were more: it is not measured", id, path, many.entries, few[id].entries)
@@ -51,6 +60,43 @@ func TestListsAskAsOftenForManyAsForFew(t *testing.T) {
 				len(few[id].sent), few[id].entries, len(many.sent), many.entries, strings.Join(many.sent, "\n"))
 		}
 	}
+}
+
+// upToDate waits until the read model knows all that is committed, so that lists are
+// answered with its help, as they are in a server.
+func (s *stack) upToDate() {
+	s.t.Helper()
+	now, err := s.db.Position(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	if err := s.model.Await(ctx, func(have string) bool { return s.db.Covers(have, now) && !s.model.Pods.Snapshot().At().IsZero() }); err != nil {
+		s.t.Fatal("the read model is behind")
+	}
+}
+
+// readBudget gives how many statements each operation may send.
+func readBudget(t *testing.T) map[string]int {
+	t.Helper()
+	text, err := os.ReadFile("testdata/statements.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	budget := map[string]int{}
+	for line := range strings.Lines(string(text)) {
+		var id string
+		var n int
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		if _, err := fmt.Sscan(line, &id, &n); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		budget[id] = n
+	}
+	return budget
 }
 
 // listing is one answer: how many entries it has, and what was asked for it.
@@ -124,8 +170,19 @@ func (s *stack) gets(user string) (lists, others map[string]string) {
 			}
 		}
 		lists[item.Get.OperationID] = fill(path, user) + "?" + strings.Join(query, "&")
+		for _, p := range item.Get.Parameters { // a filter may take another way through the code
+			if value := filters[p.Value.Name]; value != "" && p.Value.In == openapi3.ParameterInQuery {
+				others[item.Get.OperationID+"?"+p.Value.Name] = fill(path, user) + "?" + strings.Join(append(slices.Clone(query), p.Value.Name+"="+value), "&")
+			}
+		}
 	}
 	return lists, others
+}
+
+// filters are values by which lists find some of the crowd.
+var filters = map[string]string{
+	"labelSelector": "crowd%3Dyes", "namespace": "default", "packName": "crowd", "packId": crowdPack, "nodeId": crowdNode,
+	"search": "crowd", "q": "crowd", "pack": "crowd", "runtimeType": "node", "kind": "pod",
 }
 
 // fill puts what the crowd has into a path.
@@ -202,11 +259,16 @@ func (c *crowd) grow(n int) {
 		`insert into public.namespace_members (namespace, user_id) select 'crowd', u.id from public.users u on conflict do nothing`,
 		`insert into public.namespaces (name) select 'crowd-' || i from generate_series(@from, @to) i`,
 		`insert into public.priority_classes (name, value) select 'crowd-' || i, i from generate_series(@from, @to) i`,
-		`insert into public.packs (name, version, runtime_tag, owner_id, status, bundle_sha256, bundle_size)
-			select 'crowd', '2.0.' || i, 'node', @owner, 'ready', repeat('a', 64), 1 from generate_series(@from, @to) i`,
+		`insert into public.packs (name, version, runtime_tag, owner_id, status, bundle_sha256, bundle_size, visibility)
+			select 'crowd', '2.0.' || i, 'node', @owner, 'ready', repeat('a', 64), 1, 'public' from generate_series(@from, @to) i`,
 		`insert into public.nodes (name, runtime_type, status, registered_by, shared, allocatable)
 			select 'crowd-' || i, 'node', 'online', @owner, true, '{"cpu":4000,"memory":8192,"storage":10240,"pods":50}' from generate_series(@from, @to) i`,
-		`insert into public.pods (pack_id, created_by) select @pack, @owner from generate_series(@from, @to)`,
+		`insert into public.pods (pack_id, created_by, labels) select @pack, @owner, '{"crowd":"yes"}' from generate_series(@from, @to)`,
+		`insert into public.pods (pack_id, created_by, labels, namespace)
+			select k.id, u.id, '{"crowd":"yes"}', 'default' from generate_series(@from, @to) i
+				join public.packs k on k.version = '2.0.' || i join public.users u on u.email = format('crowd-%s@example.org', i)`,
+		`update public.pods p set status = 'scheduled', node_id = n.id from public.nodes n
+			where p.status = 'pending' and p.id <> @pod and n.name = 'crowd-' || substr(p.pack_version, 5) and p.pack_version like '2.0.%'`,
 		`update public.pods set status = 'scheduled', node_id = @node where status = 'pending' and id <> @pod`,
 		`insert into public.pod_runs (pod_id, incarnation, attempt, node_id, pack_id)
 			select id, 1, 1, @node, @pack from public.pods where node_id = @node on conflict do nothing`,

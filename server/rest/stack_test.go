@@ -90,7 +90,8 @@ func newStack(t *testing.T) *stack {
 		}
 	})
 	log.Secret(ds.JWTSecret, ds.SecretKey)
-	db, err := postgres.Open(t.Context(), postgres.Config{URL: ds.DBURL, PoolSize: 4, Logger: log.Logger, ServerID: "rest-test", Tracer: postgrestest.Tracer{}})
+	model := store.New()
+	db, err := postgres.Open(t.Context(), postgres.Config{URL: ds.DBURL, PoolSize: 4, Logger: log.Logger, ServerID: "rest-test", Tracer: postgrestest.Tracer{}, Store: model})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,6 @@ func newStack(t *testing.T) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	model := store.New()
 	s.follow(t, db, model)
 	gate, err := auth.NewGate(s.verifier, db, model.Stale, log.Logger)
 	if err != nil {

@@ -25,6 +25,9 @@ var writes = map[string]write{
 	"updatePod":       {http.MethodPatch, "/api/pods/" + crowdPod, `{"labels":{"n":"%d"}}`, ""},
 	"updateNode":      {http.MethodPatch, "/api/nodes/" + crowdNode, `{"labels":{"n":"%d"}}`, ""},
 	"updateNamespace": {http.MethodPatch, "/api/namespaces/crowd", `{"labels":{"n":"%d"}}`, ""},
+	"cordonNode":      {http.MethodPost, "/api/nodes/" + crowdNode + "/cordon", `{}`, ""},
+	"uncordonNode":    {http.MethodPost, "/api/nodes/" + crowdNode + "/uncordon", `{}`, ""},
+	"drainNode":       {http.MethodPost, "/api/nodes/" + crowdNode + "/drain", `{}`, ""},
 	"deletePod":       {http.MethodDelete, "/api/pods/%s", "", `{"packId":"` + crowdPack + `"}`},
 }
 
@@ -67,7 +70,11 @@ func TestWritesAskAsOftenForManyAsForFew(t *testing.T) {
 	for id, w := range writes {
 		many[id] = least(w)
 	}
+	budget := readBudget(t)
 	for id := range few {
+		if most, known := budget[id]; !known || len(many[id]) > most {
+			t.Errorf("%s sends %d statements, testdata/statements.txt allows %d:\n%s", id, len(many[id]), most, strings.Join(many[id], "\n"))
+		}
 		if len(few[id]) == 0 {
 			t.Errorf("%s was done without the database: the statements are not counted", id)
 		}

@@ -25,14 +25,14 @@ const (
 // nothing else to do, and how soon all are back when it was killed. The agents are those
 // of `stark sim agents`, in a process of their own.
 func (b *bench) thousandAgents() stage {
-	return b.agents([5]string{"agents.1k", "agents.1k.memory", "agents.1k.statements", "agents.1k.wal", "agents.connect.1k"}, 1000, always)
+	return b.agents([6]string{"agents.1k", "agents.1k.memory", "agents.1k.statements", "agents.1k.wal", "agents.connect.1k", "agents.1k.sockets"}, 1000, always)
 }
 
 func (b *bench) tenThousandAgents() stage {
-	return b.agents([5]string{"agents.10k", "agents.10k.memory", "agents.10k.statements", "agents.10k.wal", "agents.connect"}, 10_000, inFull)
+	return b.agents([6]string{"agents.10k", "agents.10k.memory", "agents.10k.statements", "agents.10k.wal", "agents.connect", "agents.10k.sockets"}, 10_000, inFull)
 }
 
-func (b *bench) agents(keys [5]string, n int, when when) stage {
+func (b *bench) agents(keys [6]string, n int, when when) stage {
 	var c *harness.Cluster
 	return stage{
 		name: "a server for agents",
@@ -58,7 +58,7 @@ type burdenOf struct {
 	heartbeats       float64
 }
 
-func (b *bench) agentsOf(ctx context.Context, keys [5]string, n int, c *harness.Cluster) error {
+func (b *bench) agentsOf(ctx context.Context, keys [6]string, n int, c *harness.Cluster) error {
 	conn, err := pgx.Connect(ctx, c.Stack.DBURL)
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (b *bench) agentsOf(ctx context.Context, keys [5]string, n int, c *harness.
 }
 
 // measureAgents compares a server without agents to the same one with them.
-func (b *bench) measureAgents(ctx context.Context, keys [5]string, n int, c *harness.Cluster, conn *pgx.Conn, db int) error {
+func (b *bench) measureAgents(ctx context.Context, keys [6]string, n int, c *harness.Cluster, conn *pgx.Conn, db int) error {
 	pause(ctx, 3*time.Second)
 	empty, err := residentMemory(c.Server.PID())
 	if err != nil {
@@ -157,14 +157,15 @@ func burdenNow(ctx context.Context, c *harness.Cluster, conn *pgx.Conn, db int) 
 }
 
 // cost records what n connected agents cost, beyond what the server costs without any.
-func (b *bench) cost(keys [5]string, n int, idle, busy burdenOf, memory, sockets float64) {
+func (b *bench) cost(keys [6]string, n int, idle, busy burdenOf, memory, sockets float64) {
 	setup := fmt.Sprintf("%d agents without pods, heartbeats every 10 s (%.0f/s), load average %s", n, busy.heartbeats, load())
 	percent := func(d time.Duration) float64 { return 100 * d.Seconds() }
 	b.figures[keys[0]] = figure{
 		Value: percent(busy.server), Unit: "%",
 		Setup: fmt.Sprintf("of one core, the server; Postgres %.1f %%; without agents %.1f and %.1f %%; %s", percent(busy.postgres), percent(idle.server), percent(idle.postgres), setup),
 	}
-	b.figures[keys[1]] = figure{Value: memory, Unit: "KiB", Setup: fmt.Sprintf("resident memory of the server for each agent, of which each has %.2f sockets; %s", sockets, setup)}
+	b.figures[keys[1]] = figure{Value: memory, Unit: "KiB", Setup: "resident memory of the server for each agent; " + setup}
+	b.figures[keys[5]] = figure{Value: sockets, Unit: "files", Setup: "open files of the server for each agent, which are its sockets; " + setup}
 	b.figures[keys[2]] = figure{
 		Value: busy.transactions - idle.transactions, Unit: "/s",
 		Setup: fmt.Sprintf("transactions of one statement, beyond the %.1f/s without agents; %s", idle.transactions, setup),

@@ -60,21 +60,21 @@ func (b *bench) median(key, setup string, samples []time.Duration) {
 // print shows what there is: rows that failed by their errors, behind the others.
 func (b *bench) print(out io.Writer, took time.Duration) error {
 	tw := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "key\tp50\tp95\tp99\ttarget\t\ttook\tsetup")
+	fmt.Fprintln(tw, "key\tfigure\tp50\tp95\tp99\ttarget\t\ttook\tsetup")
 	for _, r := range rows {
 		f, ok := b.figures[r.key]
 		if !ok {
 			if b.failed[r.key] != nil {
-				fmt.Fprintf(tw, "%s\tfailed\t-\t-\t%s\tfailed\t-\tsee below\n", r.key, r.target)
+				fmt.Fprintf(tw, "%s\tfailed\t-\t-\t-\t%s\tfailed\t-\tsee below\n", r.key, r.target)
 			}
 			continue
 		}
-		p95, p99 := "-", "-"
+		p50, p95, p99 := "-", "-", "-"
 		if f.P99 > 0 {
-			unit := cmp.Or(f.Latency, f.Unit)
-			p95, p99 = number(f.P95)+" "+unit, number(f.P99)+" "+unit
+			unit := " " + cmp.Or(f.Latency, f.Unit)
+			p50, p95, p99 = number(f.P50)+unit, number(f.P95)+unit, number(f.P99)+unit
 		}
-		fmt.Fprintf(tw, "%s\t%s %s\t%s\t%s\t%s\t%s\t%.1f s\t%s\n", r.key, number(f.Value), f.Unit, p95, p99, r.target, judgement(f, r.target), f.Seconds, f.Setup)
+		fmt.Fprintf(tw, "%s\t%s %s\t%s\t%s\t%s\t%s\t%s\t%.1f s\t%s\n", r.key, number(f.Value), f.Unit, p50, p95, p99, r.target, judgement(f, r.target), f.Seconds, f.Setup)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -125,20 +125,27 @@ func (b *bench) judge() error {
 // printEnd says how long all took, and what has failed and why.
 func (b *bench) printEnd(out io.Writer, took time.Duration) error {
 	_, err := fmt.Fprintf(out, "\n%d rows in %.0f s, of which clusters took %.0f s to start and to end; load average %s\n", len(b.figures), took.Seconds(), b.opening.Seconds(), load())
+	tellMissing(out, "failed", b.failed)
+	tellMissing(out, "left out", b.leftOut)
+	return err
+}
+
+// tellMissing says why there are no figures of rows.
+func tellMissing(out io.Writer, what string, rows map[string]error) {
 	reasons := map[string][]string{} // by the text: what one step measures fails as one
-	for _, key := range slices.Sorted(maps.Keys(b.failed)) {
-		reason := b.failed[key].Error()
+	for _, key := range slices.Sorted(maps.Keys(rows)) {
+		reason := strings.TrimPrefix(rows[key].Error(), what+": ")
 		reasons[reason] = append(reasons[reason], key)
 	}
 	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
-		fmt.Fprintf(out, "\n%s failed: %s\n", strings.Join(reasons[reason], ", "), strings.TrimSpace(reason))
+		fmt.Fprintf(out, "\n%s %s: %s\n", strings.Join(reasons[reason], ", "), what, strings.TrimSpace(reason))
 	}
-	return err
 }
 
 // failure stands in the file for a row without a figure.
 type failure struct {
-	Failed string `json:"failed"`
+	Failed  string `json:"failed,omitempty"`
+	LeftOut string `json:"leftOut,omitempty"` // it cannot be measured here
 }
 
 func (b *bench) write(file string) error {
@@ -147,7 +154,10 @@ func (b *bench) write(file string) error {
 		all[key] = f
 	}
 	for key, err := range b.failed {
-		all[key] = failure{err.Error()}
+		all[key] = failure{Failed: err.Error()}
+	}
+	for key, err := range b.leftOut {
+		all[key] = failure{LeftOut: err.Error()}
 	}
 	data, err := json.MarshalIndent(all, "", "  ")
 	if err != nil {

@@ -198,16 +198,16 @@ func (l *requests) run(ctx context.Context, next func(i int) (method, path strin
 	}
 	wg.Wait()
 	sum := burden{took: slices.Concat(parts...), lasts: time.Since(begin), store: l.store}
-	after, err := l.cpu()
-	if err != nil {
-		return sum, err
-	}
-	sum.cpu = cpuShares{after.server - before.server, after.database - before.database, after.client - before.client}
 	for _, err := range errs {
 		if err != nil {
 			return sum, err
 		}
 	}
+	after, err := l.cpu()
+	if err != nil {
+		return sum, err
+	}
+	sum.cpu = cpuShares{after.server - before.server, after.database - before.database, after.client - before.client}
 	return sum, ctx.Err()
 }
 

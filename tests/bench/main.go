@@ -1,7 +1,8 @@
 // Command bench measures Stark as a user would meet it: the real binary, its
 // server and agents as processes, real Node.js workers, and a real Postgres with
 // durable commits, all on this machine's loopback. It prints a table and writes
-// tests/bench/out/latest.json, also when a row fails or an interrupt ends it early.
+// tests/bench/out/latest.json, or only.json of some rows, also when a row fails or an
+// interrupt ends it early.
 //
 // usage: bench [-n samples] [-only key,...] [-full] [-peers] [-out file]
 package main
@@ -46,29 +47,36 @@ type bench struct {
 
 	figures map[string]figure
 	failed  map[string]error
-	opening time.Duration // that clusters took to start and to end
+	leftOut map[string]error // what cannot be measured here
+	opening time.Duration    // that clusters took to start and to end
 }
 
 func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(errOut)
-	b := &bench{errOut: errOut, figures: map[string]figure{}, failed: map[string]error{}}
+	b := &bench{errOut: errOut, figures: map[string]figure{}, failed: map[string]error{}, leftOut: map[string]error{}}
 	flags.IntVar(&b.samples, "n", 0, "samples of each latency; 30 if 0, or 100 with -full")
 	only := flags.String("only", "", "keys to measure, separated by commas; all if empty")
 	flags.BoolVar(&b.full, "full", false, "measure also what takes long, with more samples")
 	peers := flags.Bool("peers", false, "measure peers of Stark, and what they stand beside, instead")
-	file := flags.String("out", "", "where the figures are written; tests/bench/out/latest.json if empty, or peers.json with -peers")
+	file := flags.String("out", "", "where the figures are written; tests/bench/out/latest.json if empty, only.json with -only, peers.json with -peers")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return fmt.Errorf("%q is no flag: rows are named by -only", flags.Arg(0))
+	case b.samples < 0:
+		return fmt.Errorf("-n %d: want 1 or more, or 0", b.samples)
 	}
 	b.exact = b.samples > 0
 	if !b.exact {
 		b.samples = b.times(30, 100)
 	}
-	if *only != "" {
-		b.only = strings.Split(*only, ",")
-	}
 	stages, show, name := b.stages(), b.print, "latest.json" //nolint:contextcheck // the context that a browser is kept in comes later
+	if *only != "" {
+		b.only, name = strings.Split(*only, ","), "only.json"
+	}
 	if *peers {
 		stages, show, name = b.peerStages(), b.printPairs, "peers.json"
 		if b.only == nil {

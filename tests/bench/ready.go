@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,14 +36,25 @@ func (b *bench) dev() stage {
 		}
 		b.median("dev.ready", "stark dev, second start", later)
 		return nil
-	}}, {keys: []string{"binary.size"}, measure: func(context.Context) error {
-		info, err := os.Stat(b.stark)
+	}}, {keys: []string{"binary.size", "binary.size.server"}, measure: func(ctx context.Context) error {
+		server, err := harness.BuildServer(ctx, b.dir)
 		if err != nil {
 			return err
 		}
-		b.figures["binary.size"] = figure{Value: float64(info.Size()) / 1e6, Unit: "MB", Setup: "the program stark: server, agent, command line, local stack and the page of tabs in one"}
-		return nil
+		return errors.Join(
+			b.sized("binary.size", b.stark, "the program stark: server, agent, command line, local stack and the page of tabs in one"),
+			b.sized("binary.size.server", server, "the program stark-server: the server alone, with the page of tabs"))
 	}}}}
+}
+
+// sized records the size of a program as `make build` makes it.
+func (b *bench) sized(key, path, setup string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	b.figures[key] = figure{Value: float64(info.Size()) / 1e6, Unit: "MB", Setup: setup}
+	return nil
 }
 
 func (b *bench) devOnce(ctx context.Context, dir string) (time.Duration, error) {
@@ -81,6 +93,7 @@ func (b *bench) oneServer() stage {
 			{keys: []string{"server.rss.empty"}, measure: func(context.Context) error {
 				return b.holds("server.rss.empty", "a server without nodes and pods", c.Server.PID())
 			}},
+			{keys: []string{"tab.size"}, measure: func(ctx context.Context) error { return b.tabSize(ctx, c.URL) }},
 			{keys: []string{"watch.lag"}, measure: func(ctx context.Context) error { return b.lag(ctx, c) }},
 			{keys: []string{"server.ready"}, measure: func(ctx context.Context) error { return b.serverReady(ctx, c) }},
 		},

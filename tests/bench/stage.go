@@ -118,7 +118,9 @@ func (b *bench) end(ctx context.Context, s step, begin time.Time, err error) boo
 		if f, ok := b.figures[key]; ok {
 			f.Seconds = float64(took.Milliseconds()) / 1000
 			b.figures[key] = f
-		} else if err != nil && ctx.Err() == nil && !errors.Is(err, errLeftOut) {
+		} else if errors.Is(err, errLeftOut) {
+			b.leftOut[key] = err
+		} else if err != nil && ctx.Err() == nil {
 			b.failed[key] = err
 		}
 	}

@@ -16,7 +16,7 @@ import (
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	return &bench{dir: t.TempDir(), errOut: io.Discard, figures: map[string]figure{}, failed: map[string]error{}}
+	return &bench{dir: t.TempDir(), errOut: io.Discard, figures: map[string]figure{}, failed: map[string]error{}, leftOut: map[string]error{}}
 }
 
 // recorded is a stage whose openings, steps and ends are noted.

@@ -41,7 +41,6 @@ func (b *bench) tabs() stage {
 			return shut, d.register(ctx, "bench", "1.0.0", program)
 		},
 		steps: []step{
-			{keys: []string{"tab.size"}, measure: func(ctx context.Context) error { return b.tabSize(ctx, d.URL) }},
 			{keys: []string{"tab.registered"}, measure: func(ctx context.Context) error { return b.tabRegistered(ctx, browser, d) }},
 			{keys: []string{"tab.running"}, measure: func(ctx context.Context) error { return b.tabRunning(ctx, d) }},
 		},

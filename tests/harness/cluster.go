@@ -30,6 +30,11 @@ func Build(ctx context.Context, dir string) (string, error) {
 	return build(ctx, dir, "stark", "cli/cmd/stark")
 }
 
+// BuildServer builds the program that is a server and nothing else.
+func BuildServer(ctx context.Context, dir string) (string, error) {
+	return build(ctx, dir, "stark-server", "server/cmd/stark-server")
+}
+
 // BuildSkewed builds the binary whose clock is wrong by what SKEWED_BY says. There is
 // one for Linux on amd64 only.
 func BuildSkewed(ctx context.Context, dir string) (string, error) {
@@ -38,7 +43,7 @@ func BuildSkewed(ctx context.Context, dir string) (string, error) {
 
 func build(ctx context.Context, dir, name, from string) (string, error) {
 	path := filepath.Join(dir, name)
-	args := []string{"build", "-o", path}
+	args := []string{"build", "-trimpath", "-ldflags", "-s -w", "-o", path} // as `make build` does
 	if coverDir() != "" {
 		args = append(args, "-cover", "-covermode=atomic", "-coverpkg=github.com/stark-orchestrator/stark/...")
 	}

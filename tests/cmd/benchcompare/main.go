@@ -13,17 +13,19 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 	"text/tabwriter"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "benchcompare:", err)
@@ -37,7 +39,8 @@ type figure struct {
 	Unit  string  `json:"unit"`
 	P99   float64 `json:"p99"`
 
-	Failed string `json:"failed"` // why there is none
+	Failed  string `json:"failed"`
+	LeftOut string `json:"leftOut"` // why there is none
 }
 
 func run(ctx context.Context, args []string, out, errOut io.Writer) (err error) {
@@ -106,7 +109,7 @@ func measure(ctx context.Context, errOut io.Writer, dir, file string, args []str
 	if err := json.Unmarshal(text, &figures); err != nil {
 		return nil, err
 	}
-	maps.DeleteFunc(figures, func(_ string, f figure) bool { return f.Failed != "" })
+	maps.DeleteFunc(figures, func(_ string, f figure) bool { return f.Failed != "" || f.LeftOut != "" })
 	return figures, failed
 }
 
@@ -134,9 +137,17 @@ func compare(out io.Writer, base string, before, now []map[string]figure) error 
 			continue
 		}
 		unit := units[key]
-		fmt.Fprintf(tw, "%s\t%.1f %s\t%.1f %s\t%.2f\t%s\t%s\n", key, was, unit, is, unit, is/was, orNone(p99Was), orNone(p99Is))
+		fmt.Fprintf(tw, "%s\t%s %s\t%s %s\t%.2f\t%s\t%s\n", key, number(was), unit, number(is), unit, is/was, orNone(p99Was), orNone(p99Is))
 	}
 	return tw.Flush()
+}
+
+// number writes small figures, as milliseconds of CPU are, with more places.
+func number(v float64) string {
+	if math.Abs(v) < 1 {
+		return strconv.FormatFloat(v, 'f', 3, 64)
+	}
+	return strconv.FormatFloat(v, 'f', 1, 64)
 }
 
 func orNone(v float64) string {

@@ -55,6 +55,12 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	switch {
+	case flags.NArg() > 0:
+		return fmt.Errorf("%q is no flag", flags.Arg(0))
+	case s.agents < 1 || s.pods < 1:
+		return fmt.Errorf("-agents %d and -pods %d: want 1 or more of each", s.agents, s.pods)
+	}
 	if *duration < 2*time.Minute {
 		return fmt.Errorf("-duration %s: want 2m or more, or nothing can be told", *duration)
 	}
@@ -87,7 +93,21 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err := s.work(ctx, fleet, *duration, out); err != nil {
 		return err
 	}
-	return s.judge(out)
+	return errors.Join(s.worked(ctx), s.judge(out))
+}
+
+// worked fails where it was quiet because hardly anything ran.
+func (s *soak) worked(ctx context.Context) error {
+	var ready int64
+	var online int
+	if err := s.conn.QueryRow(ctx, `select (select count(*) from public.pod_history where action = 'ready'),
+		(select count(*) from public.nodes where status = 'online')`).Scan(&ready, &online); err != nil {
+		return err
+	}
+	if made := s.churn.made.Load(); ready < made/2 || online < s.agents/2 {
+		return fmt.Errorf("that was no load: of %d pods %d ever ran, and of %d agents %d are online", made, ready, s.agents, online)
+	}
+	return nil
 }
 
 // prepare makes room, has ended pods forgotten soon, and registers a pack.
