@@ -47,7 +47,8 @@ run nothing.
 The nodes have the label and the taint ` + simulatedKey + `, so that only pods that
 tolerate it come to them; --open leaves the taint out, for a cluster that exists for
 the trial alone. At the end each node leaves the cluster. Its row stays, offline, and
-the next run with the same --prefix takes it over; --remove deletes it.
+the next run with the same --prefix takes it over, after a kill -9 once the nodes are
+unhealthy (half a minute); --remove deletes it.
 
 Join tokens are made as the signed-in user, or one that has enough uses is given by
 --token-file or STARK_JOIN_TOKEN. More than 1000 nodes need "stark cluster config set

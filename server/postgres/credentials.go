@@ -203,6 +203,9 @@ func (g *registration) mayReplace(o nameOwner) error {
 		return fault.New(fault.Conflict, "a node named %s exists already", g.request.Name)
 	}
 	away := o.status == string(api.NodeOffline) || o.status == string(api.NodeUnhealthy)
+	if g.by.JoinToken != "" && o.status == string(api.NodeSuspect) {
+		return fault.New(fault.Conflict, "the node %s has lost its connection just now, and its agent may come back: try again in half a minute, or with its credential", g.request.Name)
+	}
 	if g.by.JoinToken != "" && !away {
 		return fault.New(fault.Conflict, "the node %s is connected; its agent has its own credential", g.request.Name)
 	}

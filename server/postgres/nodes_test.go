@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -191,8 +192,13 @@ func TestAProposedCredentialRegistersOnce(t *testing.T) {
 	wantCode(t, err, fault.Conflict)
 	// Nobody else's proposal takes the name.
 	by.Proposed = api.NewCredential([api.CredentialBytes]byte{9})
-	_, err = w.RegisterNode(ctx, by, req, postgres.RegisterMeta{})
-	wantCode(t, err, fault.Conflict)
+	for status, want := range map[string]string{"online": "is connected", "suspect": "try again in half a minute"} {
+		w.exec(t, "update public.nodes set status = $1::public.node_status where id = $2", status, again.Node.ID)
+		_, err = w.RegisterNode(ctx, by, req, postgres.RegisterMeta{})
+		if wantCode(t, err, fault.Conflict); !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("the name of a node that is %s: %v", status, err)
+		}
+	}
 	_, err = w.RegisterNode(ctx, postgres.Registrar{UserID: bob.UserID, Proposed: by.Proposed}, req, postgres.RegisterMeta{})
 	wantCode(t, err, fault.Conflict)
 	if n := uses(); n != 2 {

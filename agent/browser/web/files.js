@@ -141,9 +141,11 @@ class Files {
   async copy(from, to) { await this.write(to, await this.read(from), false); }
 }
 
-// straight says whether a path leads from the root down, each name of it a name.
+// straight says whether a path leads from the root down, each name of it a name, by no more
+// of them than the adapters let pass: whoever looks for one walks over all.
 function straight(path) {
-  return typeof path === 'string' && path.length <= 16_384 && (path === '/' || /^(?:\/(?!\.{0,2}(?:\/|$))[^/\0]+)+$/.test(path));
+  return typeof path === 'string' && path.length <= 16_384 && path.split('/', 66).length <= 65
+    && (path === '/' || /^(?:\/(?!\.{0,2}(?:\/|$))[^/\0]+)+$/.test(path));
 }
 
 function parent(path) { return path.slice(0, Math.max(1, path.lastIndexOf('/'))); }
