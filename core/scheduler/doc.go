@@ -53,16 +53,18 @@
 //
 // # The loop
 //
-// Run lives on one goroutine, which owns all of its maps; only the Binder works beside
-// it, on up to two batches before the one that is planned, or on one with verdicts. It
-// remembers what it has bound until the change feed shows it. Of a crowd the last batches
-// are still on their way while more of it is taken in: what happens to a pod of theirs
-// undoes the decision, and then their outcome is nothing to it. A pod that fits nowhere is
-// parked: it is planned again when a node comes or changes that could take it, when a node
-// gets room that it could use, when pods come or go that its affinities count, or after a
-// back-off of ten seconds that doubles up to five minutes. No pod waits for another,
-// except for priority. The first event after quiet is acted on at once; after an expensive
-// pass the loop rests as long as the pass took, so that a burst is planned together.
+// Run lives on one goroutine, which owns all of its maps; only the Binder works beside it,
+// on up to two batches before the one that is planned, or on one with verdicts. It
+// remembers what it has bound until the change feed shows it, and plans at first, and
+// after a bind whose outcome nobody heard, only when the read model shows all that is
+// bound (Settler). Of a crowd the last batches are still on their way while more of it is
+// taken in: what happens to a pod of theirs undoes the decision, and then their outcome is
+// nothing to it. A pod that fits nowhere is parked: it is planned again when a node comes
+// or changes that could take it, when a node gets room that it could use, when pods come
+// or go that its affinities count, or after a back-off of ten seconds that doubles up to
+// five minutes. No pod waits for another, except for priority. The first event after quiet
+// is acted on at once; after an expensive pass the loop rests as long as the pass took, so
+// that a burst is planned together.
 //
 // # Whose pods run on whose nodes
 //

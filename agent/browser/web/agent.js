@@ -233,7 +233,7 @@ class Pod {
   constructor(o, frame, port, event) {
     Object.assign(this, {
       id: o.id, frame, port, event, unresponsiveMs: o.unresponsiveMs, files: new Files(o.id, o.storageBytes),
-      asked: performance.now(), waiting: false, beats: 0, delay: 0, recent: 0, lately: 0, ready: false, outcome: null, stopping: false, ended: false, open: 0,
+      asked: performance.now(), waiting: false, beats: 0, delay: 0, recent: 0, lately: 0, ready: false, outcome: null, stopping: false, ended: false, open: 0, held: 0,
       account: new Account(time),
     });
     running.set(this.id, this);
@@ -249,6 +249,8 @@ class Pod {
       if (wait < AHEAD_MS) free.after();
       else setTimeout(free.after, wait);
     };
+    // What cannot be read here, as a compiled module, has come all the same.
+    port.onmessageerror = () => { this.account.refill(); this.paid(this.account.pays(TOLD_STRANGE)); };
     this.ping();
   }
 
@@ -307,22 +309,43 @@ class Pod {
   }
 
   // serve answers a question about storage, once both the answer is there and the pod may
-  // ask for more.
-  serve(m) {
+  // ask for more. What comes with it, and what goes back, is memory of the agent meanwhile:
+  // as much as the pod may keep is free.
+  serve({ id, op, args }) {
+    if (!Number.isSafeInteger(id) || !Array.isArray(args) || args.some(strange)) return void this.paid(this.account.pays(TOLD_STRANGE));
+    if (!this.holds(weight(args))) return null;
     this.open++;
-    const answer = this.ask(m);
-    return { after: async () => { this.answer(m, await answer); this.open--; }, length: 0 };
+    const answer = this.ask(op, args);
+    return { after: async () => { this.answer(id, await answer); this.open--; }, length: 0 };
   }
 
-  async ask(m) {
+  // holds takes so many bytes more, and reports whether the pod may go on.
+  holds(bytes) {
+    this.held += bytes;
+    return this.held <= this.files.limit + HELD_MORE || this.paid(this.account.pays(bytes));
+  }
+
+  async ask(op, args) {
     try {
-      return { value: await this.files.run(String(m.op), Array.isArray(m.args) ? m.args : []) };
+      const value = await this.files.run(String(op), args);
+      this.holds(weight([value]));
+      return this.ended ? {} : { value };
     } catch (err) {
       return { error: { code: String(err?.code ?? 'EIO'), message: String(err?.message ?? err) } };
+    } finally {
+      this.held -= weight(args);
     }
   }
 
-  answer(m, body) { if (!this.ended) this.port.postMessage({ t: 'answer', id: m.id, ...body }); }
+  answer(id, body) {
+    if (this.ended) return;
+    this.held -= weight([body.value]);
+    try {
+      this.port.postMessage({ t: 'answer', id, ...body });
+    } catch {
+      this.port.postMessage({ t: 'answer', id, error: { code: 'EIO', message: 'the answer cannot be sent' } });
+    }
+  }
 
   // recentDelay is the longest that the pod took for an answer since it was asked for, in
   // milliseconds. Of a worker a browser tells nothing else.
@@ -350,7 +373,7 @@ class Pod {
   // end is the end of the run: the first word counts, and it is told when the worker is gone.
   end(outcome, killed = false) {
     if (this.ended) return;
-    this.ended = true;
+    this.ended = this.files.closed = true;
     let o = outcome;
     if (this.stopping && o.reason !== 'OOMKilled' && !killed) o = { reason: 'Stopped', message: o.reason === 'Completed' ? '' : o.message };
     const f = this.frame;

@@ -6,6 +6,7 @@ class Files {
     this.limit = limit;
     this.used = 0;
     this.turn = Promise.resolve();
+    this.closed = false; // what waits for its turn is not begun any more
     const now = Date.now();
     this.nodes = new Map([['/', { dir: true, size: 0, mtime: now, birthtime: now }]]);
   }
@@ -16,7 +17,10 @@ class Files {
     const f = { read: this.read, write: this.write, mkdir: this.mkdir, list: this.list, rmdir: this.rmdir, stat: this.stat, unlink: this.unlink, rename: this.rename, copy: this.copy }[op];
     const paths = op === 'rename' || op === 'copy' ? args.slice(0, 2) : args.slice(0, 1);
     if (!f || !paths.length || !paths.every(straight)) return Promise.reject(wrong('EINVAL'));
-    const result = this.turn.then(() => f.apply(this, args));
+    const result = this.turn.then(() => {
+      if (this.closed) throw wrong('EIO');
+      return f.apply(this, args);
+    });
     this.turn = result.catch(() => {});
     return result;
   }

@@ -22,6 +22,7 @@ const TOLD_BACK = 8 * 1024;   // a millisecond
 const TOLD_TIME = 4 * 1024;   // a millisecond of work for the pod
 const TOLD_MESSAGE = 512;
 const TOLD_STRANGE = 1024 * 1024; // what no runtime says, of whatever size
+const HELD_MORE = 1 << 20;    // bytes of questions and answers, beyond what a pod may keep
 const TOLD_LONGEST = 1000;    // milliseconds that one message is blamed for: a device may have slept
 
 // Account is what one pod may still tell. time() gives the milliseconds since some moment
@@ -71,3 +72,10 @@ class Account {
     return this.#due - at;
   }
 }
+
+// strange reports whether no runtime asks about storage with such a value.
+function strange(v) { return typeof v === 'object' && v !== null && !(v instanceof Uint8Array); }
+
+// weight is the memory of some values, in bytes as far as it may be much: a view has all of
+// its buffer with it.
+function weight(values) { return values.reduce((sum, v) => sum + (v?.buffer?.byteLength ?? v?.length ?? 0), 0); }
