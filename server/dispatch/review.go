@@ -137,11 +137,20 @@ func (d *Dispatcher) reviewNodes(ctx context.Context, doubted func(node string) 
 	for _, id := range usable {
 		delete(by, id)
 	}
-	for _, list := range by {
+	for id, list := range by {
 		for _, s := range list {
-			s.end(closeDisplaced, "the node's credential has been revoked or is to be replaced")
+			if s.lives(id) { // it may have come with that one to get another
+				s.end(closeDisplaced, "the node's credential has been revoked or is to be replaced")
+			}
 		}
 	}
+}
+
+// lives reports whether a session stands on a credential, by its id.
+func (s *session) lives(credential string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.credential == credential
 }
 
 // takeUnconfirmed gives the credential that the node was given on this session,

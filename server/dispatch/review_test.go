@@ -1,7 +1,10 @@
 package dispatch_test
 
 import (
+	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,6 +74,34 @@ func TestAConnectionEndsWithTheCredentialOfItsNode(t *testing.T) {
 	close(revoked)
 	r.d.Doubt(nil, []string{"n1"})
 	p.expectClose()
+}
+
+// A connection that comes with a credential to get another one is not ended for the one that
+// it came with.
+func TestAConnectionOutlivesTheCredentialThatItHasExchanged(t *testing.T) {
+	t.Parallel()
+	db := newFakeDB()
+	asked, letGo := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	db.usable = func(ids []string) []string {
+		once.Do(func() { close(asked); <-letGo })
+		return slices.DeleteFunc(ids, func(id string) bool { return id == "c1" })
+	}
+	var registered atomic.Int32
+	db.register = func(dispatch.Registrar, api.RegisterNodeRequest) (dispatch.Registration, error) {
+		return dispatch.Registration{Node: api.Node{ID: "n1", Status: api.NodeOnline}, CredentialID: fmt.Sprintf("c%d", registered.Add(1))}, nil
+	}
+	r := newRig(t, db, dispatch.Config{ReviewInterval: time.Hour})
+	p, _ := r.agent(t)
+	r.d.Doubt(nil, []string{"n1"})
+	receive(t, asked, "the review")
+	p.send(wire.TypeRegister, "r", aRegister())
+	p.expect(wire.TypeRegister+wire.AckSuffix, nil)
+	p.expect(wire.TypeRunsSet, nil)
+	close(letGo)
+	p.open()
+	r.d.Doubt(nil, []string{"n1"})
+	p.open()
 }
 
 func TestANodeThatIsRemovedLosesItsConnection(t *testing.T) {
