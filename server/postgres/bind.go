@@ -135,13 +135,13 @@ func (db *DB) Bind(ctx context.Context, ds []scheduler.Decision) (stale []schedu
 	if err != nil {
 		return nil, err
 	}
-	var foreseen bindings
+	var foreseen map[string]*ownPod
 	var done bindOutcome
 	var preempted []string
 	err = db.writeOwn(ctx, "bind", service, func(b *pgx.Batch, conn *pgx.Conn) {
 		foreseen = db.foresee(placed, conn)
 		b.Queue(hashedSQL)
-		b.Queue(bindSQL, bindArgs(placed, foreseen.from, t)).Query(done.read)
+		b.Queue(bindSQL, bindArgs(placed, foreseen, t)).Query(done.read)
 		if len(refused) > 0 {
 			b.Queue(verdictSQL, verdicts)
 		}
@@ -156,15 +156,16 @@ func (db *DB) Bind(ctx context.Context, ds []scheduler.Decision) (stale []schedu
 	case done.held == 0:
 		return nil, deposed(t)
 	}
-	if late := foreseen.late(done.bound); len(late) > 0 {
-		var again bindOutcome
+	again := slices.DeleteFunc(late(placed, done.bound, nil), func(d scheduler.Decision) bool { return foreseen[d.PodID] == nil })
+	if len(again) > 0 {
+		var others bindOutcome
 		if err := db.write(ctx, "bind", service, func(b *pgx.Batch) {
 			b.Queue(hashedSQL)
-			b.Queue(bindSQL, bindArgs(late, make([]string, len(late)), t)).Query(again.read)
+			b.Queue(bindSQL, bindArgs(again, nil, t)).Query(others.read)
 		}); err != nil {
 			return nil, err
 		}
-		done.bound = append(done.bound, again.bound...)
+		done.bound = append(done.bound, others.bound...)
 	}
 	return late(ds, done.bound, preempted), nil
 }
@@ -260,13 +261,17 @@ func splitDecisions(ds []scheduler.Decision) (placed, refused []scheduler.Decisi
 	return placed, refused
 }
 
-// bindArgs are the arguments of bindSQL; versions are "" where none is asked for.
-func bindArgs(ds []scheduler.Decision, versions []string, t term) pgx.StrictNamedArgs {
-	pods, nodes, incarnations, in := make([]string, len(ds)), make([]string, len(ds)), make([]int64, len(ds)), make([]*string, len(ds))
+// bindArgs are the arguments of bindSQL; a pod that is foreseen is bound in the version that
+// this is by.
+func bindArgs(ds []scheduler.Decision, foreseen map[string]*ownPod, t term) pgx.StrictNamedArgs {
+	pods, nodes, incarnations, versions := make([]string, len(ds)), make([]string, len(ds)), make([]int64, len(ds)), make([]*string, len(ds))
 	for i, d := range ds {
-		pods[i], nodes[i], incarnations[i], in[i] = d.PodID, d.NodeID, int64(d.Incarnation), orNull(versions[i])
+		pods[i], nodes[i], incarnations[i] = d.PodID, d.NodeID, int64(d.Incarnation)
+		if p := foreseen[d.PodID]; p != nil {
+			versions[i] = &p.from
+		}
 	}
-	return pgx.StrictNamedArgs{"epoch": t.epoch, "pods": pods, "incarnations": incarnations, "nodes": nodes, "versions": in}
+	return pgx.StrictNamedArgs{"epoch": t.epoch, "pods": pods, "incarnations": incarnations, "nodes": nodes, "versions": versions}
 }
 
 func verdictArgs(ds []scheduler.Decision, t term) (pgx.StrictNamedArgs, error) {

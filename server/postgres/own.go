@@ -131,62 +131,37 @@ func (o *ownWrites) created(pods []api.Pod) {
 	o.remember(pods[0].ResourceVersion, made)
 }
 
-// bindings are decisions for nodes and, where it is known, what becomes of their pods.
-type bindings struct {
-	placed []scheduler.Decision
-	from   []string // the version that a pod must have for that, "" where it is not known
-	pods   map[string]*ownPod
-}
-
-// foresee says of decisions what pods will be, by a read model whose versions the
-// connection that is to bind them vouches for: of each that is as plain as pods that wait
-// are, a bind changes what bindSQL says, and no trigger changes more.
-func (db *DB) foresee(placed []scheduler.Decision, conn *pgx.Conn) bindings {
-	b := bindings{placed: placed, from: make([]string, len(placed)), pods: make(map[string]*ownPod, len(placed))}
+// foresee says of decisions for nodes what their pods will be, by a read model whose
+// versions the connection that is to bind them vouches for: of each that is as plain as pods
+// that wait are, a bind changes what bindSQL says, and no trigger changes more.
+func (db *DB) foresee(placed []scheduler.Decision, conn *pgx.Conn) map[string]*ownPod {
+	foreseen := make(map[string]*ownPod, len(placed))
 	model, ok := db.recollect()
 	if !ok || !model.vouches(conn) {
-		return b
+		return foreseen
 	}
 	nodes := db.model.Nodes.Snapshot()
-	for i, d := range placed {
+	for _, d := range placed {
 		p, ok := model.view.Get(d.PodID)
 		n, there := nodes.Get(d.NodeID)
 		if !ok || !there || p.Status != api.PodPending || p.Incarnation != d.Incarnation || p.NodeID != nil ||
 			p.Rollout != nil || p.Eviction != nil || p.StopRequestedAt != nil {
 			continue
 		}
-		b.from[i] = p.ResourceVersion
 		after := &ownPod{Pod: p, from: p.ResourceVersion}
 		after.Status, after.NodeID, after.NodeName = api.PodScheduled, &n.ID, n.Name
 		after.Reason, after.StatusMessage, after.NominatedNodeID = "", "", ""
-		b.pods[p.ID] = after
+		foreseen[p.ID] = after
 	}
-	return b
+	return foreseen
 }
 
-// late are the decisions about pods that were to have a known version, and were not bound.
-func (b bindings) late(bound []string) (late []scheduler.Decision) {
-	done := make(map[string]bool, len(bound))
-	for _, id := range bound {
-		done[id] = true
-	}
-	for i, d := range b.placed {
-		if b.from[i] != "" && !done[d.PodID] {
-			late = append(late, d)
-		}
-	}
-	return late
-}
-
-// bound remembers what has become of pods that were bound in a known version.
-func (o *ownWrites) bound(b bindings, done bindOutcome) {
-	if len(b.pods) == 0 || len(done.bound) == 0 {
-		return
-	}
+// bound remembers what has become of pods that were bound as was foreseen.
+func (o *ownWrites) bound(foreseen map[string]*ownPod, done bindOutcome) {
 	version := versionOf(done.transaction)
 	became := make(map[string]*ownPod, len(done.bound))
 	for _, id := range done.bound {
-		if p := b.pods[id]; p != nil {
+		if p := foreseen[id]; p != nil {
 			p.ScheduledAt, p.UpdatedAt, p.ResourceVersion = &done.at, done.at, version
 			became[id] = p
 		}

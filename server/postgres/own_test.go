@@ -71,6 +71,15 @@ func (s *scribe) reads() (n int) {
 	return n
 }
 
+// newOwnWorld has a user with a pack, a node and a priority class.
+func newOwnWorld(t *testing.T) (w *world, ann access.Identity, k api.Pack, node api.Node) {
+	t.Helper()
+	w = newWorld(t)
+	ann = w.user(t, api.RoleOperator, api.RoleDeveloper)
+	w.exec(t, "insert into public.priority_classes (name, value) values ('high', 9)")
+	return w, ann, w.pack(t, ann, "hello", "1.0.0"), w.node(t, ann, "n1").Node
+}
+
 // upToDate waits until the read model knows all that is committed.
 func (s *scribe) upToDate(t *testing.T) {
 	t.Helper()
@@ -154,11 +163,7 @@ func podsOf(k api.Pack, n int, rng *rand.Rand) api.CreatePodsRequest {
 // What a server has written itself its feed does not read again, and shows as it is.
 func TestTheFeedDoesNotReadWhatThisServerHasWritten(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	ann := w.user(t, api.RoleOperator, api.RoleDeveloper)
-	k := w.pack(t, ann, "hello", "1.0.0")
-	node := w.node(t, ann, "n1").Node
-	w.exec(t, "insert into public.priority_classes (name, value) values ('high', 9)")
+	w, ann, k, node := newOwnWorld(t)
 	s := newScribe(t, w)
 	s.upToDate(t)
 	before := s.reads()
@@ -210,11 +215,7 @@ func samePods(t *testing.T, got, want map[string]api.Pod) {
 // each version of each pod is shown as it is by both, and in the end all there is.
 func TestTheFeedShowsWhatOthersMakeOfOwnWrites(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	ann := w.user(t, api.RoleOperator, api.RoleDeveloper)
-	k := w.pack(t, ann, "hello", "1.0.0")
-	node := w.node(t, ann, "n1").Node
-	w.exec(t, "insert into public.priority_classes (name, value) values ('high', 9)")
+	w, ann, k, node := newOwnWorld(t)
 	one, two := newScribe(t, w), newScribe(t, w)
 	var busy sync.WaitGroup
 	stop := make(chan struct{})
@@ -289,10 +290,7 @@ func writePods(t *testing.T, s *scribe, ann access.Identity, k api.Pack, rounds 
 // a second transaction.
 func TestAPodIsBoundAlsoInAVersionThatTheReadModelDoesNotKnow(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	ann := w.user(t, api.RoleOperator, api.RoleDeveloper)
-	k := w.pack(t, ann, "hello", "1.0.0")
-	node := w.node(t, ann, "n1").Node
+	w, ann, k, node := newOwnWorld(t)
 	s := newScribe(t, w)
 	ids := must(s.CreatePods(t.Context(), ann, many(3, k.ID)))(t)
 	s.upToDate(t)
@@ -322,10 +320,7 @@ func TestAPodIsBoundAlsoInAVersionThatTheReadModelDoesNotKnow(t *testing.T) {
 // A pod that somebody else has changed before the feed comes by is read.
 func TestTheFeedReadsOwnWritesThatOthersHaveChanged(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	ann := w.user(t, api.RoleOperator, api.RoleDeveloper)
-	k := w.pack(t, ann, "hello", "1.0.0")
-	node := w.node(t, ann, "n1").Node
+	w, ann, k, node := newOwnWorld(t)
 	s := newScribe(t, w)
 	old := must(s.CreatePod(t.Context(), ann, api.CreatePodRequest{PackID: k.ID}))(t)
 	s.upToDate(t)
@@ -351,10 +346,7 @@ func TestTheFeedReadsOwnWritesThatOthersHaveChanged(t *testing.T) {
 // Settle waits for what is bound and not shown yet, also by a bind that is under way.
 func TestSettleWaitsForTheReadModel(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	ann := w.user(t, api.RoleOperator, api.RoleDeveloper)
-	k := w.pack(t, ann, "hello", "1.0.0")
-	node := w.node(t, ann, "n1").Node
+	w, ann, k, node := newOwnWorld(t)
 	s := newScribe(t, w)
 	pod := must(s.CreatePod(t.Context(), ann, api.CreatePodRequest{PackID: k.ID}))(t)
 	s.upToDate(t)

@@ -24,7 +24,7 @@ type part struct {
 	own  []*api.Pod
 }
 
-// turn is what says when a pod is planned.
+// planTurn says when a pod is planned.
 type planTurn struct {
 	id       string
 	waits    bool // has no node, and has not ended
@@ -82,8 +82,7 @@ func (db *DB) parts(ctx context.Context, keys map[string]map[string]bool, own ma
 	}
 	for kind, ids := range keys {
 		if kind != kindPod {
-			parts[0].read(kind)
-			parts[0].keys[kind] = ids
+			maps.Copy(parts[0].read(kind), ids)
 		}
 	}
 	return parts, nil

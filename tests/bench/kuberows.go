@@ -82,13 +82,12 @@ func (b *bench) kubeHolds(key, setup string, k *kube) error {
 	return nil
 }
 
-// pod gives the request for the next pod of a kind.
+// pod gives the request for one of a crowd.
 func (k *kube) pod(i int) (method, path string, body []byte) {
-	p := kubePod(fmt.Sprintf("pod-%06d", i), mixedPod(i))
-	labels := maps.Clone(mixedPod(i).Labels)
-	labels["shard"] = fmt.Sprintf("s%d", i%shards)
-	p["metadata"] = object{"name": fmt.Sprintf("pod-%06d", i), "labels": labels}
-	return http.MethodPost, kubePods, kubeBody(p)
+	p := mixedPod(i)
+	p.Labels = maps.Clone(p.Labels)
+	p.Labels["shard"] = fmt.Sprintf("s%d", i%shards)
+	return http.MethodPost, kubePods, kubeBody(kubePod(fmt.Sprintf("pod-%06d", i), p))
 }
 
 // crowd has boundPods bound pods where there are none yet. They are made while the

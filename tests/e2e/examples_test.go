@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -157,7 +156,10 @@ func TestFractalSwarm(t *testing.T) {
 	c.join(second)
 	c.example("fractal-swarm/board")
 	c.example("fractal-swarm/worker")
-	port := freePort(t)
+	port, err := harness.FreePort(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	address := fmt.Sprintf("http://127.0.0.1:%d", port)
 	board := c.pod("fractal-board", onHost, func(r *api.CreatePodRequest) {
 		r.Env = map[string]string{"PORT": fmt.Sprint(port), "WIDTH": "384", "HEIGHT": "256", "TILE": "64", "ITERATIONS": "60000", "LEASE_MS": "10000"}
@@ -220,19 +222,4 @@ func TestFractalSwarm(t *testing.T) {
 	if w := again.Workers; len(w) != 1 || w[0].Runtime != "node" {
 		t.Errorf("the second picture was made by %+v", w)
 	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	_, port, _ := strings.Cut(l.Addr().String(), ":")
-	var n int
-	if _, err := fmt.Sscan(port, &n); err != nil {
-		t.Fatal(err)
-	}
-	return n
 }

@@ -34,7 +34,10 @@ func TestTheApplicationOfTheDocumentationRuns(t *testing.T) {
 	if !found || !ended || os.WriteFile(filepath.Join(dir, "backend.mjs"), []byte(code), 0o600) != nil {
 		t.Fatal("docs/tabs.md shows no backend.mjs")
 	}
-	port := freePort(t)
+	port, err := harness.FreePort(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	address := fmt.Sprintf("http://localhost:%d", port) // another site than the server's
 	c := start(t, "STARK_EMBED_ORIGINS="+address)
 	_, session := c.user("shop@example.com", api.RoleDeveloper)

@@ -1,10 +1,6 @@
 package web
 
-import (
-	"os/exec"
-	"strings"
-	"testing"
-)
+import "testing"
 
 // pathTest tries what paths the storage of a tab looks at: a pack may come past the adapters
 // that make them.
@@ -18,13 +14,5 @@ for (const path of ['', 'a', '/a/', '//', '/.', '/a/..', '/a/../b', '/\0', '/a'.
 
 func TestPathsOfTabStorage(t *testing.T) {
 	t.Parallel()
-	source, err := Files.ReadFile("files.js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), "node", "-")
-	cmd.Stdin = strings.NewReader(string(source) + pathTest)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
+	runNode(t, source(t, "files.js")+pathTest)
 }

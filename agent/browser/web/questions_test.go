@@ -1,7 +1,6 @@
 package web
 
 import (
-	"os/exec"
 	"strings"
 	"testing"
 )
@@ -28,14 +27,7 @@ const MiB = 1 << 20;
 // runPod runs a test of one pod in Node.js.
 func runPod(t *testing.T, test string) {
 	t.Helper()
-	read := func(name string) string {
-		text, err := Files.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
-	agent := read("agent.js")
+	agent := source(t, "agent.js")
 	cut := func(from, to string) string {
 		_, rest, found := strings.Cut(agent, from)
 		part, _, ended := strings.Cut(rest, to)
@@ -44,14 +36,9 @@ func runPod(t *testing.T, test string) {
 		}
 		return from + part
 	}
-	source := read("told.js") + read("files.js") + podWorld +
-		cut("function work(f)", "// time is that of") + cut("function time()", "// ---- IndexedDB") + cut("class Pod {", "setInterval(() => {") +
-		"(async () => {" + test + "\nprocess.exit(0); })().catch((err) => { console.error(err); process.exit(1); });"
-	cmd := exec.CommandContext(t.Context(), "node", "--expose-gc", "-")
-	cmd.Stdin = strings.NewReader(source)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
+	runNode(t, source(t, "told.js")+source(t, "files.js")+podWorld+
+		cut("function work(f)", "// time is that of")+cut("function time()", "// ---- IndexedDB")+cut("class Pod {", "setInterval(() => {")+
+		"(async () => {"+test+"\nprocess.exit(0); })().catch((err) => { console.error(err); process.exit(1); });")
 }
 
 // What comes with questions and goes back with answers is memory of the agent meanwhile: as

@@ -74,12 +74,24 @@ const passes = (ms, idly) => { at += ms; idle += idly; };
 
 func TestWhatAPodMayTell(t *testing.T) {
 	t.Parallel()
-	source, err := Files.ReadFile("told.js")
+	runNode(t, source(t, "told.js")+toldTest)
+}
+
+// source reads a script of the page.
+func source(t *testing.T, name string) string {
+	t.Helper()
+	text, err := Files.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "node", "-")
-	cmd.Stdin = strings.NewReader(string(source) + toldTest)
+	return string(text)
+}
+
+// runNode runs a script in Node.js.
+func runNode(t *testing.T, script string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "node", "--expose-gc", "-")
+	cmd.Stdin = strings.NewReader(script)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
