@@ -64,7 +64,7 @@ type Table[T any] struct {
 
 // View is a Table at one moment; it never changes.
 type View[T any] struct {
-	m       *immutable.Map[string, T]
+	m       *immutable.Map[string, *T] // what it points to never changes
 	labels  *labelled
 	version uint64
 	cursor  string
@@ -78,7 +78,7 @@ func NewTable[T any](key func(T) string) *Table[T] {
 		watchers: map[*watcher[T]]struct{}{},
 		wakes:    map[chan struct{}]struct{}{},
 	}
-	t.current.Store(&View[T]{m: immutable.NewMap[string, T](nil)})
+	t.current.Store(&View[T]{m: immutable.NewMap[string, *T](nil)})
 	return t
 }
 
@@ -93,7 +93,14 @@ func newLabelledTable[T any](key func(T) string, labels func(T) map[string]strin
 func (t *Table[T]) Snapshot() View[T] { return *t.current.Load() }
 
 // Get gives the object with a key.
-func (v View[T]) Get(id string) (T, bool) { return v.m.Get(id) }
+func (v View[T]) Get(id string) (T, bool) {
+	value, ok := v.m.Get(id)
+	if !ok {
+		var none T
+		return none, false
+	}
+	return *value, true
+}
 
 // Len counts the objects.
 func (v View[T]) Len() int { return v.m.Len() }
@@ -113,7 +120,7 @@ func (v View[T]) All() iter.Seq2[string, T] {
 	return func(yield func(string, T) bool) {
 		for it := v.m.Iterator(); !it.Done(); {
 			id, value, _ := it.Next()
-			if !yield(id, value) {
+			if !yield(id, *value) {
 				return
 			}
 		}
@@ -190,11 +197,11 @@ func (t *Table[T]) apply(c Changes[T], b *Batch) {
 		return
 	}
 	moved := relabelled{}
-	labels := func(v T) map[string]string {
-		if t.labels == nil {
+	labels := func(v *T) map[string]string {
+		if t.labels == nil || v == nil {
 			return nil
 		}
-		return t.labels(v)
+		return t.labels(*v)
 	}
 	events := make([]Event[T], 0, len(c.Put)+len(c.Delete))
 	gone := c.Delete
@@ -205,17 +212,18 @@ func (t *Table[T]) apply(c Changes[T], b *Batch) {
 		if value, ok := next.m.Get(id); ok {
 			next.m = next.m.Delete(id)
 			moved.note(id, labels(value), nil)
-			events = append(events, Event[T]{Type: Delete, ID: id, Value: value, Cursor: old.cursor, Version: old.version})
+			events = append(events, Event[T]{Type: Delete, ID: id, Value: *value, Cursor: old.cursor, Version: old.version})
 		}
 	}
-	for _, value := range c.Put {
-		id := t.key(value)
+	for i := range c.Put {
+		value := new(c.Put[i]) // alone: one that stays must not hold all that came with it
+		id := t.key(*value)
 		if t.labels != nil {
 			before, _ := next.m.Get(id)
 			moved.note(id, labels(before), labels(value))
 		}
 		next.m = next.m.Set(id, value)
-		events = append(events, Event[T]{Type: Put, ID: id, Value: value, Cursor: old.cursor, Version: old.version})
+		events = append(events, Event[T]{Type: Put, ID: id, Value: *value, Cursor: old.cursor, Version: old.version})
 	}
 	if len(events) == 0 {
 		t.current.Store(&next)

@@ -21,12 +21,15 @@ import (
 // alike are pods of one request that have nothing but their ids apart: as the replicas of
 // something are, which most pods of large requests may be.
 type alike struct {
-	newPod          // its id is nobody's
-	IDs    []string `json:"ids"`
+	newPod // its id is nobody's
+	ids    []string
 }
 
-// insertAlikeSQL stores pods of which those that are alike are told once.
-const insertAlikeSQL = rowTarget + " select i.id, " + rowValues + " from jsonb_to_recordset($1::text::jsonb) as r (ids uuid[], " + rowColumns + "), unnest(r.ids) as i (id)"
+// serveSQL goes on as the service in the transaction of a user, whose claims stay.
+const serveSQL = "select set_config('role', 'service_role', true)"
+
+// copySQL stores the pods of a request that are like one that it has stored before.
+const copySQL = "select stark.copy_pods($1::text[]::uuid[], $2::text[]::uuid[], $3)"
 
 // mostKinds bounds the kinds of pods of one request of which one each is read when they are
 // stored. The feed would otherwise read all of them, and it need not wait for that.
@@ -53,17 +56,23 @@ func (db *DB) CreatePods(ctx context.Context, id access.Identity, r api.CreatePo
 	if err != nil {
 		return nil, err
 	}
-	text, err := json.Marshal(kinds)
+	firsts, copies := rowsOf(kinds)
+	text, err := json.Marshal(firsts)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Validation, "the pods cannot be stored")
 	}
-	var firsts []api.Pod // of each kind, as it was stored
+	var stored []api.Pod // of each kind the first
 	err = db.writeOwn(ctx, "create pods at once", d, func(b *pgx.Batch, _ *pgx.Conn) {
-		b.Queue(insertAlikeSQL, string(text))
 		if len(kinds) <= mostKinds {
-			b.Queue("select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[])", firstOf(kinds)).Query(all(&firsts, scanPod))
+			b.Queue(createSQL, string(text)).Query(all(&stored, scanPod))
+		} else {
+			b.Queue(insertPodsSQL, string(text))
 		}
-	}, func() { db.own.createdAlike(kinds, firsts) })
+		if len(copies.ids) > 0 {
+			b.Queue(serveSQL)
+			b.Queue(copySQL, copies.firsts, copies.ids, copies.kinds)
+		}
+	}, func() { db.own.createdAlike(kinds, stored) })
 	// Of a request that was made before all pods are there: they were made together.
 	before := r.ID != "" && conflictOn(err, "pods_pkey") != nil
 	if err == nil || before {
@@ -101,17 +110,30 @@ func kindsOf(items []api.CreatePodRequest, ids []string) ([]*alike, error) {
 			}
 			last = item
 		}
-		at.IDs = append(at.IDs, ids[i])
+		at.ids = append(at.ids, ids[i])
 	}
 	return kinds, nil
 }
 
-func firstOf(kinds []*alike) []string {
-	ids := make([]string, len(kinds))
+// copies are the pods that are like the first of their kind.
+type copies struct {
+	firsts, ids []string
+	kinds       []int32 // of each id, from 1, as Postgres counts
+}
+
+// rowsOf divides pods into the first of each kind and the others.
+func rowsOf(kinds []*alike) (firsts []newPod, c copies) {
 	for i, k := range kinds {
-		ids[i] = k.IDs[0]
+		first := k.newPod
+		first.ID = k.ids[0]
+		firsts = append(firsts, first)
+		c.firsts = append(c.firsts, first.ID)
+		c.ids = append(c.ids, k.ids[1:]...)
+		for range k.ids[1:] {
+			c.kinds = append(c.kinds, int32(i+1))
+		}
 	}
-	return ids
+	return firsts, c
 }
 
 // createdAlike remembers all pods of a request by the first of each kind: what the database
@@ -123,12 +145,12 @@ func (o *ownWrites) createdAlike(kinds []*alike, firsts []api.Pod) {
 	}
 	var all []api.Pod
 	for _, k := range kinds {
-		p, ok := first[k.IDs[0]]
+		p, ok := first[k.ids[0]]
 		if !ok {
 			return
 		}
-		all = slices.Grow(all, len(k.IDs))
-		for _, id := range k.IDs {
+		all = slices.Grow(all, len(k.ids))
+		for _, id := range k.ids {
 			p.ID = id
 			all = append(all, p)
 		}

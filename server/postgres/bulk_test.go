@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/server/postgres"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
@@ -86,5 +88,118 @@ func TestOfManyPodsTheRefusedOneIsNamedAndNoneIsMade(t *testing.T) {
 	// Nothing of the quota was used: all of it is there.
 	if ids := must(w.CreatePods(t.Context(), ann, many(50, k.ID)))(t); len(ids) != 50 {
 		t.Errorf("%d ids", len(ids))
+	}
+}
+
+// Of pods that are alike all but the first are copies, which must lack nothing.
+func TestPodsThatAreAlikeHaveOnlyTheirIDsApart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ann := w.user(t, api.RoleDeveloper)
+	k := w.pack(t, ann, "hello", "1.0.0")
+	w.exec(t, "insert into public.priority_classes (name, value) values ('high', 7)")
+	cpu, memory, seconds := api.Millicores(20), api.Mebibytes(32), 77
+	full := api.CreatePodRequest{
+		PackName: k.Name, PackVersion: k.Version, Labels: map[string]string{"app": "x"}, Annotations: map[string]string{"note": "y"},
+		PriorityClassName: "high", Tolerations: []api.Toleration{{Key: "k", Operator: "Exists"}},
+		ResourceRequests: &api.ResourceInput{CPU: &cpu, Memory: &memory}, ResourceLimits: &api.ResourceInput{CPU: &cpu},
+		Scheduling: &api.Scheduling{NodeSelector: map[string]string{"zone": "a"}}, RestartPolicy: "Never", Isolation: "shared",
+		Env: map[string]string{"A": "1"}, TerminationGracePeriodSeconds: &seconds, ActiveDeadlineSeconds: &seconds, Metadata: map[string]any{"m": "n"},
+	}
+	r := api.CreatePodsRequest{Items: []api.CreatePodRequest{full, {PackID: k.ID}, full, {PackID: k.ID}, full}}
+	ids := must(w.CreatePods(t.Context(), ann, r))(t)
+	for _, alike := range [][]string{{ids[0], ids[2], ids[4]}, {ids[1], ids[3]}} {
+		if n := value[int](t, w, "select count(distinct to_jsonb(p) - 'id') from public.pods p where p.id = any ($1::text[]::uuid[])", alike); n != 1 {
+			t.Errorf("%v are of %d kinds", alike, n)
+		}
+		if n := value[int](t, w, "select count(distinct to_jsonb(h) - 'id' - 'pod_id' - 'created_at') from public.pod_history h where h.pod_id = any ($1::text[]::uuid[])", alike); n != 1 {
+			t.Errorf("%v have histories of %d kinds", alike, n)
+		}
+	}
+	// Each column is one that the copies take over, or that new pods have nothing in.
+	taken := value[string](t, w, "select pg_get_functiondef('stark.copy_pods'::regproc)")
+	for column := range strings.FieldsSeq(value[string](t, w, `select coalesce(string_agg(c.key, ' '), '') from public.pods p, public.pods d, jsonb_each(to_jsonb(p)) c
+		where p.id = $1 and d.id = $2 and c.value <> 'null' and c.key <> 'id'`, ids[0], ids[1])) {
+		if !strings.Contains(taken, "p."+column) && column != "incarnation" && column != "used_incarnation" && column != "restarts" {
+			t.Errorf("copies do not take over %s", column)
+		}
+	}
+	p := must(w.GetPod(t.Context(), ann, ids[4]))(t)
+	if p.Priority != 7 || p.Labels["app"] != "x" || p.ResourceLimits.CPU != 20 || p.PackID != k.ID || p.CreatedBy != ann.UserID {
+		t.Errorf("the last is %+v", p)
+	}
+	if n := value[int](t, w, "select (resource_usage ->> 'pods')::int from public.namespaces where name = 'default'"); n != 5 {
+		t.Errorf("%d pods are charged", n)
+	}
+}
+
+// A copy is asked nothing, so that nobody may have one of what was not asked itself just now.
+func TestOnlyNewPodsOfOnesOwnAreCopied(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ann, bob := w.user(t, api.RoleDeveloper), w.user(t, api.RoleDeveloper)
+	root := w.user(t, api.RoleAdmin)
+	k := w.pack(t, ann, "hello", "1.0.0")
+	w.exec(t, "update public.packs set visibility = 'public'")
+	old := w.pod(t, ann, k.ID)
+	const serve = "select set_config('role', 'service_role', true)"
+	const copied = "select stark.copy_pods(array[$1::text]::uuid[], array[gen_random_uuid()], array[1])"
+	made := func(tx postgres.Tx, by access.Identity) string {
+		id := api.NewID()
+		tx.Queue("insert into public.pods (id, pack_id, created_by) values ($1, $2, $3)", id, k.ID, by.UserID)
+		return id
+	}
+	for name, c := range map[string]struct {
+		by access.Identity
+		do func(tx postgres.Tx) (id string)
+	}{
+		"one that there was": {ann, func(postgres.Tx) string { return old.ID }},
+		"one touched just now": {ann, func(tx postgres.Tx) string {
+			tx.Queue("update public.pods set labels = '{\"a\":\"b\"}' where id = $1", old.ID)
+			return old.ID
+		}},
+		"somebody else's": {bob, func(postgres.Tx) string { return old.ID }},
+		"somebody's, as staff": {root, func(tx postgres.Tx) string {
+			tx.Queue("update public.pods set labels = '{\"a\":\"b\"}' where id = $1", old.ID)
+			return old.ID
+		}},
+		"one that there is not": {ann, func(postgres.Tx) string { return api.NewID() }},
+		"settings of one's own": {ann, func(tx postgres.Tx) string { tx.Queue("select set_config('stark.copies', 'on', true)"); return old.ID }},
+	} {
+		err := w.AsUser(t.Context(), c.by, func(tx postgres.Tx) error {
+			id := c.do(tx)
+			tx.Queue(serve)
+			_, err := tx.Exec(t.Context(), copied, id)
+			return err
+		})
+		if fault.CodeOf(err) != fault.NotFound {
+			t.Errorf("%s is copied: %v", name, err)
+		}
+	}
+	if n := value[int](t, w, "select count(*) from public.pods"); n != 1 {
+		t.Errorf("%d pods", n)
+	}
+	// What a new one is asked it is asked whatever the transaction has set.
+	err := w.AsUser(t.Context(), ann, func(tx postgres.Tx) error {
+		tx.Queue("select set_config('stark.copies', 'on', true)")
+		_, err := tx.Exec(t.Context(), "insert into public.pods (pack_id, created_by, labels) values ($1, $2, '{\"!\":\"b\"}')", k.ID, ann.UserID)
+		return err
+	})
+	if fault.CodeOf(err) != fault.Validation {
+		t.Errorf("a pod with a label that is none: %v", err)
+	}
+	if err := w.AsUser(t.Context(), ann, func(tx postgres.Tx) error {
+		id := made(tx, ann)
+		tx.Queue(serve)
+		_, err := tx.Exec(t.Context(), copied, id)
+		return err
+	}); err != nil {
+		t.Errorf("a new one of one's own: %v", err)
+	}
+	if err := w.AsUser(t.Context(), ann, func(tx postgres.Tx) error {
+		_, err := tx.Exec(t.Context(), copied, made(tx, ann))
+		return err
+	}); fault.CodeOf(err) != fault.Forbidden {
+		t.Errorf("a user may ask for copies without a server: %v", err)
 	}
 }

@@ -200,21 +200,22 @@ type changes struct {
 	at      position
 	rewound bool
 	keys    map[string]map[string]bool // kind -> ids
-	by      map[string]string          // pod -> the version that a transaction gave it, if it is the only one
+	by      map[string]string          // pod -> the version that a transaction gave it, "" where more than one did
 }
 
 // changesSQL takes the snapshot and the rows in one statement, hence in one
 // snapshot: a row is either visible in it or will not be visible in the cursor
 // of the next read. Its snapshot is behind the old one only in another database.
+// What a transaction has changed of a kind is one row.
 const changesSQL = `
 	with at as materialized (select pg_current_snapshot() as snap)
 	select at.snap::text, ` + positionSQL + `, pg_snapshot_xmax(at.snap) < pg_snapshot_xmax($1::text::pg_snapshot),
-		coalesce(c.kind, ''), coalesce(c.id, ''), case when c.first = c.last then c.first::text else '' end
+		coalesce(c.kind, ''), coalesce(c.xid::text, ''), coalesce(c.ids, '{}')
 	from at left join (
-		select kind, id, min(xid::text::bigint & 4294967295) as first, max(xid::text::bigint & 4294967295) as last from stark.changes
+		select kind, xid, array_agg(id) as ids from stark.changes
 		where xid >= pg_snapshot_xmin($1::text::pg_snapshot)
 		  and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
-		group by kind, id) c on true`
+		group by kind, xid) c on true`
 
 func (db *DB) changesSince(ctx context.Context, cursor string) (changes, error) {
 	var found changes
@@ -222,25 +223,40 @@ func (db *DB) changesSince(ctx context.Context, cursor string) (changes, error) 
 		found = changes{keys: map[string]map[string]bool{}, by: map[string]string{}}
 		b.Queue(changesSQL, cursor).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
-				var kind, id, by string
-				if err := rows.Scan(&found.at.snap, &found.at.at, &found.at.born, &found.rewound, &kind, &id, &by); err != nil {
+				var kind, transaction string
+				var ids []string
+				if err := rows.Scan(&found.at.snap, &found.at.at, &found.at.born, &found.rewound, &kind, &transaction, &ids); err != nil {
 					return err
 				}
-				if kind == "" {
-					continue
-				}
-				if found.keys[kind] == nil {
-					found.keys[kind] = map[string]bool{}
-				}
-				found.keys[kind][id] = true
-				if kind == kindPod && by != "" {
-					found.by[id] = by
-				}
+				found.add(kind, versionOf(transaction), ids)
 			}
 			return rows.Err()
 		})
 	})
 	return found, err
+}
+
+// add takes in what one transaction has changed of a kind.
+func (c *changes) add(kind, version string, ids []string) {
+	if len(ids) == 0 {
+		return
+	}
+	known := c.keys[kind]
+	if known == nil {
+		known = make(map[string]bool, len(ids))
+		c.keys[kind] = known
+	}
+	for _, id := range ids {
+		if kind == kindPod {
+			switch by, ok := c.by[id]; {
+			case !ok:
+				c.by[id] = version
+			case by != version:
+				c.by[id] = "" // not the only one
+			}
+		}
+		known[id] = true
+	}
 }
 
 // committed tells every Feed of this process at once, and other servers soon.

@@ -124,9 +124,9 @@ func (o *ownWrites) created(pods []api.Pod) {
 		return
 	}
 	made, own := make(map[string]*ownPod, len(pods)), make([]ownPod, len(pods))
-	for i, p := range pods {
-		own[i].Pod = p
-		made[p.ID] = &own[i]
+	for i := range pods {
+		own[i].Pod = pods[i]
+		made[pods[i].ID] = &own[i]
 	}
 	o.remember(pods[0].ResourceVersion, made)
 }
@@ -149,7 +149,8 @@ func (db *DB) foresee(placed []scheduler.Decision, conn *pgx.Conn) map[string]*o
 			continue
 		}
 		after := &ownPod{Pod: p, from: p.ResourceVersion}
-		after.Status, after.NodeID, after.NodeName = api.PodScheduled, &n.ID, n.Name
+		nodeID := d.NodeID // alone: the pod must not hold a copy of its node
+		after.Status, after.NodeID, after.NodeName = api.PodScheduled, &nodeID, n.Name
 		after.Reason, after.StatusMessage, after.NominatedNodeID = "", "", ""
 		foreseen[p.ID] = after
 	}
