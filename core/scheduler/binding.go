@@ -9,8 +9,8 @@ import (
 // bindsAtOnce is how many batches are bound at a time: while one waits for its commit or
 // for the database to work on it, the other has that of a second connection. Batches have
 // no pod in common, but for one that was restarted, of which the database takes the newer.
-// One with verdicts is bound by itself: disruption budgets are checked against what is
-// stored, where two would not see each other's victims.
+// One with verdicts is bound by itself: what its victims take of a disruption budget is
+// stored before the next is counted.
 const bindsAtOnce = 2
 
 // binding binds batches beside the planning of the next. Of a crowd the last batches of a

@@ -80,8 +80,8 @@ const verdictSQL = "with " + leaseSQL + `,
 
 // preemptSQL tells victims to leave, all of a pod's or none: only while the pod waits
 // in that incarnation, each victim is there as the plan saw it, and all of them together
-// are within the disruption budgets of their namespaces. It gives the pods
-// whose victims were told.
+// are within the disruption budgets of their namespaces, for which they and disruptions
+// are locked before. It gives the pods whose victims were told.
 const preemptSQL = "with " + leaseSQL + `,
 	d as (
 		select * from jsonb_to_recordset(@victims::text::jsonb)
@@ -113,7 +113,7 @@ const preemptSQL = "with " + leaseSQL + `,
 	select (select count(*) from lease), array(select preemptor::text from whole)`
 
 // Bind makes the scheduler's decisions true in one statement, stores the verdicts in
-// another and tells victims to leave in a third, in one transaction and one round
+// another and tells victims to leave in further ones, in one transaction and one round
 // trip. It gives back the decisions for nodes, and those with victims, that came too
 // late. A context outside of Lead, or of a
 // term that is over, is refused with a Stale fault.
@@ -146,6 +146,8 @@ func (db *DB) Bind(ctx context.Context, ds []scheduler.Decision) (stale []schedu
 			b.Queue(verdictSQL, verdicts)
 		}
 		if victims != nil {
+			b.Queue(holdVictimsSQL, leaving(refused))
+			b.Queue("select " + disruptionLockSQL)
 			b.Queue(scannedSQL)
 			b.Queue(preemptSQL, victims).Query(heldAnd(&done.held, &preempted))
 		}
@@ -322,4 +324,15 @@ func victimArgs(ds []scheduler.Decision, t term) (pgx.NamedArgs, error) {
 	}
 	text, err := jsonText(list)
 	return pgx.NamedArgs{"epoch": t.epoch, "victims": text}, err
+}
+
+// leaving are the ids of all victims.
+func leaving(ds []scheduler.Decision) []string {
+	var ids []string
+	for _, d := range ds {
+		for _, v := range d.Victims {
+			ids = append(ids, v.PodID)
+		}
+	}
+	return ids
 }

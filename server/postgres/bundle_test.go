@@ -116,6 +116,18 @@ func (w *world) begin(t *testing.T) pgx.Tx {
 	return tx
 }
 
+// awaitBlocked returns when so many transactions of this database wait for that one.
+func (w *world) awaitBlocked(ctx context.Context, t *testing.T, by pgx.Tx, n int) {
+	t.Helper()
+	for blocked := -1; blocked < n; {
+		if err := w.conn.QueryRow(ctx, `select count(*) from pg_stat_activity a
+			where a.datname = current_database() and $1::integer = any (pg_blocking_pids(a.pid))`, by.Conn().PgConn().PID()).Scan(&blocked); err != nil {
+			t.Errorf("%d transactions wait, want %d: %v", blocked, n, err)
+			return
+		}
+	}
+}
+
 // awaitLock returns when somebody waits for an advisory lock of this database.
 func (w *world) awaitLock(t *testing.T) {
 	t.Helper()

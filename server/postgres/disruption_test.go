@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -55,6 +56,143 @@ func TestPreemptionAsksTheBudgetAgain(t *testing.T) {
 	if preempt(`{"maxUnavailable":2}`, other) {
 		t.Error("a namespace that may lose two pods could not lose the second")
 	}
+}
+
+// A preemption and a drain of one leader work beside each other, and keep to one budget
+// together, whichever of them has to wait for the other, or for somebody else.
+func TestPreemptionAndDrainKeepToOneBudget(t *testing.T) {
+	t.Parallel()
+	const hold = "select from public.pods where id = $1::text::uuid for no key update"
+	for name, test := range map[string]struct {
+		hold           string // what somebody else holds for a while, of the pod that is named
+		victim         bool   // that of the preemption, and not the one on the drained node
+		drain, preempt bool   // who comes upon it; who does not is through before it is let go
+	}{
+		"the preemption waits for its victim": {hold: hold, victim: true, preempt: true},
+		"the drain waits for its pod":         {hold: hold, drain: true},
+		"both are about to count":             {hold: "select " + postgres.DisruptionLockSQL + " where $1::text is not null", drain: true, preempt: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDisruption(t)
+			held := d.pod.ID
+			if test.victim {
+				held = d.victim.ID
+			}
+			busy := d.begin(t)
+			if _, err := busy.Exec(t.Context(), test.hold, held); err != nil {
+				t.Fatal(err)
+			}
+			d.lead(t, func(ctx context.Context) {
+				var waiting sync.WaitGroup
+				waiters := 0
+				run := func(waits bool, f func(context.Context, *testing.T)) {
+					if !waits {
+						return
+					}
+					waiters++
+					waiting.Go(func() { f(ctx, t) })
+				}
+				run(test.preempt, d.preempt)
+				run(test.drain, d.advance)
+				d.awaitBlocked(ctx, t, busy, waiters)
+				if !test.preempt {
+					d.preempt(ctx, t)
+				}
+				if !test.drain {
+					d.advance(ctx, t)
+				}
+				if err := busy.Commit(t.Context()); err != nil {
+					t.Error(err)
+				}
+				waiting.Wait()
+			})
+			if n := d.unavailable(t); n != 1 {
+				t.Errorf("%d pods are unavailable of a namespace that may lose one, want that one", n)
+			}
+			d.lead(t, func(ctx context.Context) {
+				d.preempt(ctx, t)
+				d.advance(ctx, t)
+			})
+			if n := d.unavailable(t); n != 1 {
+				t.Errorf("later %d pods are unavailable", n)
+			}
+		})
+	}
+}
+
+// A pod that has become ready since a drain looked is told to leave as one that runs.
+func TestDrainCountsWhoHasBecomeReadyMeanwhile(t *testing.T) {
+	t.Parallel()
+	b := newBound(t)
+	b.exec(t, `update public.namespaces set disruption_budget = '{"maxUnavailable":0}' where name = 'default'`)
+	b.drain(t, api.DrainNodeRequest{})
+	busy := b.begin(t)
+	for _, status := range []string{"starting", "running"} {
+		if _, err := busy.Exec(t.Context(), "update public.pods set status = $2::text::public.pod_status where id = $1", b.pod.ID, status); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.lead(t, func(ctx context.Context) {
+		var waiting sync.WaitGroup
+		waiting.Go(func() {
+			if r, err := b.AdvanceDrains(ctx); err != nil || len(r.Told) > 0 {
+				t.Errorf("told %v of a namespace that may lose nobody, %v", r.Told, err)
+			}
+		})
+		b.awaitBlocked(ctx, t, busy, 1)
+		if err := busy.Commit(t.Context()); err != nil {
+			t.Error(err)
+		}
+		waiting.Wait()
+	})
+	blocks := must(b.DrainBlocks(t.Context(), b.owner, b.node.ID))(t)
+	if len(blocks) != 1 || blocks[0].Reason != api.BlockedByBudget {
+		t.Errorf("got %+v, want that the budget keeps the pod", blocks)
+	}
+}
+
+// disruption is a namespace that may lose one of its two pods, which run on two nodes: one
+// of them is drained, and from the other a pod is to be driven out.
+type disruption struct {
+	*bound
+	victim api.Pod
+	told   scheduler.Decision
+}
+
+func newDisruption(t *testing.T) *disruption {
+	t.Helper()
+	b := newBound(t)
+	other := b.node2(t)
+	victim, urgent := b.world.pod(t, b.owner, b.pod.PackID), b.world.pod(t, b.owner, b.pod.PackID)
+	b.world.bind(t, victim, other)
+	for _, status := range []string{"starting", "running"} {
+		b.exec(t, "update public.pods set status = $1::text::public.pod_status where id = any ($2::text[]::uuid[])", status, []string{b.pod.ID, victim.ID})
+	}
+	b.exec(t, `update public.namespaces set disruption_budget = '{"maxUnavailable":1}' where name = 'default'`)
+	b.drain(t, api.DrainNodeRequest{})
+	return &disruption{b, victim, scheduler.Decision{
+		PodID: urgent.ID, Incarnation: 1, NominatedNodeID: other,
+		Verdict: &api.Verdict{Reason: api.ReasonWaitingForRoom, Message: "soon", Change: "wait", PlanTime: time.Now()},
+		Victims: []scheduler.Victim{{PodID: victim.ID, Incarnation: 1, Namespace: "default"}},
+	}}
+}
+
+func (d *disruption) preempt(ctx context.Context, t *testing.T) {
+	if _, err := d.Bind(ctx, []scheduler.Decision{d.told}); err != nil {
+		t.Errorf("preempt: %v", err)
+	}
+}
+
+func (d *disruption) advance(ctx context.Context, t *testing.T) {
+	if _, err := d.AdvanceDrains(ctx); err != nil {
+		t.Errorf("drain: %v", err)
+	}
+}
+
+func (d *disruption) unavailable(t *testing.T) int {
+	t.Helper()
+	return value[int](t, d.world, "select count(*) from public.pods p where namespace = 'default' and status = any ('{running,stopping}') and "+postgres.UnavailableSQL)
 }
 
 // The rule of budgets stands in Go and in SQL, and says the same in both.

@@ -30,6 +30,9 @@ func SinceForTest(since time.Time) func(context.Context) context.Context {
 // UnavailableSQL is namespace.Unavailable of the pod p.
 const UnavailableSQL = unavailableSQL
 
+// DisruptionLockSQL is what preemptions and drains take before they count.
+const DisruptionLockSQL = disruptionLockSQL
+
 // ReadsWaiting is how many reads of pods wait for the statements of one identity.
 func (db *DB) ReadsWaiting(id access.Identity) int {
 	d, err := userDoor(id)

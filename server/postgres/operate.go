@@ -170,6 +170,12 @@ func (db *DB) advanceDrain(ctx context.Context, t term, nodeID string, out *Drai
 			return err
 		}
 		step := node.PlanDrain(*s.drain, s.pods, s.allowed)
+		if len(step.Evict) > 0 {
+			var err error
+			if step, err = s.settle(ctx, tx, nodeID, step.Evict); err != nil {
+				return err
+			}
+		}
 		finished = s.next(step)
 		if len(step.Evict) > 0 && !finished {
 			if err := queueEvictions(tx, t, s.orders(step.Evict), new(int), &told); err != nil {
@@ -199,12 +205,6 @@ type drainState struct {
 	budgets map[string]budget
 }
 
-type budget struct{ most, unavailable int }
-
-// unavailableSQL is namespace.Unavailable of the pod p.
-const unavailableSQL = `p.status not in ('succeeded', 'stopped', 'failed', 'evicted') and p.stop_requested_at is null
-	and case p.status when 'pending' then p.incarnation > 1 when 'running' then p.eviction is not null else true end`
-
 // load locks the node and reads its pods, and how the budgets of their namespaces stand.
 func (s *drainState) load(ctx context.Context, tx Tx, nodeID string) error {
 	tx.Queue(`select n.name, n.drain, clock_timestamp() from public.nodes n
@@ -223,20 +223,7 @@ func (s *drainState) load(ctx context.Context, tx Tx, nodeID string) error {
 		where r.node_id = $1 and r.status in ('starting', 'running', 'stopping') and p.node_id is distinct from $1`, nodeID).
 		Query(one(&s.runs, scanInt))
 	s.budgets = map[string]budget{}
-	err := tx.Query(ctx, func(rows pgx.Rows) error {
-		for rows.Next() {
-			var name string
-			var b budget
-			if err := rows.Scan(&name, &b.most, &b.unavailable); err != nil {
-				return err
-			}
-			s.budgets[name] = b
-		}
-		return rows.Err()
-	}, `select s.name, (s.disruption_budget ->> 'maxUnavailable')::integer, count(p.id) filter (where `+unavailableSQL+`)
-		from public.namespaces s join public.pods p on p.namespace = s.name
-		where s.disruption_budget is not null and s.name in (select h.namespace from public.pods h where h.node_id = $1)
-		group by s.name, s.disruption_budget`, nodeID)
+	err := tx.Query(ctx, budgetsInto(s.budgets), budgetsSQL, nodeID)
 	if s.drain != nil {
 		s.before = *s.drain
 	}
