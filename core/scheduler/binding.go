@@ -92,6 +92,7 @@ func (l *loop) bindEnded(ctx context.Context, r bindResult) {
 
 // settled notes what was bound. A stale decision is undone and its pod parked: the
 // change that made it stale will arrive by the feed and free it, unless it has arrived.
+// Nothing will tell of its room, which others may wait for.
 func (l *loop) settled(ctx context.Context, ds, stale []Decision) {
 	late := make(map[string]bool, len(stale))
 	for _, d := range stale {
@@ -102,6 +103,10 @@ func (l *loop) settled(ctx context.Context, ds, stale []Decision) {
 		switch {
 		case !l.stands(d):
 		case late[d.PodID]:
+			if d.NodeID != "" {
+				l.news.undone(l.x.pods[d.PodID])
+				l.soon()
+			}
 			l.undo(d)
 			l.parkStale(d)
 		case d.Verdict != nil:

@@ -60,9 +60,9 @@
 // bound (Settler). Of a crowd the last batches are still on their way while more of it is
 // taken in: what happens to a pod of theirs undoes the decision, and then their outcome is
 // nothing to it. A pod that fits nowhere is parked: it is planned again when a node comes
-// or changes that could take it, when a node gets room that it could use, when pods come
-// or go that its affinities count, or after a back-off of ten seconds that doubles up to
-// five minutes. No pod waits for another, except for priority. The first event after quiet
+// or changes that could take it, when a node gets room that it could use, also because a
+// decision came too late, when pods come or go that its affinities count, or after a
+// back-off of ten seconds that doubles up to five minutes. No pod waits for another, except for priority. The first event after quiet
 // is acted on at once; after an expensive pass the loop rests as long as the pass took, so
 // that a burst is planned together.
 //

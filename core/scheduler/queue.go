@@ -41,6 +41,7 @@ func (l *loop) parkStale(d *Decision) {
 type news struct {
 	all    bool
 	places map[int32]struct{} // nodes that came, changed, or have more room
+	told   bool               // of some place, by the read model
 	left   bool               // a pod holds no room any more
 	came   bool               // a pod holds room that did not
 }
@@ -50,6 +51,7 @@ func (n *news) node(slot int32) {
 		n.places = map[int32]struct{}{}
 	}
 	n.places[slot] = struct{}{}
+	n.told = true
 }
 
 // leaves notes the place that a pod may have given back.
@@ -60,11 +62,24 @@ func (n *news) leaves(e *entry) {
 	}
 }
 
+// undone notes the place of a decision that came too late. That is nothing new for others
+// that did: they would be decided as before, and undo each other for ever.
+func (n *news) undone(e *entry) {
+	told := n.told
+	n.leaves(e)
+	n.told = told
+}
+
 func (n *news) comes(e *entry) { n.came = n.came || holding(e.pod) }
 
 // helps reports whether what happened may help a parked pod.
 func (n *news) helps(x *index, at *parking) bool {
-	if n.all || len(n.places) > manyPlaces || at.refuse == nil && len(n.places) > 0 {
+	switch {
+	case n.all:
+		return true
+	case at.refuse == nil:
+		return n.told
+	case len(n.places) > manyPlaces:
 		return true
 	}
 	around := func(fs ...filterID) bool {
