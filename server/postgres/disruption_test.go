@@ -165,7 +165,7 @@ func newDisruption(t *testing.T) *disruption {
 	b := newBound(t)
 	other := b.node2(t)
 	victim, urgent := b.world.pod(t, b.owner, b.pod.PackID), b.world.pod(t, b.owner, b.pod.PackID)
-	b.world.bind(t, victim, other)
+	b.bind(t, victim, other)
 	for _, status := range []string{"starting", "running"} {
 		b.exec(t, "update public.pods set status = $1::text::public.pod_status where id = any ($2::text[]::uuid[])", status, []string{b.pod.ID, victim.ID})
 	}
@@ -179,12 +179,14 @@ func newDisruption(t *testing.T) *disruption {
 }
 
 func (d *disruption) preempt(ctx context.Context, t *testing.T) {
+	t.Helper()
 	if _, err := d.Bind(ctx, []scheduler.Decision{d.told}); err != nil {
 		t.Errorf("preempt: %v", err)
 	}
 }
 
 func (d *disruption) advance(ctx context.Context, t *testing.T) {
+	t.Helper()
 	if _, err := d.AdvanceDrains(ctx); err != nil {
 		t.Errorf("drain: %v", err)
 	}
