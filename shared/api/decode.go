@@ -28,7 +28,7 @@ func Decode(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(trimmed))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		return decodeFault(err)
+		return decodeFault(err, trimmed, reflect.TypeOf(v))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return InvalidField("input", fault.FieldInvalidFormat, "must be one JSON object")
@@ -69,22 +69,34 @@ func entriesWithin(text []byte, most int) bool {
 	return true
 }
 
-func decodeFault(err error) error {
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		path := e.Field
-		if path == "" {
-			path = "input"
-		}
-		if text, ok := strings.CutPrefix(e.Value, "quantity "); ok {
-			return InvalidField(path, fault.FieldInvalidFormat, "%s", text)
-		}
-		return InvalidField(path, fault.FieldInvalidType, "must be %s", jsonKind(e.Type))
+// decodeFault tells why a text could not be decoded.
+func decodeFault(err error, text []byte, t reflect.Type) error {
+	e, mistyped := errors.AsType[*json.UnmarshalTypeError](err)
+	name, unknown := strings.CutPrefix(err.Error(), "json: unknown field ")
+	if !mistyped && !unknown {
+		return notJSON(err)
 	}
-	const unknown = "json: unknown field "
-	if text, ok := strings.CutPrefix(err.Error(), unknown); ok {
-		return InvalidField(strings.Trim(text, `"`), fault.FieldUnknown, "is not a field of this request")
+	if all := misfits(text, t); all != nil {
+		return all
 	}
-	return notJSON(err)
+	if unknown {
+		return InvalidField(strings.Trim(name, `"`), fault.FieldUnknown, "is not a field of this request")
+	}
+	var c checker
+	c.misfit(e.Field, e)
+	return c.err()
+}
+
+// misfit tells of a value that is of another type than its field.
+func (c *checker) misfit(path string, e *json.UnmarshalTypeError) {
+	if path == "" {
+		path = "input"
+	}
+	if text, ok := strings.CutPrefix(e.Value, "quantity "); ok {
+		c.add(path, fault.FieldInvalidFormat, "%s", text)
+		return
+	}
+	c.add(path, fault.FieldInvalidType, "must be %s", jsonKind(e.Type))
 }
 
 // notJSON tells where a text ends to be JSON.

@@ -34,8 +34,8 @@ func TestDecode(t *testing.T) {
 		`{"env":{"A":"1","A":"2"}}`:                           {"env.A": "DUPLICATE"},
 		`{"resourceLimits":{"cpu":1,"cpu":2}}`:                {"resourceLimits.cpu": "DUPLICATE"},
 		`{"resourceLimits":{"CPU":1}}`:                        {"resourceLimits.CPU": "UNKNOWN_FIELD"},
-		`{"tolerations":[{"key":"a"},{"key":"a","Key":"b"}]}`: {"tolerations.Key": "UNKNOWN_FIELD"},
-		`{"metadata":{"a":[{"b":1,"b":2}]}}`:                  {"metadata.a.b": "DUPLICATE"},
+		`{"tolerations":[{"key":"a"},{"key":"a","Key":"b"}]}`: {"tolerations[1].Key": "UNKNOWN_FIELD"},
+		`{"metadata":{"a":[{"b":1,"b":2}]}}`:                  {"metadata.a[0].b": "DUPLICATE"},
 		`{"scheduling":{"nodeSelector":{"z":"1","z":"2"}}}`:   {"scheduling.nodeSelector.z": "DUPLICATE"},
 	} {
 		var r api.CreatePodRequest

@@ -37,6 +37,44 @@ func TestFaultsOfManyPodsNameTheirItem(t *testing.T) {
 	}
 }
 
+func TestFaultsOfDecodingNameTheirItem(t *testing.T) {
+	t.Parallel()
+	for item, want := range map[string]map[string]string{
+		`{"packName":"b","replicas":5}`:   {"items[1].replicas": "UNKNOWN_FIELD"},
+		`{"packName":"b","PackName":"c"}`: {"items[1].PackName": "UNKNOWN_FIELD"},
+		`{"packName":"b","packName":"c"}`: {"items[1].packName": "DUPLICATE"},
+		`{"packName":5}`:                  {"items[1].packName": "INVALID_TYPE"},
+		`[]`:                              {"items[1]": "INVALID_TYPE"},
+		`"b"`:                             {"items[1]": "INVALID_TYPE"},
+		`{"packName":"b","labels":{"a":1,"b":"c"}}`:                {"items[1].labels.a": "INVALID_TYPE"},
+		`{"packName":"b","env":[]}`:                                {"items[1].env": "INVALID_TYPE"},
+		`{"packName":"b","metadata":{"a":"\u0000"}}`:               {"items[1].metadata.a": "INVALID_FORMAT"},
+		`{"packName":"b","resourceRequests":{"cpu":"x"}}`:          {"items[1].resourceRequests.cpu": "INVALID_FORMAT"},
+		`{"packName":"b","resourceRequests":{"cpu":{}}}`:           {"items[1].resourceRequests.cpu": "INVALID_TYPE"},
+		`{"packName":"b","activeDeadlineSeconds":1e30}`:            {"items[1].activeDeadlineSeconds": "INVALID_TYPE"},
+		`{"packName":"b","tolerations":[{},{"key":[]}]}`:           {"items[1].tolerations[1].key": "INVALID_TYPE"},
+		`{"packName":5,"replicas":5},null,{"resourceLimits":true}`: {"items[1].packName": "INVALID_TYPE", "items[1].replicas": "UNKNOWN_FIELD", "items[3].resourceLimits": "INVALID_TYPE"},
+	} {
+		t.Run(item, func(t *testing.T) {
+			t.Parallel()
+			var r api.CreatePodsRequest
+			wantFields(t, api.Decode([]byte(`{"items":[{"packName":"a"},`+item+`]}`), &r), want)
+		})
+	}
+}
+
+// Of a request that is wrong throughout some faults are told, and all of it is read once.
+func TestVeryManyFaultsOfDecoding(t *testing.T) {
+	t.Parallel()
+	for _, item := range []string{`0`, `{"x":0}`, `{"labels":0}`} {
+		var r api.CreatePodsRequest
+		err := api.Decode([]byte(`{"items":[`+strings.Repeat(item+",", api.MaxBulkPods-1)+item+`]}`), &r)
+		if f, ok := errors.AsType[*fault.Error](err); !ok || len(f.Details) != 100 || !strings.HasPrefix(f.Message, "items[0]") {
+			t.Errorf("%s: %.200v", item, err)
+		}
+	}
+}
+
 func TestBoundsOfManyPods(t *testing.T) {
 	t.Parallel()
 	for want, n := range map[string]int{"items: at least one": 0, "items: must have at most 5000": api.MaxBulkPods + 1} {

@@ -3,8 +3,10 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -24,11 +26,26 @@ func strict(data []byte, t reflect.Type) error {
 	return s.c.err()
 }
 
+// misfits is strict for what could not be decoded: it also finds all values that are none of
+// their type. encoding/json tells of the first one, and not in which entry of an array.
+func misfits(data []byte, t reflect.Type) error {
+	s := &strictness{data: data, fits: true}
+	s.value(t)
+	return s.c.err()
+}
+
 type strictness struct {
 	data []byte // valid JSON
+	fits bool   // values are to be of their type
 	at   int
-	path []string
+	path []step
 	c    checker
+}
+
+// step is a key, or the number of an entry.
+type step struct {
+	key   string
+	index int // -1 for a key
 }
 
 // value reads one value of type t, nil for any.
@@ -38,24 +55,70 @@ func (s *strictness) value(t reflect.Type) {
 	}
 	switch s.next() {
 	case '{':
+		s.fit(t, s.data[s.at:s.at+1])
 		s.object(t)
 	case '[':
-		if t != nil && t.Kind() == reflect.Slice {
-			t = t.Elem()
-		} else {
-			t = nil
-		}
-		for s.at++; s.next() != ']'; s.comma() {
-			s.value(t)
-		}
-		s.at++
+		s.fit(t, s.data[s.at:s.at+1])
+		s.array(t)
 	case '"':
-		if text, plain := s.quoted(); !plain && (len(s.path) != 1 || s.path[0] != rawField) {
+		text, plain := s.quoted()
+		s.fit(t, text)
+		if !plain && (len(s.path) != 1 || s.path[0].key != rawField) {
 			s.text(unquoted(text))
 		}
 	default:
+		start := s.at
 		s.at += max(0, bytes.IndexAny(s.data[s.at:], ",]} \t\r\n"))
+		s.fit(t, s.data[start:s.at])
 	}
+}
+
+// fit refuses a value of another type. Of objects and arrays it is given the bracket.
+func (s *strictness) fit(t reflect.Type, value []byte) {
+	if !s.fits || t == nil || s.c.more > 0 || plainly(t.Kind(), value[0]) {
+		return
+	}
+	switch value[0] {
+	case '{':
+		value = []byte("{}")
+	case '[':
+		value = []byte("[]")
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](json.Unmarshal(value, reflect.New(t).Interface())); ok {
+		s.c.misfit(s.where(), e)
+	}
+}
+
+// plainly reports whether a value that begins so surely is of that kind.
+func plainly(k reflect.Kind, first byte) bool {
+	switch first {
+	case '{':
+		return k == reflect.Struct || k == reflect.Map
+	case '[':
+		return k == reflect.Slice
+	case '"':
+		return k == reflect.String
+	case 't', 'f':
+		return k == reflect.Bool
+	default:
+		return first == 'n'
+	}
+}
+
+func (s *strictness) array(t reflect.Type) {
+	if t != nil && t.Kind() == reflect.Slice {
+		t = t.Elem()
+	} else {
+		t = nil
+	}
+	s.path = append(s.path, step{})
+	last := len(s.path) - 1
+	for s.at++; s.next() != ']'; s.comma() {
+		s.value(t)
+		s.path[last].index++
+	}
+	s.path = s.path[:last]
+	s.at++
 }
 
 // next gives the first byte of what comes next.
@@ -111,17 +174,22 @@ func (s *strictness) text(text string) {
 // as long as a request, and there may be many faults below one.
 func (s *strictness) where() string {
 	const most = maxFaultPath + 1 // of which it is seen that there was more
-	var at strings.Builder
-	for i, key := range s.path {
-		if i > 0 {
-			at.WriteByte('.')
+	var at []byte
+	for i, step := range s.path {
+		switch {
+		case step.index >= 0:
+			at = append(strconv.AppendInt(append(at, '['), int64(step.index), 10), ']')
+		case i > 0:
+			at = append(at, '.')
+			fallthrough
+		default:
+			at = append(at, step.key[:min(len(step.key), most)]...)
 		}
-		at.WriteString(key[:min(len(key), most-at.Len())])
-		if at.Len() == most {
-			break
+		if len(at) >= most {
+			return string(at[:most])
 		}
 	}
-	return at.String()
+	return string(at)
 }
 
 func (s *strictness) object(t reflect.Type) {
@@ -135,7 +203,7 @@ func (s *strictness) object(t reflect.Type) {
 		}
 		s.next() // the colon
 		s.at++
-		s.path = append(s.path, key)
+		s.path = append(s.path, step{key, -1})
 		var next reflect.Type
 		twice := seen.again(key)
 		switch {

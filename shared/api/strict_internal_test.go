@@ -65,8 +65,8 @@ func (s *tokenStrictness) value(path string, t reflect.Type) {
 		} else {
 			t = nil
 		}
-		for s.d.More() {
-			s.value(path, t)
+		for i := 0; s.d.More(); i++ {
+			s.value(index(path, i), t)
 		}
 	default:
 		if text, ok := token.(string); ok && path != rawField {
