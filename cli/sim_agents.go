@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stark-orchestrator/stark/agent"
+	"github.com/stark-orchestrator/stark/agent/filestate"
 	"github.com/stark-orchestrator/stark/agent/simulated"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
@@ -27,7 +28,7 @@ const fleetReport = 5 * time.Second
 // fleetFlags is everything that `sim agents` takes.
 type fleetFlags struct {
 	count, arrivals                               int
-	server, prefix, tokenFile                     string
+	server, prefix, tokenFile, stateDir           string
 	heartbeat, churn, latency, logEvery, duration time.Duration
 	cpu, memory                                   string
 	pods                                          int
@@ -47,8 +48,10 @@ run nothing.
 The nodes have the label and the taint ` + simulatedKey + `, so that only pods that
 tolerate it come to them; --open leaves the taint out, for a cluster that exists for
 the trial alone. At the end each node leaves the cluster. Its row stays, offline, and
-the next run with the same --prefix takes it over, after a kill -9 once the nodes are
-unhealthy (half a minute); --remove deletes it.
+the next run with the same --prefix takes it over; --remove deletes it. After a kill -9
+that works once the nodes are unhealthy (half a minute), and at once with --state-dir,
+where the agents keep their credentials and runs, as those of real nodes do: a folder on
+a quick disk, which is flushed for every run.
 
 Join tokens are made as the signed-in user, or one that has enough uses is given by
 --token-file or STARK_JOIN_TOKEN. More than 1000 nodes need "stark cluster config set
@@ -79,6 +82,7 @@ func (f *fleetFlags) flags(cmd *cobra.Command) {
 	p.IntVarP(&f.count, "number", "n", 100, fmt.Sprintf("how many agents, 1 to %d", simulated.MaxAgents))
 	p.StringVar(&f.server, "server", "", "address of the server that the agents connect to (default: that of --api-url)")
 	p.StringVar(&f.tokenFile, "token-file", "", "file with a join token of enough uses (else env STARK_JOIN_TOKEN, else tokens are made)")
+	p.StringVar(&f.stateDir, "state-dir", "", "folder for credentials and runs, to be the same nodes after a kill -9 (default: none is kept)")
 	p.StringVar(&f.prefix, "prefix", "sim", "beginning of the nodes' names")
 	p.DurationVar(&f.heartbeat, "heartbeat", 0, "time between heartbeats (default: as the server says)")
 	p.DurationVar(&f.churn, "churn", 0, "mean time after which an agent loses its connection and comes back; 0 for never")
@@ -166,6 +170,14 @@ func (a *app) simulateAgents(ctx context.Context, f fleetFlags) error {
 	o, err := f.options(server)
 	if err != nil {
 		return err
+	}
+	if f.stateDir != "" {
+		state, err := filestate.Open(f.stateDir)
+		if err != nil {
+			return err
+		}
+		defer state.Close()
+		o.State = func(name string) (agent.State, error) { return state.Within(name) }
 	}
 	tokens, err := a.fleetTokens(ctx, f)
 	if err != nil {

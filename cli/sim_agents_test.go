@@ -137,6 +137,42 @@ func TestSimulatedAgentsWithATokenOfTheirOwn(t *testing.T) {
 	}
 }
 
+// Agents that remember are let in by their credentials, and need no token again.
+func TestSimulatedAgentsThatRemember(t *testing.T) {
+	t.Parallel()
+	env, c := patientEnv(t)
+	token, err := c.Client.CreateJoinToken(t.Context(), api.CreateJoinTokenRequest{Uses: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := map[string]string{"STARK_HOME": t.TempDir(), "STARK_API_URL": env["STARK_API_URL"], "STARK_JOIN_TOKEN": token.Token}
+	args := []string{"sim", "agents", "-n", "2", "--prefix", "kept", "--state-dir", t.TempDir()}
+	var ids [2]string
+	for i := range 2 {
+		got := simulateUntil(t, own, func() (bool, error) {
+			online := 0
+			for k := range ids {
+				n, err := c.Client.GetNodeByName(t.Context(), fmt.Sprintf("kept-%d", k+1))
+				if err != nil {
+					return false, err
+				}
+				if n.Status == api.NodeOnline {
+					online++
+				}
+				if i == 0 {
+					ids[k] = n.ID
+				} else if ids[k] != n.ID {
+					t.Errorf("%s was the node %s and is %s", n.Name, ids[k], n.ID)
+				}
+			}
+			return online == 2, nil
+		}, args...)
+		if got.code != 0 || !strings.Contains(got.stdout, "2, of which 2 were online") {
+			t.Errorf("run %d: %+v", i+1, got)
+		}
+	}
+}
+
 func TestSimulatedAgentsTypedWrongly(t *testing.T) {
 	t.Parallel()
 	env := map[string]string{"STARK_HOME": t.TempDir(), "STARK_API_URL": "http://127.0.0.1:1"}

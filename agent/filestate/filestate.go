@@ -22,7 +22,7 @@ const tempPrefix = ".tmp-"
 // State is a folder of values. It implements agent.State.
 type State struct {
 	dir  string
-	lock *os.File
+	lock *os.File // nil for a folder within another's
 }
 
 // Open makes the folder if need be and locks it until Close.
@@ -51,8 +51,25 @@ func Lock(dir string) (*os.File, error) {
 	return lock, nil
 }
 
+// Within gives a folder of this folder, for one of several agents that share the lock. It
+// needs no Close, and must not be used after that of s.
+func (s *State) Within(name string) (*State, error) {
+	dir, err := s.path(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the state folder: %w", err)
+	}
+	inner := &State{dir: dir}
+	return inner, inner.sweep()
+}
+
 // Close gives the folder free.
 func (s *State) Close() error {
+	if s.lock == nil {
+		return nil
+	}
 	if err := s.lock.Close(); err != nil {
 		return fmt.Errorf("unlock the state folder: %w", err)
 	}

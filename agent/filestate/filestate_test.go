@@ -83,3 +83,52 @@ func TestOneAgentPerFolder(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestSeveralAgentsShareALock(t *testing.T) {
+	t.Parallel()
+	ctx, dir := t.Context(), t.TempDir()
+	s, err := filestate.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"sim-1", "sim-2"} {
+		one, err := s.Within(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := one.Put(ctx, "identity", []byte(name)); err != nil {
+			t.Error(err)
+		}
+		if err := one.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := filestate.Open(dir); !errors.Is(err, filestate.ErrLocked) {
+		t.Errorf("somebody else: %v", err)
+	}
+	left := filepath.Join(dir, "sim-2", ".tmp-interrupted")
+	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	two, err := s.Within("sim-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := two.Get(ctx, "identity"); string(got) != "sim-2" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if keys, err := two.Keys(ctx, ""); err != nil || !slices.Equal(keys, []string{"identity"}) {
+		t.Errorf("keys: %v %v", keys, err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "sim-2")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("mode: %v %v", info, err)
+	}
+	for _, name := range []string{"", "..", ".lock", "a/b"} {
+		if _, err := s.Within(name); err == nil {
+			t.Errorf("the folder %q was made", name)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}

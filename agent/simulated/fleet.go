@@ -34,6 +34,10 @@ type Options struct {
 	// Token gives what one more agent registers with; later it uses its own credential.
 	Token func(ctx context.Context) (string, error)
 
+	// State gives what the agent of a name remembers when the process has ended; nil has
+	// them remember nothing.
+	State func(name string) (agent.State, error)
+
 	Arrivals  int           // agents that are on their way in, or out, at the same time; default 64
 	Heartbeat time.Duration // 0 is as the server says
 	Churn     time.Duration // mean time after which an agent loses its connection and comes back; 0 for never
@@ -115,11 +119,18 @@ func (f *Fleet) member(i int, l *line) (*member, error) {
 		checkpoints = 0 // the agent's default
 	}
 	m := &member{line: l, done: make(chan struct{})}
+	name := f.o.Prefix + "-" + strconv.Itoa(i+1)
+	var state agent.State = &memory{}
 	var err error
+	if f.o.State != nil {
+		if state, err = f.o.State(name); err != nil {
+			return nil, err
+		}
+	}
 	m.agent, err = agent.New(agent.Config{
-		URL: f.o.URL, Name: f.o.Prefix + "-" + strconv.Itoa(i+1), TokenSource: f.o.Token, RuntimeType: api.RuntimeNode,
+		URL: f.o.URL, Name: name, TokenSource: f.o.Token, RuntimeType: api.RuntimeNode,
 		Labels: f.o.Labels, Taints: f.o.Taints, Allocatable: f.o.Allocatable, Version: f.o.Version, Leave: true,
-		Executor: f.executor, State: &memory{}, Dialer: l, Logger: slog.New(complaints{&f.failures, l}),
+		Executor: f.executor, State: state, Dialer: l, Logger: slog.New(complaints{&f.failures, l}),
 		Linked:    func(connection string) { f.linked(m, connection != "") },
 		Heartbeat: f.o.Heartbeat, LogBytesPerPod: logBytesPerPod, LogBytes: logBytes, LogCheckpoints: checkpoints,
 	})

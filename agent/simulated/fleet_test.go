@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stark-orchestrator/stark/agent"
+	"github.com/stark-orchestrator/stark/agent/filestate"
 	"github.com/stark-orchestrator/stark/agent/simulated"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/wire"
@@ -107,6 +108,48 @@ func TestLostConnectionsComeBackWithTheirCredential(t *testing.T) {
 	defer p.mu.Unlock()
 	if p.tokens["credential of sim-1"]+p.tokens["credential of sim-2"]+p.tokens["credential of sim-3"] < 6 {
 		t.Errorf("shown were %v", p.tokens)
+	}
+}
+
+// Who is killed leaves no node: those that come after it are the same nodes at once, while
+// the server still takes their names for taken, and tell what has become of their pods.
+func TestAFleetThatRemembersIsTheSameNodes(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, wire.Assignment{PodID: "pod", Incarnation: 1, Desire: wire.DesireRun, Pod: wire.PodSpec{Name: "web", RestartPolicy: api.RestartNever}})
+	kept, err := filestate.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	var asked atomic.Int64
+	o := simulated.Options{
+		URL: p.url, Prefix: "sim", Count: 2,
+		Token: func(context.Context) (string, error) { asked.Add(1); return joinToken, nil },
+		State: func(name string) (agent.State, error) { return kept.Within(name) },
+	}
+	_, end := start(t, o)
+	p.await(t, "running pods", func() bool { return p.reports[api.RunRunning] == 2 })
+	again, endAgain := start(t, o) // the first is there yet, as the server sees it
+	p.await(t, "the end of the runs that nobody has seen end", func() bool {
+		return p.tokens["credential of sim-1"] > 0 && p.tokens["credential of sim-2"] > 0 && p.reports[api.RunExited] == 2
+	})
+	if err := errors.Join(endAgain(), end()); err != nil {
+		t.Fatal(err)
+	}
+	if s := again.Stats(); s.Registered != 2 || s.PodsStarted != 0 || asked.Load() != 2 {
+		t.Errorf("statistics %+v; tokens were asked for %d times", s, asked.Load())
+	}
+}
+
+func TestAFleetWithoutAPlaceToRememberIn(t *testing.T) {
+	t.Parallel()
+	full := errors.New("the disk is full")
+	_, err := simulated.New(simulated.Options{
+		URL: "http://127.0.0.1:1", Prefix: "sim", Count: 2, Token: join,
+		State: func(string) (agent.State, error) { return nil, full },
+	})
+	if !errors.Is(err, full) {
+		t.Errorf("got %v", err)
 	}
 }
 
