@@ -169,6 +169,9 @@ func itemID(request string, i int) string {
 	return request[:shared] + text[:3] + "-8" + text[3:6] + "-" + text[6:18]
 }
 
+// errDry ends a transaction that must leave nothing behind.
+var errDry = errors.New("dry run")
+
 // refusedItem finds the first item that the database refuses after those before it: in
 // a transaction that stores more and more of them, by halves, and leaves nothing behind.
 func (db *DB) refusedItem(ctx context.Context, id access.Identity, rows []newPod, refusal error) error {

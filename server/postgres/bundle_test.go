@@ -92,7 +92,7 @@ func TestRegisteringAndTakingAwayTakeTurns(t *testing.T) {
 		}
 		_ = tx.Rollback(t.Context())
 	}
-	if err := w.DeletePack(t.Context(), ann, k.ID); err != nil {
+	if _, err := w.DeletePack(t.Context(), ann, k.ID); err != nil {
 		t.Fatal(err)
 	}
 	w.simple(t, removeObject+quoted(b.Path))

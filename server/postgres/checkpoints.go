@@ -57,34 +57,54 @@ func (db *DB) StoreCheckpoints(ctx context.Context, all []NodeCheckpoint) error 
 // anything yet.
 const storedRuns = 4
 
-// StoredLogs gives the ends of the output of a pod's newest runs, newest first. The
-// caller must have shown that they may see the pod.
-func (db *DB) StoredLogs(ctx context.Context, podID string) ([]wire.StoredLogs, error) {
-	if err := checkID(podID, "pod"); err != nil {
-		return nil, err
+// StoredLogs gives, by pod, the end of the output of its newest run that has left any, or
+// with previous of one before its newest run. It reads for all of them in one statement, and
+// one run of each, since a node may have stored much. The caller must have shown that they
+// may see the pods.
+func (db *DB) StoredLogs(ctx context.Context, podIDs []string, previous bool) (map[string]wire.StoredLogs, error) {
+	for _, id := range podIDs {
+		if err := checkID(id, "pod"); err != nil {
+			return nil, err
+		}
 	}
-	out := []wire.StoredLogs{}
+	passed := 0
+	if previous {
+		passed = 1
+	}
+	var found []wire.StoredLogs
 	err := db.readFor(ctx, "read stored logs", func(b *pgx.Batch) {
-		b.Queue(`select r.incarnation, r.attempt, r.termination, c.taken_at, c.lines
-			from public.pod_runs r left join stark.log_checkpoints c using (pod_id, incarnation, attempt)
-			where r.pod_id = $1 order by r.incarnation desc, r.attempt desc limit $2`, podID, storedRuns).
-			Query(all(&out, func(row pgx.CollectableRow) (wire.StoredLogs, error) {
-				s := wire.StoredLogs{RunKey: api.RunKey{PodID: podID}}
-				var ended *api.Termination
-				var at *time.Time
-				if err := row.Scan(&s.Incarnation, &s.Attempt, &ended, &at, &s.Lines); err != nil {
-					return s, err
-				}
-				if at != nil {
-					s.At = *at
-				}
-				if ended != nil {
-					s.Ended, s.At, s.Lines = true, ended.FinishedAt, outputLines(*ended, s.Lines)
-				}
-				return s, nil
-			}))
+		b.Queue(`select x.pod_id::text, x.incarnation, x.attempt, x.termination, x.taken_at, x.lines
+			from unnest($1::text[]::uuid[]) as w (pod_id) cross join lateral (
+				select n.* from (
+					select r.pod_id, r.incarnation, r.attempt, r.termination, c.taken_at, c.lines,
+						row_number() over (order by r.incarnation desc, r.attempt desc) as nth
+					from public.pod_runs r left join stark.log_checkpoints c using (pod_id, incarnation, attempt)
+					where r.pod_id = w.pod_id order by r.incarnation desc, r.attempt desc limit $2) n
+				where n.nth > $3 and (n.termination ->> 'lastOutput' <> '' or jsonb_array_length(n.lines) > 0)
+				order by n.nth limit 1) x`, podIDs, storedRuns, passed).
+			Query(all(&found, scanStoredLogs))
 	})
-	return out, err
+	byPod := make(map[string]wire.StoredLogs, len(found))
+	for _, s := range found {
+		byPod[s.PodID] = s
+	}
+	return byPod, err
+}
+
+func scanStoredLogs(row pgx.CollectableRow) (wire.StoredLogs, error) {
+	var s wire.StoredLogs
+	var ended *api.Termination
+	var at *time.Time
+	if err := row.Scan(&s.PodID, &s.Incarnation, &s.Attempt, &ended, &at, &s.Lines); err != nil {
+		return s, err
+	}
+	if at != nil {
+		s.At = *at
+	}
+	if ended != nil {
+		s.Ended, s.At, s.Lines = true, ended.FinishedAt, outputLines(*ended, s.Lines)
+	}
+	return s, nil
 }
 
 // outputLines makes lines of the last output of a run. It has no times of its own but

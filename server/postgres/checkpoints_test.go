@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func TestCheckpoints(t *testing.T) {
 	owner := w.user(t, api.RoleAdmin)
 	node, other := w.node(t, owner, "n").Node.ID, w.node(t, owner, "m").Node.ID
 	pack := w.pack(t, owner, "web", "1.0.0")
-	pod := w.pod(t, owner, pack.ID)
+	pod, silent := w.pod(t, owner, pack.ID), w.pod(t, owner, pack.ID)
 	w.bind(t, pod, node)
 	report := func(attempt int, status api.RunStatus, ended *api.Termination) {
 		t.Helper()
@@ -36,26 +37,18 @@ func TestCheckpoints(t *testing.T) {
 			t.Fatalf("%v, refused %v", err, refused)
 		}
 	}
-	stored := func(want ...string) {
+	stored := func(previous bool, want ...string) {
 		t.Helper()
-		all := must(w.StoredLogs(t.Context(), pod.ID))(t)
 		var got []string
-		for _, s := range all {
-			for _, l := range s.Lines {
-				got = append(got, l.Line)
-			}
+		for _, l := range must(w.StoredLogs(t.Context(), []string{pod.ID, silent.ID}, previous))(t)[pod.ID].Lines {
+			got = append(got, l.Line)
 		}
-		if len(got) != len(want) {
+		if !slices.Equal(got, want) {
 			t.Fatalf("got %v, want %v", got, want)
-		}
-		for i := range want {
-			if got[i] != want[i] {
-				t.Fatalf("got %v, want %v", got, want)
-			}
 		}
 	}
 	report(1, api.RunRunning, nil)
-	stored()
+	stored(false)
 	keep := func(all ...postgres.NodeCheckpoint) {
 		t.Helper()
 		if err := w.StoreCheckpoints(t.Context(), all); err != nil {
@@ -63,16 +56,19 @@ func TestCheckpoints(t *testing.T) {
 		}
 	}
 	keep(checkpoint(node, pod.ID, 1, "one"), checkpoint(other, pod.ID, 2, "not mine"), checkpoint(node, api.NewID(), 1, "nobody's"))
-	stored("one")
+	stored(false, "one")
 	keep(checkpoint(node, pod.ID, 1, "one"), checkpoint(node, pod.ID, 1, "one", "two"))
 	keep(checkpoint(other, pod.ID, 1, "of a stranger"))
-	stored("one", "two")
+	stored(false, "one", "two")
 	report(1, api.RunExited, &api.Termination{Reason: api.ReasonError, LastOutput: "last\nwords\n", FinishedAt: time.Unix(2000, 0), Attempt: 1})
 	keep(checkpoint(node, pod.ID, 1, "too late"))
-	stored("last", "words")
+	stored(false, "last", "words")
+	stored(true)
 	report(2, api.RunRunning, nil)
+	stored(false, "last", "words") // the newest has said nothing yet
 	keep(checkpoint(node, pod.ID, 2, "again"))
-	stored("again", "last", "words")
+	stored(false, "again")
+	stored(true, "last", "words")
 	w.lead(t, func(ctx context.Context) {
 		if _, err := w.Compact(ctx); err != nil {
 			t.Error(err)
@@ -81,8 +77,9 @@ func TestCheckpoints(t *testing.T) {
 	if n := value[int](t, w, "select count(*) from stark.log_checkpoints"); n != 1 {
 		t.Errorf("%d checkpoints are left of one run that lives", n)
 	}
-	all := must(w.StoredLogs(t.Context(), pod.ID))(t)
-	if all[0].Ended || all[0].At.IsZero() || !all[1].Ended || !all[1].At.Equal(time.Unix(2000, 0)) {
-		t.Errorf("got %+v", all)
+	newest := must(w.StoredLogs(t.Context(), []string{pod.ID}, false))(t)[pod.ID]
+	before := must(w.StoredLogs(t.Context(), []string{pod.ID}, true))(t)[pod.ID]
+	if newest.Ended || newest.At.IsZero() || !before.Ended || !before.At.Equal(time.Unix(2000, 0)) {
+		t.Errorf("got %+v and, before it, %+v", newest, before)
 	}
 }

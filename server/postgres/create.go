@@ -233,9 +233,6 @@ func (db *DB) insertPods(ctx context.Context, d door, group []*create) (map[stri
 	return made, nil
 }
 
-// errDry ends a transaction that must leave nothing behind.
-var errDry = errors.New("dry run")
-
 // DryRunPod gives the pod that CreatePod would store, with all its defaults, and
 // refuses what CreatePod would refuse; nothing is stored.
 func (db *DB) DryRunPod(ctx context.Context, id access.Identity, r api.CreatePodRequest) (api.Pod, error) {
@@ -248,13 +245,11 @@ func (db *DB) DryRunPod(ctx context.Context, id access.Identity, r api.CreatePod
 	}
 	var pods []api.Pod
 	err = db.AsUser(ctx, id, func(tx Tx) error {
-		if err := tx.Query(ctx, all(&pods, scanPod), createSQL, string(row)); err != nil {
-			return err
-		}
-		return errDry
+		tx.Queue(createSQL, string(row)).Query(all(&pods, scanPod))
+		return errNothingToDo // it is rolled back, in the same round trip
 	})
-	if len(pods) == 1 {
-		return pods[0], nil
+	if err != nil || len(pods) != 1 {
+		return api.Pod{}, err
 	}
-	return api.Pod{}, err
+	return pods[0], nil
 }

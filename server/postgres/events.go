@@ -15,25 +15,24 @@ import (
 // all who may read nodes, which the caller of this function has to have checked. The
 // query must be valid.
 func (db *DB) Events(ctx context.Context, id access.Identity, q api.EventQuery) ([]api.Event, error) {
-	var all []api.Event
 	order := "desc"
 	if q.Oldest {
 		order = "asc"
 	}
-	if q.Kind != api.EventNode {
-		pods, err := db.podEvents(ctx, id, q, order)
-		if err != nil {
-			return nil, err
+	var pods, waiting, nodes []api.Event
+	err := db.readAs(ctx, "events", id, func(b *pgx.Batch) {
+		if q.Kind != api.EventNode {
+			queuePodEvents(b, q, order, &pods, &waiting)
 		}
-		all = pods
-	}
-	if q.Kind != api.EventPod {
-		nodes, err := db.nodeEvents(ctx, q, order)
-		if err != nil {
-			return nil, err
+		if q.Kind != api.EventPod {
+			b.Queue(db.settings(), service.settings()...)
+			queueNodeEvents(b, q, order, &nodes)
 		}
-		all = append(all, nodes...)
+	})
+	if err != nil {
+		return nil, err
 	}
+	all := slices.Concat(pods, waiting, nodes)
 	slices.SortStableFunc(all, func(a, b api.Event) int { return a.Time.Compare(b.Time) })
 	if over := len(all) - q.Limit; over > 0 {
 		if q.Oldest {
@@ -48,12 +47,10 @@ func (db *DB) Events(ctx context.Context, id access.Identity, q api.EventQuery) 
 	return all, nil
 }
 
-// podEvents reads the history, and beside it why pods wait that wait now: the
+// queuePodEvents reads the history, and beside it why pods wait that wait now: the
 // scheduler's word is in the pod alone and changes without a move.
-func (db *DB) podEvents(ctx context.Context, id access.Identity, q api.EventQuery, order string) ([]api.Event, error) {
-	var history, waiting []api.Event
-	err := db.readAs(ctx, "pod events", id, func(b *pgx.Batch) {
-		b.Queue(`select h.id::text, h.created_at, h.pod_id::text, coalesce((select p.pack_name from public.pods p where p.id = h.pod_id), ''),
+func queuePodEvents(b *pgx.Batch, q api.EventQuery, order string, history, waiting *[]api.Event) {
+	b.Queue(`select h.id::text, h.created_at, h.pod_id::text, coalesce((select p.pack_name from public.pods p where p.id = h.pod_id), ''),
 				h.namespace, h.action::text, coalesce(h.previous_status::text, ''), coalesce(h.new_status::text, ''),
 				coalesce(h.reason, ''), coalesce(h.message, ''), coalesce(h.new_node_id, h.previous_node_id)::text, h.incarnation,
 				coalesce(h.attempt, 0), coalesce(h.actor_id::text, '')
@@ -61,16 +58,14 @@ func (db *DB) podEvents(ctx context.Context, id access.Identity, q api.EventQuer
 				select * from public.pod_history h
 				where h.created_at >= $1 and ($2 = '' or h.namespace = $2) and ($3 = '' or h.pod_id::text = $3)
 				order by h.created_at `+order+`, h.id limit $4) h`, q.Since, q.Namespace, q.ObjectID, q.Limit).
-			Query(all(&history, scanPodEvent))
-		b.Queue(`select 'waiting-' || p.id || '-' || extract(epoch from p.updated_at), p.updated_at, p.id::text, p.pack_name,
+		Query(all(history, scanPodEvent))
+	b.Queue(`select 'waiting-' || p.id || '-' || extract(epoch from p.updated_at), p.updated_at, p.id::text, p.pack_name,
 				p.namespace, 'waiting', p.status::text, p.status::text, p.reason, coalesce(p.status_message, ''), null::text, p.incarnation, 0, ''
 			from public.pods p
 			where p.status = 'pending' and p.reason is not null and p.updated_at >= $1
 				and ($2 = '' or p.namespace = $2) and ($3 = '' or p.id::text = $3)
 			order by p.updated_at `+order+`, p.id limit $4`, q.Since, q.Namespace, q.ObjectID, q.Limit).
-			Query(all(&waiting, scanPodEvent))
-	})
-	return append(history, waiting...), err
+		Query(all(waiting, scanPodEvent))
 }
 
 func scanPodEvent(row pgx.CollectableRow) (api.Event, error) {
@@ -84,20 +79,17 @@ func scanPodEvent(row pgx.CollectableRow) (api.Event, error) {
 	return e, err
 }
 
-func (db *DB) nodeEvents(ctx context.Context, q api.EventQuery, order string) ([]api.Event, error) {
-	var found []api.Event
-	err := db.read(ctx, "node events", service, func(b *pgx.Batch) {
-		b.Queue(`select h.id::text, h.created_at, h.node_id::text, h.node_name, h.action, coalesce(h.previous_status::text, ''),
+// queueNodeEvents is sent as the service.
+func queueNodeEvents(b *pgx.Batch, q api.EventQuery, order string, found *[]api.Event) {
+	b.Queue(`select h.id::text, h.created_at, h.node_id::text, h.node_name, h.action, coalesce(h.previous_status::text, ''),
 				coalesce(h.new_status::text, ''), coalesce(h.reason, ''), coalesce(h.message, ''), coalesce(h.actor_id::text, '')
 			from stark.node_history h
 			where h.created_at >= $1 and ($2 = '' or h.node_id::text = $2)
 			order by h.created_at `+order+`, h.id limit $3`, q.Since, q.ObjectID, q.Limit).
-			Query(all(&found, func(row pgx.CollectableRow) (api.Event, error) {
-				e := api.Event{Kind: api.EventNode}
-				err := row.Scan(&e.ID, &e.Time, &e.ObjectID, &e.ObjectName, &e.Action, &e.PreviousStatus, &e.NewStatus,
-					&e.Reason, &e.Message, &e.ActorID)
-				return e, err
-			}))
-	})
-	return found, err
+		Query(all(found, func(row pgx.CollectableRow) (api.Event, error) {
+			e := api.Event{Kind: api.EventNode}
+			err := row.Scan(&e.ID, &e.Time, &e.ObjectID, &e.ObjectName, &e.Action, &e.PreviousStatus, &e.NewStatus,
+				&e.Reason, &e.Message, &e.ActorID)
+			return e, err
+		}))
 }

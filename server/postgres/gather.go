@@ -78,6 +78,22 @@ func (db *DB) GetPod(ctx context.Context, id access.Identity, podID string) (api
 	}
 }
 
+// GetPods gives those of the named pods that the caller may see, by id, in one statement.
+func (db *DB) GetPods(ctx context.Context, id access.Identity, podIDs []string) (map[string]api.Pod, error) {
+	ids := make([]string, len(podIDs))
+	for i, pod := range podIDs {
+		if err := checkID(pod, "pod"); err != nil {
+			return nil, err
+		}
+		ids[i] = strings.ToLower(pod)
+	}
+	d, err := userDoor(id)
+	if err != nil {
+		return nil, err
+	}
+	return db.readPods(ctx, d, ids)
+}
+
 // join reports whether the read is its caller's to make; else it waits for a statement
 // that others make.
 func (q *readQueue) join(d door, r *podRead) bool {

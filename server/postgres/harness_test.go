@@ -164,6 +164,9 @@ func must[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
+// failure is only the error of a call.
+func failure[T any](_ T, err error) error { return err }
+
 func wantCode(tb testing.TB, err error, want fault.Code) {
 	tb.Helper()
 	if got := fault.CodeOf(err); got != want {

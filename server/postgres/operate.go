@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -103,24 +104,30 @@ func (db *DB) requestDrain(ctx context.Context, id access.Identity, nodeID strin
 	return n, err
 }
 
-// DrainBlocks lists, of the pods that the caller sees, those that a drain of the node
-// has not told to leave, and why; at most 1000.
-func (db *DB) DrainBlocks(ctx context.Context, id access.Identity, nodeID string) ([]api.DrainBlock, error) {
+// NodeDrain gives how the drain of a node stands, nil where there is none, and, of the pods
+// that the caller sees, those that it has not told to leave, and why; at most 1000.
+func (db *DB) NodeDrain(ctx context.Context, id access.Identity, nodeID string) (*api.NodeDrain, []api.DrainBlock, error) {
 	if err := checkID(nodeID, "node"); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	var n api.Node
 	var seen []string
-	blocks := []api.DrainBlock{}
-	err := db.AsUser(ctx, id, func(tx Tx) error {
-		if err := tx.Query(ctx, all(&seen, scanText), "select p.id::text from public.pods p where p.node_id = $1 order by p.id limit 1000", nodeID); err != nil {
-			return err
-		}
-		tx.Queue(db.settings(), service.settings()...)
-		return tx.Query(ctx, all(&blocks, scanBlock), `select b.pod_id::text, p.pack_name, p.namespace, b.reason, b.message, b.since
+	var blocks []api.DrainBlock
+	err := db.readAs(ctx, "node drain", id, func(b *pgx.Batch) {
+		b.Queue("select "+nodeColumns+" from public.nodes n where n.id = $1", nodeID).Query(one(&n, scanNode))
+		b.Queue("select p.id::text from public.pods p where p.node_id = $1 order by p.id limit 1000", nodeID).Query(all(&seen, scanText))
+		// Of all pods, so that it is one round trip; those that the caller sees are told.
+		b.Queue(db.settings(), service.settings()...)
+		b.Queue(`select b.pod_id::text, p.pack_name, p.namespace, b.reason, b.message, b.since
 			from stark.drain_blocks b join public.pods p on p.id = b.pod_id
-			where b.node_id = $1 and b.pod_id = any ($2::text[]::uuid[]) order by b.since, b.pod_id`, nodeID, seen)
+			where b.node_id = $1 order by b.since, b.pod_id`, nodeID).Query(all(&blocks, scanBlock))
 	})
-	return blocks, err
+	sees := make(map[string]bool, len(seen))
+	for _, pod := range seen {
+		sees[pod] = true
+	}
+	blocks = slices.DeleteFunc(blocks, func(b api.DrainBlock) bool { return !sees[b.PodID] })
+	return n.Drain, blocks, notFound(err, "node")
 }
 
 func scanBlock(row pgx.CollectableRow) (api.DrainBlock, error) {

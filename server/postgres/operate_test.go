@@ -202,6 +202,15 @@ func (b *bound) drain(t *testing.T, r api.DrainNodeRequest) {
 	}
 }
 
+func (b *bound) blocks(t *testing.T, by access.Identity) []api.DrainBlock {
+	t.Helper()
+	_, blocks, err := b.NodeDrain(t.Context(), by, b.node.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return blocks
+}
+
 func (b *bound) state(t *testing.T) api.NodeDrain {
 	t.Helper()
 	n := must(b.GetNode(t.Context(), b.owner, b.node.ID))(t)
@@ -223,11 +232,11 @@ func TestDrainEndsWhenEveryRunHasEnded(t *testing.T) {
 	if s := b.state(t); s.Phase != api.Draining || s.Total != 2 || s.Remaining != 2 || s.Blocked != 1 {
 		t.Errorf("got %+v", s)
 	}
-	blocks := must(b.DrainBlocks(t.Context(), b.owner, b.node.ID))(t)
+	blocks := b.blocks(t, b.owner)
 	if len(blocks) != 1 || blocks[0].PodID != once.ID || blocks[0].Reason != api.BlockedByPolicy {
 		t.Errorf("got %+v", blocks)
 	}
-	if got := must(b.DrainBlocks(t.Context(), b.user(t), b.node.ID))(t); len(got) != 0 {
+	if got := b.blocks(t, b.user(t)); len(got) != 0 {
 		t.Errorf("a stranger sees %+v", got)
 	}
 	if p := b.now(t); p.Eviction == nil || p.Eviction.By != b.owner.UserID || *p.Eviction.GraceSeconds != 7 {
@@ -271,7 +280,7 @@ func TestDrainKeepsToTheBudget(t *testing.T) {
 	if len(r.Told) != 1 || b.state(t).Blocked != 2 {
 		t.Fatalf("got %+v, %+v", r, b.state(t))
 	}
-	if blocks := must(b.DrainBlocks(t.Context(), b.owner, b.node.ID))(t); len(blocks) != 2 || blocks[0].Reason != api.BlockedByBudget || !strings.Contains(blocks[0].Message, "default allows 1") {
+	if blocks := b.blocks(t, b.owner); len(blocks) != 2 || blocks[0].Reason != api.BlockedByBudget || !strings.Contains(blocks[0].Message, "default allows 1") {
 		t.Errorf("got %+v", blocks)
 	}
 	first := must(b.GetPod(t.Context(), b.owner, r.Told[0]))(t)

@@ -184,20 +184,19 @@ func (db *DB) UpdatePack(ctx context.Context, id access.Identity, packID string,
 	return k, err
 }
 
-// DeletePack removes a pack that no pod uses.
-func (db *DB) DeletePack(ctx context.Context, id access.Identity, packID string) error {
+// DeletePack removes a pack that no pod uses, and gives where its bundle lies.
+func (db *DB) DeletePack(ctx context.Context, id access.Identity, packID string) (bundlePath string, err error) {
 	if err := checkID(packID, "pack"); err != nil {
-		return err
+		return "", err
 	}
-	err := db.changeOwn(ctx, "delete pack", id, "pack", packID, "select exists (select from public.packs where id = $1)",
+	err = db.changeOwn(ctx, "delete pack", id, "pack", packID, "select exists (select from public.packs where id = $1)",
 		func(b *pgx.Batch) {
-			var gone string
-			b.Queue("delete from public.packs where id = $1 returning id::text", packID).Query(one(&gone, scanText))
+			b.Queue("delete from public.packs k where k.id = $1 returning coalesce(k.bundle_path, '')", packID).Query(one(&bundlePath, scanText))
 		})
 	if f := conflictOn(err, "pods_pack_id_fkey"); f != nil {
-		return fault.Wrap(f.Cause, fault.Conflict, "pods still use this pack")
+		return "", fault.Wrap(f.Cause, fault.Conflict, "pods still use this pack")
 	}
-	return err
+	return bundlePath, err
 }
 
 // changeOwn runs a change under row level security. A row that the caller sees

@@ -36,7 +36,7 @@ func TestPacksOfTwoUsers(t *testing.T) {
 	}
 	_, err = w.UpdatePack(ctx, bob, k.ID, api.UpdatePackRequest{Description: new("mine")})
 	wantCode(t, err, fault.Forbidden)
-	wantCode(t, w.DeletePack(ctx, bob, k.ID), fault.Forbidden)
+	wantCode(t, failure(w.DeletePack(ctx, bob, k.ID)), fault.Forbidden)
 
 	_, err = w.CreatePack(ctx, ann, api.Pack{Name: "hello", Version: "1.0.0", RuntimeTag: api.TagNode})
 	wantCode(t, err, fault.Conflict)
@@ -106,11 +106,11 @@ func TestPacksGoOnlyWhenUnused(t *testing.T) {
 	ann := w.user(t, api.RoleDeveloper)
 	used, unused := w.pack(t, ann, "used", "1.0.0"), w.pack(t, ann, "unused", "1.0.0")
 	w.pod(t, ann, used.ID)
-	wantCode(t, w.DeletePack(ctx, ann, used.ID), fault.Conflict)
-	if err := w.DeletePack(ctx, ann, unused.ID); err != nil {
+	wantCode(t, failure(w.DeletePack(ctx, ann, used.ID)), fault.Conflict)
+	if _, err := w.DeletePack(ctx, ann, unused.ID); err != nil {
 		t.Error(err)
 	}
-	wantCode(t, w.DeletePack(ctx, ann, unused.ID), fault.NotFound)
+	wantCode(t, failure(w.DeletePack(ctx, ann, unused.ID)), fault.NotFound)
 
 	pending := must(w.CreatePack(ctx, ann, api.Pack{Name: "pending", Version: "1.0.0", RuntimeTag: api.TagNode}))(t)
 	_, err := w.CreatePod(ctx, ann, api.CreatePodRequest{PackID: pending.ID})
@@ -138,7 +138,7 @@ func TestMalformedIDs(t *testing.T) {
 			return err
 		},
 		"UpdatePack": func(x string) error { _, err := w.UpdatePack(ctx, id, x, api.UpdatePackRequest{}); return err },
-		"DeletePack": func(x string) error { return w.DeletePack(ctx, id, x) },
+		"DeletePack": func(x string) error { return failure(w.DeletePack(ctx, id, x)) },
 		"GetNode":    func(x string) error { _, err := w.GetNode(ctx, id, x); return err },
 		"UpdateNode": func(x string) error { _, err := w.UpdateNode(ctx, id, x, api.UpdateNodeRequest{}); return err },
 		"DeleteNode": func(x string) error { return w.DeleteNode(ctx, id, x) },

@@ -70,9 +70,9 @@ func TestOneWayFromPodsToPacks(t *testing.T) {
 		t.Errorf("%d foreign keys lead from pods to packs", n)
 	}
 	s.rollback(api.RollbackRequest{TargetVersion: "1.0.0"})
-	wantCode(t, s.DeletePack(t.Context(), s.dev, s.old.ID), fault.Conflict)
+	wantCode(t, failure(s.DeletePack(t.Context(), s.dev, s.old.ID)), fault.Conflict)
 	s.exec(t, "update public.pods set next_pack_id = null where id = $1", s.pod.ID)
-	if err := s.DeletePack(t.Context(), s.dev, s.old.ID); err != nil {
+	if _, err := s.DeletePack(t.Context(), s.dev, s.old.ID); err != nil {
 		t.Errorf("the pack of no pod: %v", err)
 	}
 	_, err := s.conn.Exec(t.Context(), "update public.pods set next_pack_id = $2::uuid, next_incarnation = 9, next_since = now() where id = $1", s.pod.ID, api.NewID())

@@ -136,9 +136,14 @@ func (db *DB) RevokeCredentials(ctx context.Context, id access.Identity, nodeID 
 		where node_id = $1 and revoked_at is null`)
 }
 
+// mayCredentialsSQL asks, of the node n, whether the user $2 may change its credentials.
+const mayCredentialsSQL = `exists (select from public.user_roles r where r.user_id = $2
+	and (r.role in ('admin', 'operator') or r.role = 'developer' and n.registered_by = r.user_id))`
+
 // changeCredentials runs a statement on the credentials of a node that the caller
 // owns, or any for staff. They lie in schema stark, out of the reach of row level
-// security, so the rights are checked here, by the roles of this moment.
+// security, so the rights are checked here, by the roles of this moment: the statement
+// changes nothing without them.
 func (db *DB) changeCredentials(ctx context.Context, id access.Identity, nodeID, sql string) error {
 	if err := checkID(nodeID, "node"); err != nil {
 		return err
@@ -146,24 +151,22 @@ func (db *DB) changeCredentials(ctx context.Context, id access.Identity, nodeID,
 	if id.NodeID != "" || !api.ValidID(id.UserID) || !id.Can(access.Update, access.Node) {
 		return fault.New(fault.Forbidden, "you may not change the credentials of nodes")
 	}
-	return db.transaction(ctx, "change credentials", service, func(t Tx) error {
-		var may bool
-		err := t.Query(ctx, one(&may, scanBool), `select exists (select from public.user_roles r where r.user_id = $2
-				and (r.role in ('admin', 'operator') or r.role = 'developer' and n.registered_by = r.user_id))
-			from public.nodes n where n.id = $1 for share of n`, nodeID, id.UserID)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return fault.Wrap(err, fault.NotFound, "node not found")
-		}
-		if err != nil {
-			return err
-		}
-		if !may {
-			return fault.New(fault.Forbidden, "this node was registered by somebody else")
-		}
-		n, err := t.Exec(ctx, sql, nodeID)
-		if err == nil && n == 0 {
-			return fault.New(fault.InvalidState, "this node has no credential; register it with a join token")
-		}
-		return err
+	var may bool
+	var changed []string
+	err := db.write(ctx, "change credentials", service, func(b *pgx.Batch) {
+		b.Queue("select "+mayCredentialsSQL+" from public.nodes n where n.id = $1 for share of n", nodeID, id.UserID).Query(one(&may, scanBool))
+		b.Queue(sql+" and exists (select from public.nodes n where n.id = $1 and "+mayCredentialsSQL+") returning id::text", nodeID, id.UserID).
+			Query(all(&changed, scanText))
 	})
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return fault.Wrap(err, fault.NotFound, "node not found")
+	case err != nil:
+		return err
+	case !may:
+		return fault.New(fault.Forbidden, "this node was registered by somebody else")
+	case len(changed) == 0:
+		return fault.New(fault.InvalidState, "this node has no credential; register it with a join token")
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -89,18 +90,22 @@ func (db *DB) ClusterConfig(ctx context.Context, id access.Identity) (api.Cluste
 // a lock and may refuse; it may run again. Every server learns of it by the change feed.
 func (db *DB) UpdateClusterConfig(ctx context.Context, id access.Identity, change func(api.ClusterConfig) (api.ClusterConfig, error)) (api.ClusterConfig, error) {
 	var after api.ClusterConfig
-	err := db.AsUser(ctx, id, func(tx Tx) error {
-		if expected := access.Expected(ctx); len(expected) > 0 {
-			if err := checkVersion(ctx, tx, kindConfig, "default", expected); err != nil {
-				return err
-			}
-		}
+	d, err := userDoor(id)
+	if err != nil {
+		return after, err
+	}
+	err = db.transaction(ctx, "update cluster config", d, func(tx Tx) error {
+		var admin bool
 		var before []api.ClusterConfig
+		tx.Queue("select stark.has_role('{admin}')").Query(one(&admin, scanBool))
 		if err := tx.Query(ctx, all(&before, scanConfig), "select "+configColumns+" from public.cluster_config g for update"); err != nil {
 			return err
 		}
 		if len(before) == 0 {
 			return fault.New(fault.Forbidden, "the settings of the cluster are for admins and operators")
+		}
+		if expected := access.Expected(ctx); len(expected) > 0 && !slices.Contains(expected, before[0].ResourceVersion) {
+			return otherVersion(kindConfig, before[0].ResourceVersion)
 		}
 		g, err := change(before[0])
 		if err != nil {
@@ -111,39 +116,24 @@ func (db *DB) UpdateClusterConfig(ctx context.Context, id access.Identity, chang
 			return err
 		}
 		if g.OpenRegistration != before[0].OpenRegistration {
-			if err := db.openDoor(ctx, tx, g.OpenRegistration); err != nil {
-				return err
+			if !admin {
+				return fault.New(fault.Forbidden, "only an admin may open or close registration")
 			}
-			d, err := userDoor(id)
-			if err != nil {
-				return err
-			}
+			// The column is for servers to write.
+			tx.Queue(db.settings(), service.settings()...)
+			tx.Queue("update public.cluster_config set open_registration = $1", g.OpenRegistration)
 			tx.Queue(db.settings(), d.settings()...)
 		}
-		return tx.Query(ctx, one(&after, scanConfig), `update public.cluster_config g set max_pods_per_node = @maxPodsPerNode,
+		tx.Queue(`update public.cluster_config g set max_pods_per_node = @maxPodsPerNode,
 				default_namespace = @defaultNamespace, scheduling_policy = @policy::text::public.scheduling_policy,
 				default_resource_requests = @requests::text::jsonb, default_resource_limits = @limits::text::jsonb,
 				max_total_pods = @maxTotalPods, max_total_nodes = @maxTotalNodes, heartbeat_interval_ms = @interval,
 				heartbeat_timeout_ms = @timeout, eviction_timeout_ms = @eviction, pod_termination_grace_period_ms = @grace,
 				terminal_pod_retention_ms = @retention, pod_history_retention_ms = @history, enable_preemption = @preemption, score_weights = @weights::text::jsonb
-			returning `+configColumns, args)
+			returning `+configColumns, args).Query(one(&after, scanConfig))
+		return nil
 	})
 	return after, err
-}
-
-// openDoor changes who may come in, which only an admin may; the column is for servers
-// to write. The transaction is the service's afterwards.
-func (db *DB) openDoor(ctx context.Context, tx Tx, open bool) error {
-	var admin bool
-	if err := tx.Query(ctx, one(&admin, scanBool), "select stark.has_role('{admin}')"); err != nil {
-		return err
-	}
-	if !admin {
-		return fault.New(fault.Forbidden, "only an admin may open or close registration")
-	}
-	tx.Queue(db.settings(), service.settings()...)
-	tx.Queue("update public.cluster_config set open_registration = $1", open)
-	return nil
 }
 
 func configArgs(g api.ClusterConfig) (pgx.StrictNamedArgs, error) {

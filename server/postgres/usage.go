@@ -29,17 +29,27 @@ func scanTold(row pgx.CollectableRow) (told, error) {
 	return t, err
 }
 
-// readTold reads figures as the service, after the caller's own reads have said whose.
-func (db *DB) readTold(ctx context.Context, tx Tx, nodes []string) (map[string]told, error) {
-	var rows []told
-	tx.Queue(db.settings(), service.settings()...)
-	err := tx.Query(ctx, all(&rows, scanTold), `select u.node_id::text, u.at, u.usage from stark.node_usage u
-		where u.node_id = any ($1::text[]::uuid[]) and `+freshSQL, nodes)
-	by := make(map[string]told, len(rows))
-	for _, t := range rows {
-		by[t.node] = t
-	}
-	return by, err
+// shownSQL is a statement that gives the rows of another, which the caller may see, each
+// with its number, and notes for the rest of the transaction of which nodes they tell: node
+// is the column with the id of the node.
+func shownSQL(sql, node string) string {
+	return "with found as materialized (select f.*, row_number() over () as nth from (" + sql + `) f),
+		noted as materialized (select set_config('stark.shown', coalesce(string_agg(distinct f.` + node + `, ','), ''), true) from found f)
+		select found.* from found, noted order by found.nth`
+}
+
+// shown reads a row of shownSQL without its number.
+func shown[T any](scan pgx.RowToFunc[T]) pgx.RowToFunc[T] {
+	return func(row pgx.CollectableRow) (T, error) { return scan(withTotal{row, new(int)}) }
+}
+
+// queueTold queues the reading of figures as the service, behind a statement by shownSQL
+// that has been sent as the caller: both leave in one round trip.
+func (db *DB) queueTold(b *pgx.Batch, into *[]told) {
+	b.Queue(db.settings(), service.settings()...)
+	b.Queue(`select u.node_id::text, u.at, u.usage from stark.node_usage u
+		where u.node_id = any (string_to_array(current_setting('stark.shown', true), ',')::uuid[]) and ` + freshSQL).
+		Query(all(into, scanTold))
 }
 
 // PodUsage gives what the pods use that run and that the caller may see, at most
@@ -61,26 +71,39 @@ func (db *DB) PodUsage(ctx context.Context, id access.Identity, q api.UsageQuery
 		return nil, err
 	}
 	var found []api.PodFigures
-	err := db.AsUser(ctx, id, func(tx Tx) error {
-		found = nil
-		err := tx.Query(ctx, all(&found, scanPodFigures), `select p.id::text, p.pack_name, p.pack_version, p.namespace, p.status::text,
-				n.id::text, n.name, p.incarnation, p.resource_requests, p.resource_limits
+	var figures []told
+	err := db.readAs(ctx, "pod usage", id, func(b *pgx.Batch) {
+		w.query(b, shownSQL(`select p.id::text as pod, p.pack_name, p.pack_version, p.namespace, p.status::text,
+				n.id::text as node, n.name, p.incarnation, p.resource_requests, p.resource_limits
 			from public.pods p join public.nodes n on n.id = p.node_id`+w.sql()+`
-			order by p.created_at desc, p.id limit `+strconv.Itoa(api.MaxFigures), w.arguments()...)
-		if err != nil || len(found) == 0 {
-			return err
-		}
-		nodes, seen := []string{}, map[string]bool{}
-		for _, f := range found {
-			if !seen[f.NodeID] {
-				nodes, seen[f.NodeID] = append(nodes, f.NodeID), true
-			}
-		}
-		by, err := db.readTold(ctx, tx, nodes)
-		join(found, by)
-		return err
+			order by p.created_at desc, p.id limit `+strconv.Itoa(api.MaxFigures), "node")).
+			Query(all(&found, shown(scanPodFigures)))
+		db.queueTold(b, &figures)
 	})
+	join(found, figures)
 	return found, err
+}
+
+// PodStatus gives a pod that the caller may see and what it uses now, nil where its node
+// has told nothing of it lately.
+func (db *DB) PodStatus(ctx context.Context, id access.Identity, podID string) (api.Pod, *api.Figures, error) {
+	var p api.Pod
+	var figures []told
+	if err := checkID(podID, "pod"); err != nil {
+		return p, nil, err
+	}
+	err := db.readAs(ctx, "pod status", id, func(b *pgx.Batch) {
+		b.Queue("select "+podColumns+" from public.pods p where p.id = $1", podID).Query(one(&p, scanPod))
+		b.Queue(db.settings(), service.settings()...)
+		b.Queue(`select u.node_id::text, u.at, u.usage from stark.node_usage u join public.pods p on p.node_id = u.node_id
+			where p.id = $1 and p.status in ('starting', 'running', 'stopping') and `+freshSQL, podID).Query(all(&figures, scanTold))
+	})
+	if err != nil || p.NodeID == nil {
+		return p, nil, notFound(err, "pod")
+	}
+	found := []api.PodFigures{{PodID: p.ID, NodeID: *p.NodeID, Incarnation: p.Incarnation}}
+	join(found, figures)
+	return p, found[0].Usage, nil
 }
 
 func scanPodFigures(row pgx.CollectableRow) (api.PodFigures, error) {
@@ -91,13 +114,13 @@ func scanPodFigures(row pgx.CollectableRow) (api.PodFigures, error) {
 }
 
 // join gives each pod what its own node has told of its present incarnation.
-func join(pods []api.PodFigures, by map[string]told) {
+func join(pods []api.PodFigures, all []told) {
 	type key struct {
 		node, pod   string
 		incarnation int
 	}
 	figures := map[key]*api.Figures{}
-	for _, t := range by {
+	for _, t := range all {
 		for _, p := range t.usage.Pods {
 			figures[key{t.node, p.PodID, p.Incarnation}] = &api.Figures{CPU: p.CPU, Memory: p.Memory, LoopDelayMS: p.LoopDelayMS, At: t.at}
 		}
@@ -120,25 +143,22 @@ func (db *DB) NodeUsage(ctx context.Context, id access.Identity, q api.UsageQuer
 		return nil, err
 	}
 	var found []api.NodeFigures
-	err := db.AsUser(ctx, id, func(tx Tx) error {
-		found = nil
-		err := tx.Query(ctx, all(&found, scanNodeFigures), `select n.id::text, n.name, n.status::text, n.runtime_type::text, n.allocatable
-			from public.nodes n`+w.sql()+` order by n.name limit `+strconv.Itoa(api.MaxFigures), w.arguments()...)
-		if err != nil || len(found) == 0 {
-			return err
-		}
-		nodes := make([]string, len(found))
-		for i, f := range found {
-			nodes[i] = f.NodeID
-		}
-		by, err := db.readTold(ctx, tx, nodes)
-		for i := range found {
-			if t, ok := by[found[i].NodeID]; ok {
-				found[i].Usage = t.figures()
-			}
-		}
-		return err
+	var figures []told
+	err := db.readAs(ctx, "node usage", id, func(b *pgx.Batch) {
+		w.query(b, shownSQL(`select n.id::text as node, n.name, n.status::text, n.runtime_type::text, n.allocatable
+			from public.nodes n`+w.sql()+` order by n.name limit `+strconv.Itoa(api.MaxFigures), "node")).
+			Query(all(&found, shown(scanNodeFigures)))
+		db.queueTold(b, &figures)
 	})
+	by := make(map[string]told, len(figures))
+	for _, t := range figures {
+		by[t.node] = t
+	}
+	for i := range found {
+		if t, ok := by[found[i].NodeID]; ok {
+			found[i].Usage = t.figures()
+		}
+	}
 	return found, err
 }
 

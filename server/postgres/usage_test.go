@@ -7,6 +7,7 @@ import (
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/server/postgres"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 // Who sees a pod sees its figures, nobody else does, and a node tells of its own pods
@@ -28,7 +29,7 @@ func TestPodUsage(t *testing.T) {
 	}
 	web := running(ann, a.ID, map[string]string{"app": "web"})
 	quiet := running(ann, b.ID, nil)
-	w.pod(t, ann, k.ID) // waits
+	waiting := w.pod(t, ann, k.ID)
 	figures := func(node string, all ...api.PodUsage) {
 		t.Helper()
 		err := w.StoreHealth(ctx, []postgres.NodeHealth{{NodeID: node, Session: map[string]string{a.ID: "a", b.ID: "b"}[node], Usage: &api.NodeUsage{CPU: new(api.Millicores(700)), Memory: new(api.Mebibytes(900)), Pods: all}}})
@@ -70,6 +71,23 @@ func TestPodUsage(t *testing.T) {
 			t.Errorf("by %s: got %+v", name, got)
 		}
 	}
+	status := func(pod string) *api.Figures {
+		t.Helper()
+		p, f, err := w.PodStatus(ctx, ann, pod)
+		if err != nil || p.ID != pod {
+			t.Fatalf("got pod %q, %v", p.ID, err)
+		}
+		return f
+	}
+	if f := status(web.ID); f == nil || *f.CPU != 50 || f.At.IsZero() {
+		t.Errorf("got %+v", f)
+	}
+	if f, w := status(quiet.ID), status(waiting.ID); f != nil || w != nil {
+		t.Errorf("pods of which nothing was told use %+v and %+v", f, w)
+	}
+	if _, _, err := w.PodStatus(ctx, bob, web.ID); fault.CodeOf(err) != fault.NotFound {
+		t.Errorf("a stranger: %v", err)
+	}
 	if got := usage(staff, api.UsageQuery{Namespace: "other"}); len(got) != 0 {
 		t.Errorf("of another namespace: %+v", got)
 	}
@@ -77,9 +95,16 @@ func TestPodUsage(t *testing.T) {
 	if got := usage(ann, api.UsageQuery{PodID: web.ID}); len(got) != 1 || got[0].Usage != nil {
 		t.Errorf("old figures are shown as those of now: %+v", got)
 	}
+	if f := status(web.ID); f != nil {
+		t.Errorf("old figures are told as those of now: %+v", f)
+	}
 	w.exec(t, "update public.cluster_config set heartbeat_interval_ms = 25000")
 	if got := usage(ann, api.UsageQuery{PodID: web.ID}); len(got) != 1 || got[0].Usage == nil {
 		t.Errorf("figures of a node that tells them rarely are not shown: %+v", got)
+	}
+	w.exec(t, "update public.pods set status = 'failed' where id = $1", web.ID)
+	if f := status(web.ID); f != nil {
+		t.Errorf("a pod that has ended uses %+v", f)
 	}
 }
 

@@ -85,7 +85,12 @@ func checkVersion(ctx context.Context, t Tx, kind, key string, expected []string
 	case slices.Contains(expected, found[0]):
 		return nil
 	}
-	e := fault.New(fault.Conflict, "the %s has changed since it was read: it is at version %s now; read it again, and decide anew", strings.ReplaceAll(kind, "_", " "), found[0])
-	e.Details = map[string]any{"resourceVersion": found[0]}
+	return otherVersion(kind, found[0])
+}
+
+// otherVersion refuses a change of an object that is at a version that was not expected.
+func otherVersion(kind, version string) error {
+	e := fault.New(fault.Conflict, "the %s has changed since it was read: it is at version %s now; read it again, and decide anew", strings.ReplaceAll(kind, "_", " "), version)
+	e.Details = map[string]any{"resourceVersion": version}
 	return e
 }

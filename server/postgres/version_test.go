@@ -65,7 +65,7 @@ func TestChangesOfAnOldVersionAreRefused(t *testing.T) {
 
 	_, err := w.UpdatePack(old, ann, k.ID, api.UpdatePackRequest{Description: new("x")})
 	wantConflictAt(t, err, k.ResourceVersion)
-	wantConflictAt(t, w.DeletePack(old, ann, k.ID), k.ResourceVersion)
+	wantConflictAt(t, failure(w.DeletePack(old, ann, k.ID)), k.ResourceVersion)
 	_, err = w.UpdateNode(old, op, n.ID, api.UpdateNodeRequest{Unschedulable: new(true)})
 	wantConflictAt(t, err, n.ResourceVersion)
 	wantConflictAt(t, w.DeleteNode(old, op, n.ID), n.ResourceVersion)
@@ -80,7 +80,7 @@ func TestChangesOfAnOldVersionAreRefused(t *testing.T) {
 	// Who may not change it learns no version of it.
 	_, err = w.UpdateNode(old, bob, n.ID, api.UpdateNodeRequest{Unschedulable: new(true)})
 	wantCode(t, err, fault.Forbidden)
-	wantCode(t, w.DeletePack(old, bob, k.ID), fault.NotFound)
+	wantCode(t, failure(w.DeletePack(old, bob, k.ID)), fault.NotFound)
 
 	changed := must(w.UpdateNode(access.Expect(ctx, "1", n.ResourceVersion), op, n.ID, api.UpdateNodeRequest{Unschedulable: new(true)}))(t)
 	if !changed.Unschedulable || changed.ResourceVersion == n.ResourceVersion {

@@ -69,7 +69,8 @@ type PackDatabase interface {
 	ListPacks(ctx context.Context, id access.Identity, q api.PackQuery) (api.Page[api.Pack], error)
 	PackVersions(ctx context.Context, id access.Identity, name string) ([]api.PackVersion, error)
 	UpdatePack(ctx context.Context, id access.Identity, packID string, r api.UpdatePackRequest) (api.Pack, error)
-	DeletePack(ctx context.Context, id access.Identity, packID string) error
+	// DeletePack gives where the bundle lay.
+	DeletePack(ctx context.Context, id access.Identity, packID string) (bundlePath string, err error)
 }
 
 // NodeDatabase holds nodes; it acts as the user.
@@ -93,9 +94,14 @@ type PodDatabase interface {
 	StopPod(ctx context.Context, id access.Identity, podID string) (pod api.Pod, purged bool, err error)
 	PodHistory(ctx context.Context, id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error)
 	PodRuns(ctx context.Context, id access.Identity, podID string) ([]api.Run, error)
-	// StoredLogs gives the ends of the output of a pod's newest runs, newest first, as
-	// the service: whoever asks has been let see the pod.
-	StoredLogs(ctx context.Context, podID string) ([]wire.StoredLogs, error)
+	// GetPods gives those of the named pods that the caller may see, by id.
+	GetPods(ctx context.Context, id access.Identity, podIDs []string) (map[string]api.Pod, error)
+	// PodStatus gives a pod and what it uses now, nil where that is not known.
+	PodStatus(ctx context.Context, id access.Identity, podID string) (api.Pod, *api.Figures, error)
+	// StoredLogs gives, by pod, the end of the output of its newest run that has left any,
+	// or with previous of one before its newest, as the service: whoever asks has been let
+	// see the pods.
+	StoredLogs(ctx context.Context, podIDs []string, previous bool) (map[string]wire.StoredLogs, error)
 	RollbackPod(ctx context.Context, id access.Identity, podID string, r api.RollbackRequest) (api.Rollback, error)
 	DryRunPod(ctx context.Context, id access.Identity, r api.CreatePodRequest) (api.Pod, error)
 	Verdict(ctx context.Context, id access.Identity, podID string) (*api.Verdict, error)
@@ -111,7 +117,7 @@ type UsageDatabase interface {
 type DrainDatabase interface {
 	DrainNode(ctx context.Context, id access.Identity, nodeID string, r api.DrainNodeRequest) (api.Node, error)
 	CancelDrain(ctx context.Context, id access.Identity, nodeID string) (api.Node, error)
-	DrainBlocks(ctx context.Context, id access.Identity, nodeID string) ([]api.DrainBlock, error)
+	NodeDrain(ctx context.Context, id access.Identity, nodeID string) (*api.NodeDrain, []api.DrainBlock, error)
 }
 
 // NamespaceDatabase holds namespaces and their members; it acts as the user. A key is

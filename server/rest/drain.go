@@ -79,12 +79,8 @@ func (s *server) getDrain(ctx context.Context, who caller, in *IDInput) (nodeDra
 	if err != nil {
 		return nodeDrainState{}, err
 	}
-	n, err := s.DB.GetNode(ctx, who.Identity, id)
-	if err != nil {
-		return nodeDrainState{}, err
-	}
-	blocked, err := s.DB.DrainBlocks(ctx, who.Identity, id)
-	return nodeDrainState{Drain: n.Drain, Blocked: emptyIfNil(blocked), NodeID: id}, err
+	drain, blocked, err := s.DB.NodeDrain(ctx, who.Identity, id)
+	return nodeDrainState{Drain: drain, Blocked: emptyIfNil(blocked), NodeID: id}, err
 }
 
 func (s *server) cancelDrain(ctx context.Context, who caller, in *changeNodeInput) (oneNode, error) {

@@ -46,7 +46,7 @@ type fakeDB struct {
 	listPacks    func(access.Identity, api.PackQuery) (api.Page[api.Pack], error)
 	packVersions func(access.Identity, string) ([]api.PackVersion, error)
 	updatePack   func(access.Identity, string, api.UpdatePackRequest) (api.Pack, error)
-	deletePack   func(access.Identity, string) error
+	deletePack   func(access.Identity, string) (string, error)
 
 	createNode    func(access.Identity, api.RegisterNodeRequest) (api.Node, error)
 	takeNode      func(id access.Identity, nodeID string) (api.Node, error)
@@ -63,7 +63,7 @@ type fakeDB struct {
 	stopPod     func(access.Identity, string) (api.Pod, bool, error)
 	rollbackPod func(id access.Identity, podID string, r api.RollbackRequest) (api.Rollback, error)
 	podHistory  func(id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error)
-	storedLogs  func(podID string) ([]wire.StoredLogs, error)
+	storedLogs  func(podIDs []string, previous bool) (map[string]wire.StoredLogs, error)
 	podRuns     func(access.Identity, string) ([]api.Run, error)
 	dryRunPod   func(access.Identity, api.CreatePodRequest) (api.Pod, error)
 	verdict     func(access.Identity, string) (*api.Verdict, error)
@@ -226,9 +226,9 @@ func (f *fakeDB) UpdatePack(_ context.Context, id access.Identity, packID string
 	return f.updatePack(id, packID, r)
 }
 
-func (f *fakeDB) DeletePack(_ context.Context, id access.Identity, packID string) error {
+func (f *fakeDB) DeletePack(_ context.Context, id access.Identity, packID string) (string, error) {
 	if f.deletePack == nil {
-		return unexpected()
+		return "", unexpected()
 	}
 	return f.deletePack(id, packID)
 }
@@ -334,11 +334,30 @@ func (f *fakeDB) PodRuns(_ context.Context, id access.Identity, podID string) ([
 	return f.podRuns(id, podID)
 }
 
-func (f *fakeDB) StoredLogs(_ context.Context, podID string) ([]wire.StoredLogs, error) {
+func (f *fakeDB) StoredLogs(_ context.Context, podIDs []string, previous bool) (map[string]wire.StoredLogs, error) {
 	if f.storedLogs == nil {
 		return nil, nil
 	}
-	return f.storedLogs(podID)
+	return f.storedLogs(podIDs, previous)
+}
+
+func (f *fakeDB) GetPods(ctx context.Context, id access.Identity, podIDs []string) (map[string]api.Pod, error) {
+	found := map[string]api.Pod{}
+	for _, podID := range podIDs {
+		switch p, err := f.GetPod(ctx, id, podID); fault.CodeOf(err) {
+		case "":
+			found[podID] = p
+		case fault.NotFound:
+		default:
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (f *fakeDB) PodStatus(ctx context.Context, id access.Identity, podID string) (api.Pod, *api.Figures, error) {
+	p, err := f.GetPod(ctx, id, podID)
+	return p, &api.Figures{CPU: new(api.Millicores(5)), Memory: new(api.Mebibytes(6)), LoopDelayMS: 7, At: someTime()}, err
 }
 
 func (f *fakeDB) RollbackPod(_ context.Context, id access.Identity, podID string, r api.RollbackRequest) (api.Rollback, error) {

@@ -136,7 +136,7 @@ func (f *follower) ended(ctx context.Context) bool {
 	}
 	if !f.shown() {
 		f.open.Follow = false
-		for chunk, err := range f.s.keptLogs(ctx, f.pod, f.open) {
+		for chunk, err := range f.s.keptLogs(ctx, f.pod, f.open, f.s.storedOnce(ctx, []api.Pod{f.pod}, f.open.Previous)) {
 			if !f.yield(chunk, err) || err != nil {
 				return true
 			}

@@ -71,7 +71,7 @@ func (s *server) logsOf(ctx context.Context, pod api.Pod, open wire.LogsOpen) it
 	if open.Follow && s.Logs != nil {
 		return s.followLogs(ctx, pod, open)
 	}
-	return s.keptLogs(ctx, pod, open)
+	return s.keptLogs(ctx, pod, open, s.storedOnce(ctx, []api.Pod{pod}, open.Previous))
 }
 
 // streamLogs writes chunks as they come. The status waits for the first of them,

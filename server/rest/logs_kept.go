@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -17,19 +18,41 @@ func notice(text string) api.LogLine {
 	return api.LogLine{Time: time.Now().UTC(), Stream: api.StreamLog, Notice: text}
 }
 
+// storedOf gives what the database has of the output of one pod; false when it has nothing.
+type storedOf func(podID string) (wire.StoredLogs, bool, error)
+
+// storedOnce asks the database for all pods of one request together, when the first of
+// them needs it.
+func (s *server) storedOnce(ctx context.Context, pods []api.Pod, previous bool) storedOf {
+	ask := sync.OnceValues(func() (map[string]wire.StoredLogs, error) {
+		ctx, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
+		defer cancel()
+		ids := make([]string, len(pods))
+		for i, p := range pods {
+			ids[i] = p.ID
+		}
+		return s.DB.StoredLogs(ctx, ids, previous)
+	})
+	return func(podID string) (wire.StoredLogs, bool, error) {
+		all, err := ask()
+		run, ok := all[podID]
+		return run, ok, err
+	}
+}
+
 // keptLogs asks the node. Where no node can say, what the runs left behind in the
 // database stands in, and says so.
-func (s *server) keptLogs(ctx context.Context, pod api.Pod, open wire.LogsOpen) iter.Seq2[wire.LogsChunk, error] {
+func (s *server) keptLogs(ctx context.Context, pod api.Pod, open wire.LogsOpen, stored storedOf) iter.Seq2[wire.LogsChunk, error] {
 	return func(yield func(wire.LogsChunk, error) bool) {
 		if pod.NodeID == nil || s.Logs == nil {
-			s.storedLogs(ctx, pod, open, nil, yield)
+			s.storedLogs(ctx, pod, open, stored, nil, yield)
 			return
 		}
 		open.Incarnation = pod.Incarnation
 		first := true
 		for chunk, err := range s.Logs.OpenLogs(ctx, *pod.NodeID, open) {
 			if code := fault.CodeOf(err); first && (code == fault.Unavailable || code == fault.NotFound || code == fault.Timeout) {
-				s.storedLogs(ctx, pod, open, err, yield)
+				s.storedLogs(ctx, pod, open, stored, err, yield)
 				return
 			}
 			first = false
@@ -42,10 +65,8 @@ func (s *server) keptLogs(ctx context.Context, pod api.Pod, open wire.LogsOpen) 
 
 // storedLogs gives the end of a run's output from the database; failed is why the node
 // could not be asked, and the answer where nothing is stored.
-func (s *server) storedLogs(ctx context.Context, pod api.Pod, open wire.LogsOpen, failed error, yield func(wire.LogsChunk, error) bool) {
-	call, cancel := context.WithTimeout(ctx, s.config.RequestTimeout)
-	defer cancel()
-	all, err := s.DB.StoredLogs(call, pod.ID)
+func (s *server) storedLogs(ctx context.Context, pod api.Pod, open wire.LogsOpen, stored storedOf, failed error, yield func(wire.LogsChunk, error) bool) {
+	run, ok, err := stored(pod.ID)
 	if err != nil {
 		s.log.WarnContext(ctx, "stored logs could not be read", slog.Any("error", err))
 		if failed == nil {
@@ -54,7 +75,6 @@ func (s *server) storedLogs(ctx context.Context, pod api.Pod, open wire.LogsOpen
 		yield(wire.LogsChunk{}, failed)
 		return
 	}
-	run, ok := whichRun(all, open.Previous)
 	if !ok {
 		if failed != nil {
 			yield(wire.LogsChunk{}, failed)
@@ -73,20 +93,6 @@ func storedText(run wire.StoredLogs) string {
 	}
 	return fmt.Sprintf("the node does not answer: this is the end of attempt %d as stored at %s; what came later is missing",
 		run.Attempt, run.At.UTC().Format(time.RFC3339))
-}
-
-// whichRun chooses of a pod's runs, newest first: the newest that left anything, or the
-// one before the newest.
-func whichRun(all []wire.StoredLogs, previous bool) (wire.StoredLogs, bool) {
-	if previous && len(all) > 0 {
-		all = all[1:]
-	}
-	for _, run := range all {
-		if len(run.Lines) > 0 {
-			return run, true
-		}
-	}
-	return wire.StoredLogs{}, false
 }
 
 // selected applies tail and since.

@@ -76,21 +76,39 @@ func (s *server) podsOf(ctx context.Context, who caller, q logsQuery) ([]api.Pod
 }
 
 func (s *server) namedPods(ctx context.Context, who caller, q logsQuery) ([]api.Pod, error) {
+	found, err := s.findPods(ctx, who, q.ids)
+	if err != nil {
+		return nil, err
+	}
 	pods := make([]api.Pod, 0, len(q.ids))
 	for _, id := range q.ids {
-		one, err := s.getPod(ctx, who, &IDInput{ID: id})
-		if _, had := q.after[id]; had && len(q.ids) > 1 && fault.CodeOf(err) == fault.NotFound {
+		p, ok := found[id]
+		if _, had := q.after[id]; !ok && had && len(q.ids) > 1 {
 			continue // removed since the reader had it: the others go on
 		}
-		if err != nil {
-			if fault.CodeOf(err) == fault.NotFound {
-				err = fault.New(fault.NotFound, "pod %s not found", id)
-			}
-			return nil, err
+		if !ok {
+			return nil, fault.New(fault.NotFound, "pod %s not found", id)
 		}
-		pods = append(pods, one.Pod)
+		pods = append(pods, p)
 	}
 	return pods, nil
+}
+
+// findPods gives those of the named pods that the caller may see, by id.
+func (s *server) findPods(ctx context.Context, who caller, ids []string) (map[string]api.Pod, error) {
+	found, err := s.DB.GetPods(ctx, who.Identity, ids)
+	if err == nil {
+		return found, nil
+	}
+	return remembered(s, who, err, func() (map[string]api.Pod, error) {
+		known, sees, view := map[string]api.Pod{}, s.seesPod(who), s.Store.Pods.Snapshot()
+		for _, id := range ids {
+			if p, ok := view.Get(id); ok && sees(p) {
+				known[id] = p
+			}
+		}
+		return known, nil
+	})
 }
 
 // livingPods asks the read model, which also tells of those that come later.
@@ -102,14 +120,21 @@ func (s *server) livingPods(ctx context.Context, who caller, q logsQuery) ([]api
 			pods = append(pods, p)
 		}
 	}
-	for id := range q.after { // it may be behind the one of the server that the reader was at
-		if _, known := view.Get(id); known {
-			continue
+	var unknown []string // it may be behind the one of the server that the reader was at
+	for id := range q.after {
+		if _, known := view.Get(id); !known {
+			unknown = append(unknown, id)
 		}
-		if one, err := s.getPod(ctx, who, &IDInput{ID: id}); err == nil && q.follows(one.Pod) {
-			pods = append(pods, one.Pod)
-		} else if err != nil && fault.CodeOf(err) != fault.NotFound {
+	}
+	if len(unknown) > 0 {
+		found, err := s.findPods(ctx, who, unknown)
+		if err != nil {
 			return nil, err
+		}
+		for _, p := range found {
+			if q.follows(p) {
+				pods = append(pods, p)
+			}
 		}
 	}
 	if len(pods) <= q.maxPods {
@@ -189,12 +214,13 @@ func (s *server) keptOfMany(ctx context.Context, q logsQuery, pods []api.Pod) it
 		defer readers.Wait()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
+		stored := s.storedOnce(ctx, pods, q.open.Previous)
 		m := merger{explain: func(err error) string { return s.fail(ctx, err).body.Error.Message }, yield: yield}
 		for _, p := range pods {
 			from := make(chan kept)
 			readers.Go(func() {
 				defer close(from)
-				for chunk, err := range s.keptLogs(ctx, p, q.opening(p.ID)) {
+				for chunk, err := range s.keptLogs(ctx, p, q.opening(p.ID), stored) {
 					select {
 					case from <- kept{chunk: q.tag(chunk, p.ID), err: err}:
 					case <-ctx.Done():

@@ -255,8 +255,11 @@ func TestStoredLogs(t *testing.T) {
 		}
 		return s
 	}
-	h.db.storedLogs = func(string) ([]wire.StoredLogs, error) {
-		return []wire.StoredLogs{run(3, false, "a", "b", "c"), run(2, true, "x", "y")}, nil
+	h.db.storedLogs = func(_ []string, previous bool) (map[string]wire.StoredLogs, error) {
+		if previous {
+			return map[string]wire.StoredLogs{someID: run(2, true, "x", "y")}, nil
+		}
+		return map[string]wire.StoredLogs{someID: run(3, false, "a", "b", "c")}, nil
 	}
 	for query, want := range map[string]string{
 		"?tail=-1":       "does not answer|a|b|c",
@@ -279,7 +282,7 @@ func TestStoredLogs(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", query, got, words)
 		}
 	}
-	h.db.storedLogs = func(string) ([]wire.StoredLogs, error) {
+	h.db.storedLogs = func([]string, bool) (map[string]wire.StoredLogs, error) {
 		return nil, fault.New(fault.Unavailable, "the database is away")
 	}
 	h.do(request{method: "GET", path: "/api/pods/" + someID + "/logs", token: "good-viewer"}).fails(http.StatusServiceUnavailable, fault.Unavailable)

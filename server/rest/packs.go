@@ -146,15 +146,16 @@ func (s *server) updatePack(ctx context.Context, who caller, in *updatePackInput
 // deletePack removes the row, which the database may refuse, and then the bundle,
 // whose absence nobody would miss.
 func (s *server) deletePack(ctx context.Context, who caller, in *changeInput) error {
-	one, err := s.getPack(ctx, who, &in.IDInput)
+	id, err := in.uuid()
 	if err != nil {
 		return err
 	}
-	if err := s.DB.DeletePack(ctx, who.Identity, one.Pack.ID); err != nil {
+	path, err := s.DB.DeletePack(ctx, who.Identity, id)
+	if err != nil {
 		return err
 	}
-	if one.Pack.BundlePath != "" {
-		s.removeBundle(ctx, one.Pack.BundlePath)
+	if path != "" {
+		s.removeBundle(ctx, path)
 	}
 	return nil
 }

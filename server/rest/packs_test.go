@@ -318,16 +318,11 @@ func TestPackVersionsUpdateDelete(t *testing.T) {
 	}
 	h.do(request{method: "PATCH", path: "/api/packs/" + otherID, token: "good-developer", body: map[string]any{"description": "new"}}).fails(http.StatusNotFound, fault.NotFound)
 	h.do(request{method: "PATCH", path: "/api/packs/" + someID, token: "good-developer", body: map[string]any{"visibility": "secret"}}).fails(http.StatusBadRequest, fault.Validation)
-	h.db.getPack = func(_ access.Identity, id string) (api.Pack, error) {
-		p := somePack()
-		p.ID = id
-		return p, nil
-	}
-	h.db.deletePack = func(_ access.Identity, id string) error {
+	h.db.deletePack = func(_ access.Identity, id string) (string, error) {
 		if id == otherID {
-			return fault.New(fault.Conflict, "pods use it")
+			return "", fault.New(fault.Conflict, "pods use it")
 		}
-		return nil
+		return "the/bundle", nil
 	}
 	var removed []string
 	h.bundles.remove = func(path string) error {
@@ -339,7 +334,7 @@ func TestPackVersionsUpdateDelete(t *testing.T) {
 		t.Errorf("got %d %q", r.status, r.raw)
 	}
 	h.do(request{method: "DELETE", path: "/api/packs/" + otherID, token: "good-developer"}).fails(http.StatusConflict, fault.Conflict)
-	if len(removed) != 1 {
+	if len(removed) != 1 || removed[0] != "the/bundle" {
 		t.Errorf("removed %v", removed)
 	}
 }

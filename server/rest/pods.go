@@ -190,13 +190,19 @@ func (s *server) getPod(ctx context.Context, who caller, in *IDInput) (onePod, e
 }
 
 func (s *server) getPodStatus(ctx context.Context, who caller, in *IDInput) (onePodStatus, error) {
-	one, err := s.getPod(ctx, who, in)
+	id, err := in.uuid()
 	if err != nil {
 		return onePodStatus{}, err
 	}
-	p := one.Pod
+	p, usage, err := s.DB.PodStatus(ctx, who.Identity, id)
+	if err != nil {
+		p, err = remembered(s, who, err, func() (api.Pod, error) { return find(s.Store.Pods, id, s.seesPod(who)) })
+	}
+	if err != nil {
+		return onePodStatus{}, err
+	}
 	return onePodStatus{Pod: podStatus{
-		Usage: s.usageOf(ctx, who, p),
+		Usage: usage,
 		ID:    p.ID, Status: p.Status, Reason: p.Reason, StatusMessage: p.StatusMessage, NodeID: p.NodeID, NodeName: p.NodeName,
 		Incarnation: p.Incarnation, Restarts: p.Restarts, LastTermination: p.LastTermination, StartedAt: p.StartedAt, StoppedAt: p.StoppedAt,
 	}}, nil

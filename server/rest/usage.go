@@ -56,16 +56,3 @@ func (s *server) nodeUsage(ctx context.Context, who caller, in *nodeUsageInput) 
 	found, err := s.DB.NodeUsage(ctx, who.Identity, q)
 	return nodeUsage{Nodes: emptyIfNil(found)}, err
 }
-
-// usageOf gives what a pod uses now, nil where that is not known: where a pod stands
-// is worth an answer without it.
-func (s *server) usageOf(ctx context.Context, who caller, p api.Pod) *api.Figures {
-	if p.NodeID == nil || p.Status.Terminal() || (who.stale != nil && *who.stale) {
-		return nil
-	}
-	found, err := s.DB.PodUsage(ctx, who.Identity, api.UsageQuery{PodID: p.ID})
-	if err != nil || len(found) == 0 {
-		return nil
-	}
-	return found[0].Usage
-}

@@ -35,23 +35,10 @@ func TestUsage(t *testing.T) {
 func TestPodStatusHasFigures(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	status := api.PodRunning
-	h.db.getPod = func(access.Identity, string) (api.Pod, error) {
-		p := somePod()
-		p.Status = status
-		return p, nil
-	}
-	get := func() *api.Figures {
-		t.Helper()
-		var out struct{ Pod struct{ Usage *api.Figures } }
-		h.do(request{method: "GET", path: "/api/pods/" + someID + "/status", token: "good-viewer"}).want(http.StatusOK, &out)
-		return out.Pod.Usage
-	}
-	if f := get(); f == nil || *f.CPU != 5 || *f.Memory != 6 || f.LoopDelayMS != 7 {
+	h.db.getPod = func(access.Identity, string) (api.Pod, error) { return somePod(), nil }
+	var out struct{ Pod struct{ Usage *api.Figures } }
+	h.do(request{method: "GET", path: "/api/pods/" + someID + "/status", token: "good-viewer"}).want(http.StatusOK, &out)
+	if f := out.Pod.Usage; f == nil || *f.CPU != 5 || *f.Memory != 6 || f.LoopDelayMS != 7 {
 		t.Errorf("got %+v", f)
-	}
-	status = api.PodFailed
-	if f := get(); f != nil {
-		t.Errorf("a pod that has ended uses %+v", f)
 	}
 }
