@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 )
@@ -120,10 +121,11 @@ func command(ctx context.Context, errOut io.Writer, dir, name string, args ...st
 	return cmd.Run()
 }
 
-// compare prints the keys that both have; a ratio of 1.10 is a figure a tenth larger.
+// compare prints all keys: of those that both have a ratio, where 1.10 is a figure a tenth
+// larger, and of the others which side has them.
 func compare(out io.Writer, base string, before, now []map[string]figure) error {
 	units := map[string]string{}
-	for _, r := range now {
+	for _, r := range slices.Concat(before, now) {
 		for key, f := range r {
 			units[key] = f.Unit
 		}
@@ -131,15 +133,43 @@ func compare(out io.Writer, base string, before, now []map[string]figure) error 
 	tw := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(tw, "key\t%s\tnow\tratio\tp99 before\tp99 now\n", base)
 	for _, key := range slices.Sorted(maps.Keys(units)) {
-		was, p99Was := median(before, key)
-		is, p99Is := median(now, key)
-		if was == 0 {
-			continue
-		}
-		unit := units[key]
-		fmt.Fprintf(tw, "%s\t%s %s\t%s %s\t%.2f\t%s\t%s\n", key, number(was), unit, number(is), unit, is/was, orNone(p99Was), orNone(p99Is))
+		was, is := median(before, key), median(now, key)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", key, was.text(units[key]), is.text(units[key]), ratio(base, was, is), was.tail(), is.tail())
 	}
 	return tw.Flush()
+}
+
+// middle is the median of the rounds that have a figure.
+type middle struct {
+	value, p99 float64
+	there      bool
+}
+
+// ratio compares, or says which side alone has the figure.
+func ratio(base string, was, is middle) string {
+	switch {
+	case !was.there:
+		return "only here"
+	case !is.there:
+		return "only in " + base
+	case was.value == 0:
+		return "-"
+	}
+	return strconv.FormatFloat(is.value/was.value, 'f', 2, 64)
+}
+
+func (m middle) text(unit string) string {
+	if !m.there {
+		return "-"
+	}
+	return strings.TrimSpace(number(m.value) + " " + unit)
+}
+
+func (m middle) tail() string {
+	if m.p99 == 0 {
+		return "-"
+	}
+	return strconv.FormatFloat(m.p99, 'f', 1, 64)
 }
 
 // number writes small figures, as milliseconds of CPU are, with more places.
@@ -150,15 +180,7 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'f', 1, 64)
 }
 
-func orNone(v float64) string {
-	if v == 0 {
-		return "-"
-	}
-	return strconv.FormatFloat(v, 'f', 1, 64)
-}
-
-// median is that of the rounds that have a figure; 0 if none has.
-func median(rounds []map[string]figure, key string) (value, p99 float64) {
+func median(rounds []map[string]figure, key string) middle {
 	var values, tails []float64
 	for _, r := range rounds {
 		if f, ok := r[key]; ok {
@@ -166,9 +188,9 @@ func median(rounds []map[string]figure, key string) (value, p99 float64) {
 		}
 	}
 	if len(values) == 0 {
-		return 0, 0
+		return middle{}
 	}
 	slices.Sort(values)
 	slices.Sort(tails)
-	return values[len(values)/2], tails[len(tails)/2]
+	return middle{values[len(values)/2], tails[len(tails)/2], true}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -12,20 +13,28 @@ import (
 func TestCompare(t *testing.T) {
 	t.Parallel()
 	before := []map[string]figure{
-		{"stop": {Value: 20, Unit: "ms", P99: 30}, "gone": {Value: 1}},
-		{"stop": {Value: 10, Unit: "ms", P99: 40}, "gone": {Value: 1}},
-		{"stop": {Value: 90, Unit: "ms", P99: 20}, "gone": {Value: 1}},
+		{"stop": {Value: 20, Unit: "ms", P99: 30}, "gone": {Value: 1, Unit: "s"}, "idle": {Unit: "%"}},
+		{"stop": {Value: 10, Unit: "ms", P99: 40}, "gone": {Value: 1, Unit: "s"}, "idle": {Unit: "%"}},
+		{"stop": {Value: 90, Unit: "ms", P99: 20}, "gone": {Value: 1, Unit: "s"}, "idle": {Unit: "%"}},
 	}
-	now := []map[string]figure{{"new": {Value: 3}}, {"stop": {Value: 25, Unit: "ms", P99: 31}}} // it has failed in the first
+	// stop has failed in the first round.
+	now := []map[string]figure{{"new": {Value: 3, Unit: "KiB", P99: 5}}, {"stop": {Value: 25, Unit: "ms", P99: 31}, "idle": {Value: 2, Unit: "%"}}}
 	var out bytes.Buffer
 	if err := compare(&out, "v1", before, now); err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != 2 {
-		t.Fatalf("only stop is in both:\n%s", out.String())
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		got = append(got, strings.Join(strings.Fields(line), " "))
 	}
-	if got, want := strings.Join(strings.Fields(lines[1]), " "), "stop 20.0 ms 25.0 ms 1.25 30.0 31.0"; got != want {
+	want := []string{
+		"key v1 now ratio p99 before p99 now",
+		"gone 1.0 s - only in v1 - -",
+		"idle 0.000 % 2.0 % - - -",
+		"new - 3.0 KiB only here - 5.0",
+		"stop 20.0 ms 25.0 ms 1.25 30.0 31.0",
+	}
+	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
