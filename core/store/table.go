@@ -21,8 +21,9 @@ import (
 // WatchBuffer bounds the events that wait for one watcher, unless it asks for more.
 const WatchBuffer = 4096
 
-// viewedAtOnce bounds the events by which a watcher is given what exists.
-const viewedAtOnce = 1024
+// viewedAtOnce bounds the events by which a watcher is given what exists: many watchers may
+// begin at once, and each event holds an object.
+const viewedAtOnce = 128
 
 // bookmarkEvery is how often a watch tells how far it has come. A cursor is worth
 // something for minutes only, so a watch without events needs new ones.
@@ -45,10 +46,35 @@ const (
 // Version; they are empty and 0 while what exists is being sent.
 type Event[T any] struct {
 	Type    EventType
+	New     bool // of a Put: there was no object with this ID
 	ID      string
 	Value   T
 	Cursor  string
 	Version uint64
+	Shared  *Shared // of all watchers of this change; nil while what exists is being sent
+}
+
+// Shared is for what one watcher makes of a change and others can use, as its encoding. It
+// lives as long as one of them has the change ahead.
+type Shared struct{ made atomic.Pointer[any] }
+
+// Load gives what was stored, and nil before that.
+func (s *Shared) Load() any {
+	if s == nil {
+		return nil
+	}
+	if made := s.made.Load(); made != nil {
+		return *made
+	}
+	return nil
+}
+
+// Store keeps what was made, which nobody may change any more. It does nothing where there
+// is nobody to share it with.
+func (s *Shared) Store(made any) {
+	if s != nil {
+		s.made.Store(&made)
+	}
 }
 
 // Table holds the objects of one kind. It is safe for concurrent use.
@@ -150,19 +176,18 @@ func (t *Table[T]) Notify(ctx context.Context) <-chan struct{} {
 // channel closes when ctx ends.
 func (t *Table[T]) Watch(ctx context.Context) <-chan Event[T] {
 	out := make(chan Event[T], 64)
-	w, view := t.join(WatchBuffer)
+	all := t.Events(ctx, WatchBuffer)
 	go func() {
 		defer close(out)
-		t.follow(ctx, w, view, func(events []Event[T]) bool {
+		for events := range all {
 			for _, e := range events {
 				select {
 				case out <- e:
 				case <-ctx.Done():
-					return false
+					return
 				}
 			}
-			return true
-		})
+		}
 	}()
 	return out
 }
@@ -171,19 +196,42 @@ func (t *Table[T]) Watch(ctx context.Context) <-chan Event[T] {
 // when it comes. It falls behind only when more than this many events wait.
 func (t *Table[T]) WatchMany(ctx context.Context, most int) <-chan []Event[T] {
 	out := make(chan []Event[T])
-	w, view := t.join(most)
+	all := t.Events(ctx, most)
 	go func() {
 		defer close(out)
-		t.follow(ctx, w, view, func(events []Event[T]) bool {
+		for events := range all {
 			select {
 			case out <- events:
-				return true
 			case <-ctx.Done():
-				return false
+				return
 			}
-		})
+		}
 	}()
 	return out
+}
+
+// Events is WatchMany without a goroutine: it waits for changes in the loop of whoever
+// ranges over it, once, until ctx ends. The watch begins with the call. The events are those
+// of all watchers: nobody may change them.
+func (t *Table[T]) Events(ctx context.Context, most int) iter.Seq[[]Event[T]] {
+	w, view := t.join(most)
+	context.AfterFunc(ctx, func() { t.leave(w) })
+	return func(yield func([]Event[T]) bool) {
+		defer t.leave(w)
+		begun := view
+		view = View[T]{} // a watch that goes on for long holds nothing of what there was
+		t.follow(ctx, w, &begun, yield)
+	}
+}
+
+// leave ends a watch; it may have ended before.
+func (t *Table[T]) leave(w *watcher[T]) {
+	t.mu.Lock()
+	delete(t.watchers, w)
+	t.mu.Unlock()
+	w.mu.Lock()
+	w.lagged, w.queue = true, nil
+	w.mu.Unlock()
 }
 
 // apply takes in changes of one batch and tells the watchers.
@@ -212,18 +260,18 @@ func (t *Table[T]) apply(c Changes[T], b *Batch) {
 		if value, ok := next.m.Get(id); ok {
 			next.m = next.m.Delete(id)
 			moved.note(id, labels(value), nil)
-			events = append(events, Event[T]{Type: Delete, ID: id, Value: *value, Cursor: old.cursor, Version: old.version})
+			events = append(events, Event[T]{Type: Delete, ID: id, Value: *value, Cursor: old.cursor, Version: old.version, Shared: &Shared{}})
 		}
 	}
 	for i := range c.Put {
 		value := new(c.Put[i]) // alone: one that stays must not hold all that came with it
 		id := t.key(*value)
+		before, known := next.m.Get(id)
 		if t.labels != nil {
-			before, _ := next.m.Get(id)
 			moved.note(id, labels(before), labels(value))
 		}
 		next.m = next.m.Set(id, value)
-		events = append(events, Event[T]{Type: Put, ID: id, Value: *value, Cursor: old.cursor, Version: old.version})
+		events = append(events, Event[T]{Type: Put, New: !known, ID: id, Value: *value, Cursor: old.cursor, Version: old.version, Shared: &Shared{}})
 	}
 	if len(events) == 0 {
 		t.current.Store(&next)
@@ -310,13 +358,9 @@ func (t *Table[T]) join(most int) (*watcher[T], View[T]) {
 	return w, t.Snapshot()
 }
 
-// follow gives one watcher its events until ctx ends or it takes no more.
-func (t *Table[T]) follow(ctx context.Context, w *watcher[T], view View[T], give func([]Event[T]) bool) {
-	defer func() {
-		t.mu.Lock()
-		delete(t.watchers, w)
-		t.mu.Unlock()
-	}()
+// follow gives one watcher its events until ctx ends or it takes no more. It empties view.
+func (t *Table[T]) follow(ctx context.Context, w *watcher[T], view *View[T], give func([]Event[T]) bool) {
+	cursor := view.cursor
 	if !giveView(view, give) {
 		return
 	}
@@ -331,15 +375,19 @@ func (t *Table[T]) follow(ctx context.Context, w *watcher[T], view View[T], give
 		case <-marks.C:
 			mark = true
 		}
-		events, lagged, cursor := t.take(w)
+		if ctx.Err() != nil {
+			return
+		}
+		events, lagged, at := t.take(w)
 		if lagged {
-			if !give([]Event[T]{{Type: Resync, Cursor: view.cursor}}) || !giveView(t.rejoin(w), give) {
+			*view = t.rejoin(w)
+			if !give([]Event[T]{{Type: Resync, Cursor: cursor}}) || !giveView(view, give) {
 				return
 			}
 			continue
 		}
 		if mark {
-			events = append(events, Event[T]{Type: Bookmark, Cursor: cursor})
+			events = append(events, Event[T]{Type: Bookmark, Cursor: at})
 		}
 		if len(events) > 0 && !give(events) {
 			return
@@ -365,8 +413,8 @@ func (t *Table[T]) rejoin(w *watcher[T]) View[T] {
 	return t.Snapshot()
 }
 
-// giveView gives everything that exists, some of it at a time.
-func giveView[T any](view View[T], give func([]Event[T]) bool) bool {
+// giveView gives everything that exists, some of it at a time, and empties the view.
+func giveView[T any](view *View[T], give func([]Event[T]) bool) bool {
 	some := make([]Event[T], 0, min(view.Len()+1, viewedAtOnce))
 	for id, value := range view.All() {
 		if len(some) == viewedAtOnce {
@@ -375,7 +423,9 @@ func giveView[T any](view View[T], give func([]Event[T]) bool) bool {
 			}
 			some = make([]Event[T], 0, viewedAtOnce)
 		}
-		some = append(some, Event[T]{Type: Put, ID: id, Value: value})
+		some = append(some, Event[T]{Type: Put, New: true, ID: id, Value: value})
 	}
-	return give(append(some, Event[T]{Type: Synced, Cursor: view.cursor, Version: view.version}))
+	last := Event[T]{Type: Synced, Cursor: view.cursor, Version: view.version}
+	*view = View[T]{}
+	return give(append(some, last))
 }

@@ -181,11 +181,10 @@ const (
 type Dispatcher struct {
 	Deps
 	routing chan struct{} // closed when nodes are told of changes
-	encoded *watch.Encoded
 	config  Config
 	log     *slog.Logger
 	metrics *metrics
-	usage   usage
+	held    watch.Held
 	doubts  doubts
 
 	checkpoints *checkpoints
@@ -210,7 +209,6 @@ func New(d Deps) *Dispatcher {
 		Deps: d, config: config, log: d.Logger, metrics: newMetrics(d.Metrics),
 		doubts:   newDoubts(),
 		routing:  make(chan struct{}),
-		encoded:  watch.NewEncoded(),
 		sessions: map[*session]struct{}{}, nodes: map[string]*session{}, beats: map[string]string{},
 		checkpoints: newCheckpoints(d.DB.StoreCheckpoints),
 		health:      map[string]NodeHealth{},

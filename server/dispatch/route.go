@@ -2,10 +2,7 @@ package dispatch
 
 import (
 	"context"
-	"sync"
 
-	"github.com/stark-orchestrator/stark/core/node"
-	"github.com/stark-orchestrator/stark/core/pod"
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
@@ -79,28 +76,4 @@ func (d *Dispatcher) routeDelete(placed map[string]string, p api.Pod) {
 	if s := d.nodeSession(nodeID); s != nil {
 		s.remove(p.ID)
 	}
-}
-
-// usage folds what pods hold of nodes, once per change of the pods.
-type usage struct {
-	mu      sync.Mutex
-	version uint64
-	folded  map[string]api.Capacity
-}
-
-func (u *usage) of(st *store.Store, nodeID string) api.Capacity {
-	pods := st.Pods.Snapshot()
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.folded == nil || u.version != pods.Version() {
-		u.version = pods.Version()
-		u.folded = node.Allocated(func(yield func(api.Pod) bool) {
-			for _, p := range pods.All() {
-				if pod.HoldsNode(p.Status) && !yield(p) {
-					return
-				}
-			}
-		})
-	}
-	return u.folded[nodeID]
 }

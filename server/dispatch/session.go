@@ -216,6 +216,6 @@ func (s *session) viewer() access.Identity {
 }
 
 func (s *session) setAllocated(n api.Node) api.Node {
-	n.Allocated = s.d.usage.of(s.d.Store, n.ID)
+	n.Allocated = s.d.held.Of(s.d.Store)[n.ID]
 	return n
 }

@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/server/watch"
@@ -91,7 +90,7 @@ func (s *session) unwatch(id string) bool {
 // serveWatch answers the request and sends one watch until it is cancelled or falls
 // behind.
 func (s *session) serveWatch(ctx context.Context, e wire.Envelope, w wire.Watch) {
-	source := watch.Source{Store: s.d.Store, Log: s.d.Log, Node: s.setAllocated, Encoded: s.d.encoded}
+	source := watch.Source{Store: s.d.Store, Log: s.d.Log, Node: s.setAllocated}
 	events, err := source.Open(ctx, s.viewer, watch.Request{
 		Kind: w.Kind, Name: w.Name, Namespace: w.Namespace, LabelSelector: w.LabelSelector, Since: w.Since,
 	})
@@ -110,9 +109,7 @@ func (s *session) serveWatch(ctx context.Context, e wire.Envelope, w wire.Watch)
 		case event.Event == wire.EventBookmark:
 			ok = s.offerFrame(ctx, wire.TypeBookmark, wire.Bookmark{WatchID: w.WatchID, Cursor: event.Cursor, Synced: event.Synced})
 		default:
-			var frame []byte
-			frame, err = encodeEvent(w.WatchID, event)
-			ok = err == nil && s.out.offer(ctx.Done(), frame)
+			ok = s.out.offer(ctx.Done(), encodeEvent(w.WatchID, event))
 		}
 		if !ok {
 			return
@@ -120,27 +117,12 @@ func (s *session) serveWatch(ctx context.Context, e wire.Envelope, w wire.Watch)
 	}
 }
 
-// encodeEvent is encode for the frames that are by far the most. It puts them together by
-// hand: encoding them as others would go through the object twice more.
-func encodeEvent(watchID string, e wire.WatchEvent) ([]byte, error) {
-	id, err := json.Marshal(watchID)
-	if err != nil {
-		return nil, err
-	}
-	cursor, err := json.Marshal(e.Cursor)
-	if err != nil {
-		return nil, err
-	}
-	const most = 128 // bytes beside those
-	frame := make([]byte, 0, len(id)+len(cursor)+len(e.Object)+most)
-	frame = append(frame, `{"type":"`+wire.TypeEvent+`","payload":{"watchId":`...)
-	frame = append(frame, id...)
-	frame = append(frame, `,"event":"`+e.Event+`","object":`...)
-	frame = append(frame, e.Object...)
-	if e.Cursor != "" {
-		frame = append(append(frame, `,"cursor":`...), cursor...)
-	}
-	return append(frame, "}}"...), nil
+// encodeEvent is encode for the frames that are by far the most.
+func encodeEvent(watchID string, e wire.WatchEvent) []byte {
+	const most = 192 // bytes beside those
+	frame := make([]byte, 0, len(watchID)+len(e.Cursor)+len(e.Object)+most)
+	frame = watch.AppendString(append(frame, `{"type":"`+wire.TypeEvent+`","payload":{"watchId":`...), watchID)
+	return append(watch.AppendObject(append(frame, ','), e), "}}"...)
 }
 
 func (s *session) offerFrame(ctx context.Context, typ string, payload any) bool {

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/stark-orchestrator/stark/core/access"
-	"github.com/stark-orchestrator/stark/core/node"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
@@ -212,13 +211,7 @@ func (s *server) completeNodes(nodes []api.Node) {
 	if len(nodes) == 0 {
 		return
 	}
-	held := node.Allocated(func(yield func(api.Pod) bool) {
-		for _, p := range s.Store.Pods.Snapshot().All() {
-			if !yield(p) {
-				return
-			}
-		}
-	})
+	held := s.held.Of(s.Store)
 	for i := range nodes {
 		n := &nodes[i]
 		n.Conditions, n.Taints = emptyIfNil(n.Conditions), emptyIfNil(n.Taints)

@@ -29,7 +29,7 @@ type server struct {
 	auth     *limiter
 	spool    chan struct{} // one place for each upload under way
 	watching *watching
-	encoded  *watch.Encoded
+	held     watch.Held // by pods, of nodes
 }
 
 // concurrentUploads bounds the disk that spooled bundles may take: this many
@@ -52,7 +52,6 @@ func New(d Deps) http.Handler {
 	s.roles = newRoleCache(d.DB, d.Store)
 	s.probes = newProber(s)
 	s.watching = &watching{users: map[string]int{}}
-	s.encoded = watch.NewEncoded()
 	s.apiRate = newLimiter(s.config.APIRate)
 	s.auth = newLimiter(s.config.AuthRate)
 	s.engine = s.newEngine()

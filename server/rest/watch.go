@@ -130,7 +130,9 @@ func watchRequest(c *gin.Context, kind string, params []string) (watch.Request, 
 			Namespace: c.Query("namespace"), PackID: c.Query("packId"), PackName: c.Query("packName"), NodeID: c.Query("nodeId"),
 			Status: api.PodStatus(c.Query("status")), LabelSelector: r.LabelSelector,
 		}
-		r.Namespace, r.Pod = q.Namespace, func(p api.Pod) bool { return matchesPod(q, p) }
+		if r.Namespace = q.Namespace; q.PackID+q.PackName+q.NodeID+string(q.Status) != "" {
+			r.Pod = func(p api.Pod) bool { return matchesPod(q, p) }
+		}
 		return r, q.Validate()
 	}
 	q := api.NodeQuery{
@@ -140,8 +142,10 @@ func watchRequest(c *gin.Context, kind string, params []string) (watch.Request, 
 	if q.RuntimeType == "" {
 		q.RuntimeType = api.RuntimeType(c.Query("runtimeType"))
 	}
-	r.Node = func(n api.Node) bool {
-		return is(q.RuntimeType, n.RuntimeType) && is(q.Status, n.Status) && has(n.Name, q.Search)
+	if string(q.RuntimeType)+string(q.Status)+q.Search != "" {
+		r.Node = func(n api.Node) bool {
+			return is(q.RuntimeType, n.RuntimeType) && is(q.Status, n.Status) && has(n.Name, q.Search)
+		}
 	}
 	return r, q.Validate()
 }
@@ -169,7 +173,7 @@ func (s *server) watch(c *gin.Context, who caller, r watch.Request) {
 	defer reviewer.Wait()
 	ctx, cancel := context.WithCancelCause(c.Request.Context())
 	defer cancel(nil)
-	source := watch.Source{Store: s.Store, Log: s.Log, Node: s.completeNode, Encoded: s.encoded}
+	source := watch.Source{Store: s.Store, Log: s.Log, Node: s.completeNode}
 	source.AwaitRoles(ctx, who.UserID, who.Roles)
 	before := s.rightsOf(who.UserID)
 	gone := ctx.Done()
@@ -247,14 +251,24 @@ func (s *server) streamEvents(ctx context.Context, c *gin.Context, events iter.S
 		return
 	}
 	synced := false
+	var line []byte
 	for event, err := range events {
 		if err != nil {
 			s.endEvents(ctx, enc, flush, err)
 			return
 		}
 		synced = synced || event.Synced
-		if enc.Encode(event) != nil || synced && !flush() {
+		if len(event.Object) > 0 {
+			line = append(watch.AppendObject(append(line[:0], '{'), event), "}\n"...)
+			_, err = w.Write(line)
+		} else {
+			err = enc.Encode(event)
+		}
+		if err != nil || synced && !flush() {
 			return // the reader has gone
+		}
+		if cap(line) > watchBuffer {
+			line = nil // what one large object has needed is not kept for the others
 		}
 	}
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {

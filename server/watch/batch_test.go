@@ -18,7 +18,7 @@ func TestTwoStatesAtOneCursor(t *testing.T) {
 	pod := func(id, version string, status api.PodStatus) api.Pod {
 		return api.Pod{ID: id, ResourceVersion: version, Status: status, Namespace: "default", CreatedBy: "u"}
 	}
-	source := watch.Source{Store: s, Encoded: watch.NewEncoded()}
+	source := watch.Source{Store: s}
 	admin := func() access.Identity { return access.Identity{UserID: "u", Roles: []api.Role{api.RoleAdmin}} }
 	s.Apply(store.Batch{Reset: true, Cursor: "c0"})
 	events, err := source.Open(t.Context(), admin, watch.Request{Kind: watch.Pods})

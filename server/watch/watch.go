@@ -44,8 +44,6 @@ type Source struct {
 	Store *store.Store
 	Log   Log
 	Node  func(api.Node) api.Node // completes a node that is shown; may be nil
-
-	Encoded *Encoded // shared by the watches of one server; may be nil
 }
 
 // Request says what is to be watched.
@@ -81,13 +79,21 @@ func (s Source) Open(ctx context.Context, viewer func() access.Identity, r Reque
 			return nil, nil //nolint:nilnil // no cursor, nothing to go on from
 		}
 		changed, gone, err := s.Log.ChangedSince(ctx, viewer(), r.Kind, r.Since)
-		return &since{changed: changed, gone: gone}, err
+		from := &since{changed: changed, gone: make(map[string]bool, len(gone))}
+		for _, id := range gone {
+			from.gone[id] = true
+		}
+		return from, err
 	}
 	switch r.Kind {
 	case Pods:
-		events, err = open(ctx, s.Store.Pods, resume, s.podFilter(viewer, r, selector), s.encodePod)
+		w := watcher[api.Pod]{sees: s.podFilter(viewer, r, selector), encode: encodePod}
+		w.shown.rest = r.all() && viewer().Staff()
+		events, err = open(ctx, s.Store.Pods, resume, w)
 	case Nodes:
-		events, err = open(ctx, s.Store.Nodes, resume, nodeFilter(viewer, r, selector), s.encodeNode)
+		w := watcher[api.Node]{sees: nodeFilter(viewer, r, selector), encode: s.encodeNode}
+		w.shown.rest = r.all()
+		events, err = open(ctx, s.Store.Nodes, resume, w)
 	default:
 		err = api.InvalidField("kind", fault.FieldInvalidValue, `must be "pods" or "nodes"`)
 	}
@@ -101,13 +107,22 @@ func (s Source) Open(ctx context.Context, viewer func() access.Identity, r Reque
 	}, nil
 }
 
-// encodePod encodes a pod, which everybody is shown as it is.
-func (s Source) encodePod(id, cursor string, p api.Pod) (json.RawMessage, error) {
-	return s.Encoded.of(change{id: id, version: p.ResourceVersion, cursor: cursor}, p)
+// encodePod encodes a change once for all its watchers: that is most of what a watcher
+// costs.
+func encodePod(e *store.Event[api.Pod]) (json.RawMessage, error) {
+	if raw, ok := e.Shared.Load().(json.RawMessage); ok {
+		return raw, nil
+	}
+	raw, err := json.Marshal(e.Value)
+	if err == nil {
+		e.Shared.Store(json.RawMessage(raw))
+	}
+	return raw, err
 }
 
 // encodeNode encodes a node with what it is completed by at the moment.
-func (s Source) encodeNode(_, _ string, n api.Node) (json.RawMessage, error) {
+func (s Source) encodeNode(e *store.Event[api.Node]) (json.RawMessage, error) {
+	n := e.Value
 	if s.Node != nil {
 		n = s.Node(n)
 	}
@@ -152,21 +167,25 @@ func nodeFilter(viewer func() access.Identity, r Request, selector api.Selector)
 	}
 }
 
+// all reports whether a watch leaves nothing out but what the watcher may not see.
+func (r Request) all() bool {
+	return r.Name == "" && r.Namespace == "" && r.LabelSelector == "" && r.Pod == nil && r.Node == nil
+}
+
 // open begins a watch of one table.
-func open[T any](
-	ctx context.Context, t *store.Table[T], resume func() (*since, error), sees func(T) bool,
-	encode func(id, cursor string, object T) (json.RawMessage, error),
-) (iter.Seq2[wire.WatchEvent, error], error) {
-	changes := t.Watch(ctx)
+func open[T any](ctx context.Context, t *store.Table[T], resume func() (*since, error), w watcher[T]) (iter.Seq2[wire.WatchEvent, error], error) {
+	changes := t.Events(ctx, store.WatchBuffer)
 	from, err := resume()
 	if err != nil {
 		return nil, err
 	}
 	return func(yield func(wire.WatchEvent, error) bool) {
-		w := watcher[T]{shown: map[string]struct{}{}, since: from, sees: sees, encode: encode, yield: yield}
-		for e := range changes {
-			if !w.take(e) {
-				return
+		w.since, w.yield = from, yield
+		for events := range changes {
+			for i := range events {
+				if !w.take(&events[i]) {
+					return
+				}
 			}
 		}
 	}, nil
@@ -175,27 +194,27 @@ func open[T any](
 // since is what a watch that goes on from a cursor tells of first.
 type since struct {
 	changed map[string]bool
-	gone    []string
+	gone    map[string]bool // without what is there again, and shown
 }
 
-// watcher is one watch under way.
+// watcher is one watch under way. It owns its state; events are shared with other watchers.
 type watcher[T any] struct {
-	shown  map[string]struct{} // what the watcher holds
-	since  *since              // until everything that existed has been gone through
+	shown  shown
+	since  *since // until everything that existed has been gone through
 	sees   func(T) bool
-	encode func(id, cursor string, object T) (json.RawMessage, error)
+	encode func(*store.Event[T]) (json.RawMessage, error)
 	yield  func(wire.WatchEvent, error) bool
 }
 
 // take tells of one event and reports whether the watch goes on. An object that leaves
 // the watcher's sight is deleted for them: its id, and nothing of what it has become.
-func (w *watcher[T]) take(e store.Event[T]) bool {
-	_, had := w.shown[e.ID]
+func (w *watcher[T]) take(e *store.Event[T]) bool {
 	switch e.Type {
 	case store.Put:
-		return w.put(e, had)
+		return w.put(e)
 	case store.Delete:
-		delete(w.shown, e.ID)
+		had := w.shown.has(e.ID)
+		w.shown.forget(e.ID)
 		return !had || w.object(wire.EventDelete, e)
 	case store.Synced:
 		if !w.gone(e.Cursor) {
@@ -211,16 +230,24 @@ func (w *watcher[T]) take(e store.Event[T]) bool {
 	}
 }
 
-func (w *watcher[T]) put(e store.Event[T], had bool) bool {
-	if !w.sees(e.Value) {
-		delete(w.shown, e.ID)
+func (w *watcher[T]) put(e *store.Event[T]) bool {
+	had := !e.New && w.shown.has(e.ID)
+	sees := w.sees(e.Value)
+	w.shown.note(e.ID, sees)
+	if !sees {
 		return !had || w.removed(e.ID, e.Cursor)
 	}
-	w.shown[e.ID] = struct{}{}
-	if w.since != nil && !w.since.changed[e.ID] {
+	if w.since != nil && !w.since.meet(e.ID) {
 		return true // the watcher has had it since before the cursor
 	}
 	return w.object(wire.EventPut, e)
+}
+
+// meet notes that the watcher is shown an object, and reports whether it has changed since
+// the cursor.
+func (s *since) meet(id string) bool {
+	delete(s.gone, id)
+	return s.changed[id]
 }
 
 // gone tells what a watcher who goes on from a cursor has not heard the end of.
@@ -228,16 +255,16 @@ func (w *watcher[T]) gone(cursor string) bool {
 	if w.since == nil {
 		return true
 	}
-	for _, id := range w.since.gone {
-		if _, here := w.shown[id]; !here && !w.removed(id, cursor) {
+	for id := range w.since.gone {
+		if !w.removed(id, cursor) {
 			return false
 		}
 	}
 	return true
 }
 
-func (w *watcher[T]) object(kind string, e store.Event[T]) bool {
-	raw, err := w.encode(e.ID, e.Cursor, e.Value)
+func (w *watcher[T]) object(kind string, e *store.Event[T]) bool {
+	raw, err := w.encode(e)
 	if err != nil {
 		w.yield(wire.WatchEvent{}, fault.Wrap(err, fault.Internal, "an object could not be encoded"))
 		return false

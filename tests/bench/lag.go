@@ -34,43 +34,37 @@ func (b *bench) lag(ctx context.Context, c *harness.Cluster) error {
 		return err
 	}
 	l := &lagRun{committed: make([]time.Time, lagRate*b.times(5, 10))}
-	group, running := errgroup.WithContext(ctx)
-	watching, stop := context.WithCancel(running)
-	defer stop()
-	for range lagWatchers {
-		w, err := watchLag(ctx, c.Client.WebSocketURL(), c.Session.AccessToken)
-		if err != nil {
-			return err
-		}
-		l.watchers = append(l.watchers, w)
-		group.Go(func() error { return w.read(watching) })
+	var end func()
+	l.watchers, end, err = openWatchers(ctx, c, lagWatchers, "")
+	defer end()
+	if err != nil {
+		return err
 	}
-	began := time.Now()
-	writers, writing := errgroup.WithContext(running)
-	for i := range lagWriters {
-		writers.Go(func() error { return l.write(writing, c.Stack.DBURL, ids, i, began) })
-	}
-	err = writers.Wait()
-	rate := float64(len(l.committed)) / time.Since(began).Seconds()
-	if err == nil {
-		err = l.arrived(ctx)
-	}
-	stop()
-	if err = errors.Join(err, group.Wait()); err != nil {
+	took, err := l.run(ctx, c.Stack.DBURL, ids)
+	if err != nil {
 		return err
 	}
 	samples, hidden := l.samples()
-	b.latencies("watch.lag", fmt.Sprintf("commit -> watcher's socket, %.0f commits a second, %d watchers, %d samples seen through a later change", rate, lagWatchers, hidden), samples)
+	b.latencies("watch.lag", fmt.Sprintf("commit -> watcher's socket, %.0f commits a second, %d watchers, %d samples seen through a later change",
+		float64(len(l.committed))/took.Seconds(), lagWatchers, hidden), samples)
 	return nil
 }
 
-// endedPods writes pods that nothing but this bench touches any more.
+// endedPods gives pods that nothing but this bench touches any more, and writes them where
+// there are none.
 func endedPods(ctx context.Context, dbURL, owner string) ([]string, error) {
 	conn, err := pgx.Connect(ctx, dbURL)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = conn.Close(ctx) }()
+	rows, err := conn.Query(ctx, "select id::text from public.pods where pack_id = '00000000-0000-4000-8000-000000000001'")
+	if err != nil {
+		return nil, err
+	}
+	if ids, err := pgx.CollectRows(rows, pgx.RowTo[string]); err != nil || len(ids) > 0 {
+		return ids, err
+	}
 	if _, err := conn.Exec(ctx, `insert into public.packs (id, name, version, runtime_tag, owner_id, status, bundle_sha256, bundle_size)
 		values ('00000000-0000-4000-8000-000000000001', 'lag', '1.0.0', 'node', $1, 'ready', repeat('a', 64), 1)`, owner); err != nil {
 		return nil, err
@@ -79,7 +73,7 @@ func endedPods(ctx context.Context, dbURL, owner string) ([]string, error) {
 		select '00000000-0000-4000-8000-000000000001', $1 from generate_series(1, $2)`, owner, lagPods); err != nil {
 		return nil, err
 	}
-	rows, err := conn.Query(ctx, "update public.pods set stop_requested_at = now() returning id::text")
+	rows, err = conn.Query(ctx, "update public.pods set stop_requested_at = now() returning id::text")
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +84,29 @@ func endedPods(ctx context.Context, dbURL, owner string) ([]string, error) {
 type lagRun struct {
 	committed []time.Time // of change n; each is written by one writer and read behind them all
 	watchers  []*lagWatcher
+}
+
+// run makes all changes while the watchers read, and says how long that took; it waits until
+// each watcher has them.
+func (l *lagRun) run(ctx context.Context, dbURL string, ids []string) (took time.Duration, err error) {
+	group, running := errgroup.WithContext(ctx)
+	watching, stop := context.WithCancel(running)
+	defer stop()
+	for _, w := range l.watchers {
+		group.Go(func() error { return w.read(watching) })
+	}
+	began := time.Now()
+	writers, writing := errgroup.WithContext(running)
+	for i := range lagWriters {
+		writers.Go(func() error { return l.write(writing, dbURL, ids, i, began) })
+	}
+	err = writers.Wait()
+	took = time.Since(began)
+	if err == nil {
+		err = l.arrived(ctx)
+	}
+	stop()
+	return took, errors.Join(err, group.Wait())
 }
 
 // write makes every fourth change, at its time or as soon after it as the database lets it.
@@ -154,12 +171,14 @@ func (l *lagRun) samples() (all []time.Duration, hidden int) {
 // lagWatcher notes when which change came; it reads no more of an event than that, so
 // that ten of them do not measure themselves.
 type lagWatcher struct {
-	conn *websocket.Conn
-	mu   sync.Mutex
-	seen map[int]time.Time
+	conn   *websocket.Conn
+	frames int // that told of changes; its reader's until it has ended
+	mu     sync.Mutex
+	seen   map[int]time.Time
 }
 
-func watchLag(ctx context.Context, url, token string) (*lagWatcher, error) {
+// watchLag opens a watch of all pods, which goes on from a cursor if there is one.
+func watchLag(ctx context.Context, url, token, since string) (*lagWatcher, error) {
 	ctx, stop := context.WithTimeout(ctx, waitLimit)
 	defer stop()
 	conn, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
@@ -172,7 +191,7 @@ func watchLag(ctx context.Context, url, token string) (*lagWatcher, error) {
 		return nil, err
 	}
 	conn.SetReadLimit(wire.MaxMessage)
-	payload, err := json.Marshal(wire.Watch{WatchID: "lag", Kind: "pods"})
+	payload, err := json.Marshal(wire.Watch{WatchID: "lag", Kind: "pods", Since: since})
 	if err != nil {
 		return nil, err
 	}
@@ -211,6 +230,7 @@ func (w *lagWatcher) read(ctx context.Context) error {
 			return errors.New("a watcher fell behind")
 		}
 		if n, ok := changeOf(frame); ok {
+			w.frames++
 			w.mu.Lock()
 			w.seen[n] = now
 			w.mu.Unlock()

@@ -30,6 +30,8 @@ var rows = []row{
 	{"failover.term", "<= 500 ms"},
 	{"failover.kill", "<= 16000 ms"},
 	{"watch.lag", "p50 <= 5 ms, p99 <= 25 ms"},
+	{"watch.memory", none},
+	{"watch.cpu", none},
 	{"logs", ">= 20000/s"},
 	{"logs.agent.cpu", none},
 	{"logs.server.cpu", none},
