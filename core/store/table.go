@@ -21,9 +21,13 @@ import (
 // WatchBuffer bounds the events that wait for one watcher, unless it asks for more.
 const WatchBuffer = 4096
 
-// viewedAtOnce bounds the events by which a watcher is given what exists: many watchers may
-// begin at once, and each event holds an object.
-const viewedAtOnce = 128
+// viewedAtOnce bounds the events by which a watcher is given what exists, and viewedEach
+// those for one that is done with them before it gets more: many may begin at once, and each
+// event holds an object.
+const (
+	viewedAtOnce = 1024
+	viewedEach   = 32
+)
 
 // bookmarkEvery is how often a watch tells how far it has come. A cursor is worth
 // something for minutes only, so a watch without events needs new ones.
@@ -196,7 +200,7 @@ func (t *Table[T]) Watch(ctx context.Context) <-chan Event[T] {
 // when it comes. It falls behind only when more than this many events wait.
 func (t *Table[T]) WatchMany(ctx context.Context, most int) <-chan []Event[T] {
 	out := make(chan []Event[T])
-	all := t.Events(ctx, most)
+	all := t.events(ctx, most, false)
 	go func() {
 		defer close(out)
 		for events := range all {
@@ -211,10 +215,17 @@ func (t *Table[T]) WatchMany(ctx context.Context, most int) <-chan []Event[T] {
 }
 
 // Events is WatchMany without a goroutine: it waits for changes in the loop of whoever
-// ranges over it, once, until ctx ends. The watch begins with the call. The events are those
-// of all watchers: nobody may change them.
+// ranges over it, once, until ctx ends. The watch begins with the call. The events may be
+// those of all watchers and are good for one turn of the loop: nobody may change or keep
+// the slice.
 func (t *Table[T]) Events(ctx context.Context, most int) iter.Seq[[]Event[T]] {
+	return t.events(ctx, most, true)
+}
+
+// events is Events; the slices may be kept unless each is done with in one turn.
+func (t *Table[T]) events(ctx context.Context, most int, each bool) iter.Seq[[]Event[T]] {
 	w, view := t.join(most)
+	w.each = each
 	context.AfterFunc(ctx, func() { t.leave(w) })
 	return func(yield func([]Event[T]) bool) {
 		defer t.leave(w)
@@ -318,6 +329,7 @@ type watcher[T any] struct {
 	mu     sync.Mutex
 	queue  []Event[T]
 	most   int
+	each   bool // it is done with events before it gets more
 	lagged bool
 	wake   chan struct{}
 }
@@ -361,7 +373,7 @@ func (t *Table[T]) join(most int) (*watcher[T], View[T]) {
 // follow gives one watcher its events until ctx ends or it takes no more. It empties view.
 func (t *Table[T]) follow(ctx context.Context, w *watcher[T], view *View[T], give func([]Event[T]) bool) {
 	cursor := view.cursor
-	if !giveView(view, give) {
+	if !giveView(view, w.each, give) {
 		return
 	}
 	marks := time.NewTicker(bookmarkEvery)
@@ -381,7 +393,7 @@ func (t *Table[T]) follow(ctx context.Context, w *watcher[T], view *View[T], giv
 		events, lagged, at := t.take(w)
 		if lagged {
 			*view = t.rejoin(w)
-			if !give([]Event[T]{{Type: Resync, Cursor: cursor}}) || !giveView(view, give) {
+			if !give([]Event[T]{{Type: Resync, Cursor: cursor}}) || !giveView(view, w.each, give) {
 				return
 			}
 			continue
@@ -414,14 +426,20 @@ func (t *Table[T]) rejoin(w *watcher[T]) View[T] {
 }
 
 // giveView gives everything that exists, some of it at a time, and empties the view.
-func giveView[T any](view *View[T], give func([]Event[T]) bool) bool {
-	some := make([]Event[T], 0, min(view.Len()+1, viewedAtOnce))
+func giveView[T any](view *View[T], each bool, give func([]Event[T]) bool) bool {
+	most := viewedAtOnce
+	if each {
+		most = viewedEach
+	}
+	some := make([]Event[T], 0, min(view.Len()+1, most))
 	for id, value := range view.All() {
-		if len(some) == viewedAtOnce {
+		if len(some) == most {
 			if !give(some) {
 				return false
 			}
-			some = make([]Event[T], 0, viewedAtOnce)
+			if some = some[:0]; !each {
+				some = make([]Event[T], 0, most)
+			}
 		}
 		some = append(some, Event[T]{Type: Put, New: true, ID: id, Value: value})
 	}

@@ -67,6 +67,69 @@ func BenchmarkConnectedNode(b *testing.B) {
 	}
 }
 
+// BenchmarkIdleWatcher tells the same of a watcher of all pods, of which there are as many
+// as in the name, and to whom nothing happens.
+func BenchmarkIdleWatcher(b *testing.B) {
+	for _, pods := range []int{1, 2000} {
+		b.Run(fmt.Sprintf("pods=%d", pods), func(b *testing.B) { idleWatchers(b, pods) })
+	}
+}
+
+func idleWatchers(b *testing.B, pods int) {
+	const watchers = 100
+	st := store.New()
+	all := store.Batch{Reset: true, Cursor: "1"}
+	for i := range pods {
+		all.Pods.Put = append(all.Pods.Put, api.Pod{ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i)})
+	}
+	st.Apply(all)
+	d := dispatch.New(dispatch.Deps{
+		DB: newFakeDB(), Store: st, Verifier: &fakeVerifier{}, Signer: fakeSigner{}, Logger: loggingtest.New(b).Logger,
+	})
+	srv := httptest.NewServer(d)
+	defer srv.Close()
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	go func() { _ = d.Run(ctx) }()
+	for b.Loop() {
+		before, routines := held(), runtime.NumGoroutine()
+		conns := make([]net.Conn, watchers)
+		for i := range conns {
+			conns[i] = bareWatcher(b, srv.Listener.Addr().String())
+		}
+		after := held()
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/watchers, "heap-B/watcher")
+		b.ReportMetric(float64(after.StackInuse-before.StackInuse)/watchers, "stack-B/watcher")
+		b.ReportMetric(float64(runtime.NumGoroutine()-routines)/watchers, "goroutines/watcher")
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}
+}
+
+// bareWatcher opens a watch by hand and reads what exists.
+func bareWatcher(b *testing.B, address string) net.Conn {
+	b.Helper()
+	c, err := (&net.Dialer{}).DialContext(b.Context(), "tcp", address)
+	if err != nil {
+		b.Fatal(err)
+	}
+	head := strings.Replace(handshakeOf(address, ""), api.NodeCredentialPrefix, "token admin", 1)
+	payload := json.RawMessage(`{"watchId":"w","kind":"pods"}`)
+	if _, err := io.WriteString(c, head+masked(b, wire.Envelope{Type: wire.TypeWatch, CorrelationID: "w", Payload: payload})); err != nil {
+		b.Fatal(err)
+	}
+	part, last := make([]byte, 64<<10), ""
+	for !strings.Contains(last, `"synced":true`) {
+		n, err := c.Read(part)
+		if err != nil {
+			b.Fatalf("%v after %s", err, last)
+		}
+		last = last[max(0, len(last)-32):] + string(part[:n])
+	}
+	return c
+}
+
 func held() runtime.MemStats {
 	for range 4 { // stacks shrink by a half each time
 		runtime.GC()

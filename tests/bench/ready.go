@@ -94,8 +94,8 @@ func (b *bench) oneServer() stage {
 				return b.holds("server.rss.empty", "a server without nodes and pods", c.Server.PID())
 			}},
 			{keys: []string{"tab.size"}, measure: func(ctx context.Context) error { return b.tabSize(ctx, c.URL) }},
-			{keys: []string{"watch.lag"}, measure: func(ctx context.Context) error { return b.lag(ctx, c) }},
 			{keys: []string{"watch.memory"}, measure: func(ctx context.Context) error { return b.watchMemory(ctx, c) }},
+			{keys: []string{"watch.lag"}, measure: func(ctx context.Context) error { return b.lag(ctx, c) }},
 			{keys: []string{"watch.cpu"}, measure: func(ctx context.Context) error { return b.watchCPU(ctx, c) }},
 			{keys: []string{"server.ready"}, measure: func(ctx context.Context) error { return b.serverReady(ctx, c) }},
 		},

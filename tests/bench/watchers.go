@@ -16,6 +16,7 @@ const (
 	busyWatchers = 100
 	openAtOnce   = 8 // watchers that connect at a time
 	watchSettle  = 3 * time.Second
+	watchQuiet   = 15 * time.Second // until the server has given back what opening them has taken
 )
 
 // openWatchers opens so many watches of all pods, each on a socket of its own; end closes
@@ -60,7 +61,7 @@ func (b *bench) watchMemory(ctx context.Context, c *harness.Cluster) error {
 	if err != nil {
 		return err
 	}
-	pause(ctx, watchSettle)
+	pause(ctx, watchQuiet)
 	after, err := residentMemory(c.Server.PID())
 	if err != nil {
 		return err
