@@ -27,10 +27,7 @@ func TestAWatchHoldsNothingThatHasGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := store.New()
-			message := new([1 << 10]byte)
-			old := weak.Make(message)
-			s.Apply(store.Batch{Reset: true, Cursor: "1", Pods: store.Changes[api.Pod]{Put: []api.Pod{{ID: "a", Metadata: map[string]any{"of the old": message}}}}})
-			message = nil
+			old := putMarked(s)
 			next := begin(t.Context(), s.Pods)
 			until := func(cursor string) {
 				for {
@@ -52,4 +49,12 @@ func TestAWatchHoldsNothingThatHasGone(t *testing.T) {
 			runtime.KeepAlive(s)
 		})
 	}
+}
+
+// putMarked stores a first pod, and gives what is there as long as something holds it.
+func putMarked(s *store.Store) weak.Pointer[[1 << 10]byte] {
+	mark := new([1 << 10]byte)
+	pod := api.Pod{ID: "a", Metadata: map[string]any{"mark": mark}}
+	s.Apply(store.Batch{Reset: true, Cursor: "1", Pods: store.Changes[api.Pod]{Put: []api.Pod{pod}}})
+	return weak.Make(mark)
 }

@@ -76,6 +76,7 @@ func BenchmarkIdleWatcher(b *testing.B) {
 }
 
 func idleWatchers(b *testing.B, pods int) {
+	b.Helper()
 	const watchers = 100
 	st := store.New()
 	all := store.Batch{Reset: true, Cursor: "1"}

@@ -3,6 +3,7 @@ package rest_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"github.com/jackc/pgx/v5"
 
@@ -36,9 +37,7 @@ func (m *maker) one(sql string, args pgx.NamedArgs) string {
 func (m *maker) many(sql string, args pgx.NamedArgs) []string {
 	m.t.Helper()
 	named := pgx.NamedArgs{"owner": m.crowd.of, "pack": crowdPack, "node": crowdNode, "n": m.rows}
-	for name, value := range args {
-		named[name] = value
-	}
+	maps.Copy(named, args)
 	rows, err := m.crowd.conn.Query(m.t.Context(), sql, named)
 	if err != nil {
 		m.t.Fatalf("%v\n%s", err, sql)
