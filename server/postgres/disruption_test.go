@@ -146,9 +146,9 @@ func TestDrainCountsWhoHasBecomeReadyMeanwhile(t *testing.T) {
 		}
 		waiting.Wait()
 	})
-	blocks := must(b.DrainBlocks(t.Context(), b.owner, b.node.ID))(t)
-	if len(blocks) != 1 || blocks[0].Reason != api.BlockedByBudget {
-		t.Errorf("got %+v, want that the budget keeps the pod", blocks)
+	_, blocks, err := b.NodeDrain(t.Context(), b.owner, b.node.ID)
+	if err != nil || len(blocks) != 1 || blocks[0].Reason != api.BlockedByBudget {
+		t.Errorf("got %+v, %v, want that the budget keeps the pod", blocks, err)
 	}
 }
 

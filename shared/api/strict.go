@@ -68,7 +68,9 @@ func (s *strictness) value(t reflect.Type) {
 		}
 	default:
 		start := s.at
-		s.at += max(0, bytes.IndexAny(s.data[s.at:], ",]} \t\r\n"))
+		if s.at = bytes.IndexAny(s.data[start:], ",]} \t\r\n") + start; s.at < start {
+			s.at = len(s.data) // all there is
+		}
 		s.fit(t, s.data[start:s.at])
 	}
 }
