@@ -4,9 +4,11 @@ package browser
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"sync"
 	"syscall/js"
@@ -19,7 +21,11 @@ import (
 const (
 	fetchAttempts = 4
 	fetchBackoff  = 200 * time.Millisecond
+	lineHead      = 13 // bytes before the text of a line, as in web/agent.js
 )
+
+// streams are those of a pod, by the numbers that web/agent.js gives them.
+var streams = [...]string{"log", "stdout", "stderr"} //nolint:gochecknoglobals // it never changes
 
 // controller drives one run. It implements executor.Controller.
 type controller struct {
@@ -138,7 +144,7 @@ func (c *controller) launch(ctx context.Context) error {
 		return executor.ErrEnded
 	}
 	c.started, c.state, c.since = true, "starting", time.Now()
-	c.event = js.FuncOf(func(_ js.Value, args []js.Value) any { c.hear(args[0].String(), args[1].String()); return nil })
+	c.event = js.FuncOf(func(_ js.Value, args []js.Value) any { c.hear(args[0].String(), args[1:]); return nil })
 	c.mu.Unlock()
 	c.e.track(c, true)
 	pod, err := call(context.WithoutCancel(ctx), "start", order, c.event)
@@ -156,45 +162,38 @@ func (c *controller) launch(ctx context.Context) error {
 }
 
 // hear takes what web/agent.js tells of the run. It never waits.
-func (c *controller) hear(event, body string) {
+func (c *controller) hear(event string, body []js.Value) {
 	switch event {
 	case "ready":
 		c.readyOnce.Do(func() { close(c.ready) })
 		c.show("running")
 	case "lines":
-		c.lines(body)
+		raw := make([]byte, body[0].Length())
+		js.CopyBytesToGo(raw, body[0])
+		c.lines(raw, body[1].Int())
 	case "end":
 		var o struct {
 			Reason, Message string
 			Code            *int
 			DelayMS         int64 `json:"delayMs"`
 		}
-		if err := json.Unmarshal([]byte(body), &o); err != nil {
+		if err := json.Unmarshal([]byte(body[0].String()), &o); err != nil {
 			o.Reason, o.Message = api.ReasonError, "the outcome could not be read"
 		}
 		c.finish(api.Termination{Reason: o.Reason, Message: o.Message, ExitCode: o.Code, Usage: api.Usage{LoopDelayMS: o.DelayMS}})
 	}
 }
 
-func (c *controller) lines(body string) {
-	var out struct {
-		Lines   [][3]any
-		Dropped int
+// lines takes apart what web/agent.js has packed.
+func (c *controller) lines(packed []byte, dropped int) {
+	if dropped > 0 { // they came before those that were kept
+		c.task.Output(api.LogLine{Time: time.Now().UTC(), Stream: streams[0], Dropped: dropped})
 	}
-	if err := json.Unmarshal([]byte(body), &out); err != nil {
-		return // web/agent.js makes it: it can be read
-	}
-	if out.Dropped > 0 { // they came before those that were kept
-		c.task.Output(api.LogLine{Time: time.Now().UTC(), Stream: "log", Dropped: out.Dropped})
-	}
-	for _, l := range out.Lines {
-		stream, _ := l[0].(string)
-		millis, _ := l[1].(float64)
-		text, _ := l[2].(string)
-		if stream != "stdout" && stream != "stderr" {
-			stream = "log"
-		}
-		c.task.Output(api.LogLine{Time: time.UnixMilli(int64(millis)).UTC(), Stream: stream, Line: text})
+	for len(packed) >= lineHead {
+		stream, millis := streams[packed[0]], math.Float64frombits(binary.LittleEndian.Uint64(packed[1:]))
+		end := lineHead + int(binary.LittleEndian.Uint32(packed[9:]))
+		c.task.Output(api.LogLine{Time: time.UnixMilli(int64(millis)).UTC(), Stream: stream, Line: string(packed[lineHead:end])})
+		packed = packed[end:]
 	}
 }
 

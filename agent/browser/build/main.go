@@ -108,6 +108,7 @@ func assemble(ctx context.Context, wasm []byte, version string) (map[string][]by
 	b.add("agent.wasm", wasm)
 	b.known["files.js"] = b.source("files.js")
 	b.known["told.js"] = b.source("told.js")
+	b.known["turns.js"] = b.source("turns.js")
 	b.known["host.js"] = b.source("host.js")
 	b.known["pod"] = adapters.Script + b.source("pod.js")
 	b.known["frame"] = b.source("frame.js")

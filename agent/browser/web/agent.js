@@ -14,7 +14,6 @@ const queue = [];  // commands that came before the program
 const frames = new Map();
 const running = new Map();
 let beaten = performance.now();
-let worked = 0, working = false; // milliseconds that this thread had to do for who pays, and for the program
 
 self.onmessage = async ({ data: m }) => {
   if (m.t === 'init') return boot(m);
@@ -31,8 +30,6 @@ async function boot(m) {
     if (identity) postMessage({ t: 'identity', ...JSON.parse(identity) });
     await request('files', 'readwrite', (store) => store.clear());
     const go = new Go();
-    const resume = go._resume;
-    go._resume = () => work(() => resume.call(go));
     const { instance } = await WebAssembly.instantiateStreaming(fetch('{{agent.wasm}}'), go.importObject);
     spare = makeFrame();
     await go.run(instance);
@@ -73,22 +70,6 @@ function dial(url, protocol, message, closed) {
   });
 }
 
-// work does something, counts the time that it takes, and returns it, in milliseconds. What
-// is done within other work belongs to that.
-function work(f) {
-  if (working) { f(); return 0; }
-  const began = performance.now();
-  working = true;
-  try { f(); } finally { working = false; worked += performance.now() - began; }
-  return performance.now() - began;
-}
-
-// time is that of an Account.
-function time() {
-  const at = performance.now();
-  return { at, idle: at - worked };
-}
-
 // ---- IndexedDB ----
 
 function openDatabase(name) {
@@ -104,11 +85,14 @@ function openDatabase(name) {
 }
 
 // request runs one request in a transaction of its own, and is done when that is durable.
-function request(store, mode, f) {
+async function request(store, mode, f) { return (await transaction(store, mode, f))?.result; }
+
+// transaction is request, but gives the request: its result is made when it is read.
+function transaction(store, mode, f) {
   return new Promise((resolve, reject) => {
     const t = db.transaction(store, mode, { durability: 'strict' });
     const r = f(t.objectStore(store));
-    t.oncomplete = () => resolve(r?.result);
+    t.oncomplete = () => resolve(r);
     t.onerror = t.onabort = () => reject(t.error ?? new Error('the transaction was ended'));
   });
 }
@@ -178,10 +162,10 @@ function makeFrame(shown) {
   const { port1: port, port2 } = new MessageChannel();
   const f = { id: ++nextFrame, port, heard: performance.now(), pod: null, dead: false, shown };
   frames.set(f.id, f);
-  port.onmessage = ({ data: m }) => {
+  port.onmessage = port.onmessageerror = (e) => {
     f.heard = performance.now();
-    if (m?.t === 'killed') { if (f.pod?.ended) drop(f); } // who says so unasked may be a pack
-    else if (m?.t === 'error') f.pod?.end({ reason: 'HostCrashed', message: word(m.message).slice(0, 4096) });
+    if (f.pod && !f.pod.ended) f.pod.arrives(e, f.pod.hearFrame);
+    else if (f.pod && e.data?.t === 'killed') drop(f);
   };
   // Chromium tells when the other side's process has died.
   port.addEventListener('close', () => lost(f, 'the browser ended the process of the pod'));
@@ -205,8 +189,9 @@ function lost(f, message) {
   drop(f);
 }
 
-// start runs a bundle that is in the cache. event(type, json) tells what becomes of it:
-// "ready", "lines", and "end" once nothing of it is left.
+// start runs a bundle that is in the cache. event tells what becomes of it: "ready", "lines"
+// with those packed and how many were dropped, and "end" with the outcome as JSON once nothing
+// of it is left.
 async function start(json, event) {
   const o = JSON.parse(json);
   const bundle = await request('bundles', 'readonly', (s) => s.get(o.digest));
@@ -232,65 +217,80 @@ function shownAs({ ui, pod }) {
 class Pod {
   constructor(o, frame, port, event) {
     Object.assign(this, {
-      id: o.id, frame, port, event, unresponsiveMs: o.unresponsiveMs, files: new Files(o.id, o.storageBytes),
-      asked: performance.now(), waiting: false, beats: 0, delay: 0, recent: 0, lately: 0, ready: false, outcome: null, stopping: false, ended: false, open: 0, held: 0,
-      account: new Account(time),
+      id: o.id, frame, port, event, unresponsiveMs: o.unresponsiveMs, files: new Files(o.id, o.storageBytes, (work) => turns.add(this.lane, work)),
+      asked: performance.now(), waiting: false, beats: 0, delay: 0, recent: 0, lately: 0, ready: false, outcome: null, stopping: false, ended: false, open: 0, held: 0, began: 0,
+      account: new Account(() => performance.now()), lane: turns.lane(), unheard: [],
     });
     running.set(this.id, this);
-    port.onmessage = (e) => {
-      if (this.ended) return;
-      this.account.refill();
-      let free = null;
-      const took = work(() => { free = this.hear(e); });
-      if (this.ended) return;
-      if (!free) return this.paid(this.account.paysTime(took));
-      worked -= took;
-      const wait = this.account.wait(took, free.length);
-      if (wait < AHEAD_MS) free.after();
-      else setTimeout(free.after, wait);
-    };
-    // What cannot be read here, as a compiled module, has come all the same.
-    port.onmessageerror = () => { this.account.refill(); this.paid(this.account.pays(TOLD_STRANGE)); };
+    // What cannot be read here, as a compiled module, comes as nothing.
+    port.onmessage = port.onmessageerror = (e) => this.arrives(e, this.hear);
     this.ping();
   }
 
-  // paid ends the pod that may not tell so much: nobody else in this tab would be heard any more.
-  paid(enough) {
-    if (enough || this.ended) return enough;
+  // arrives keeps a message until it is the pod's turn: its data is made when it is read.
+  arrives(e, hear) {
+    if (this.ended || this.behind() && !this.pays(TOLD_UNHEARD)) return;
+    this.unheard.push({ e, hear, at: performance.now() });
+    turns.add(this.lane, () => {
+      const m = this.unheard.shift();
+      this.began = performance.now();
+      if (m) m.hear.call(this, m.e, m.at);
+    });
+  }
+
+  // behind reports whether more waits than of a pod whose runtime is ours.
+  behind() { return this.unheard.length >= MOST_UNHEARD; }
+
+  // pays ends the pod that may not tell so much, and reports whether it goes on.
+  pays(cost) {
+    this.account.refill(this.behind());
+    if (this.ended || this.account.pays(cost)) return !this.ended;
     this.port.close(); // with all that waits in it
     this.kill('Error', 'the pod flooded the agent of its tab with messages');
     return false;
   }
 
-  // hear hears a message, whose data is made when it is read. If the message was free it
-  // gives what is to be done once the pod may tell more, and how many characters it had. What
-  // comes often is a text: it holds no more than one sees.
-  hear(e) {
+  // strange has the pod pay for what no runtime says, and for the time that it took to read.
+  strange(length = 0) {
+    this.pays(TOLD_STRANGE + length + (performance.now() - this.began) * TOLD_TIME);
+  }
+
+  // hear hears a message that came at a time. What comes often is a text: it holds no more
+  // than one sees.
+  hear(e, at) {
     const m = e.data;
     if (typeof m === 'string' && m[0] === '{') return this.output(m);
-    if (m === 'pong' && this.waiting) {
-      this.answered(performance.now() - this.asked);
-      return { after() {}, length: 0 };
-    }
+    if (m === 'pong' && this.waiting) return this.answered(Math.max(0, at - this.asked));
     if (m?.t === 'fs' && this.open < MAX_WAITING) return this.serve(m);
-    if (!this.paid(this.account.pays(TOLD_MESSAGE))) return null;
-    if (m === 'pong') return null; // of a question before
-    if (m === 'ready') { this.ready = true; this.event('ready', ''); }
+    if (!this.pays(TOLD_MESSAGE) || m === 'pong') return; // of a question before
+    if (m === 'ready') { this.ready = true; this.event('ready'); }
     else if (m?.t === 'outcome') this.end(sound(m.outcome));
-    else this.paid(this.account.pays(TOLD_STRANGE));
-    return null;
+    else this.strange();
+  }
+
+  // hearFrame hears the frame. If that shows something, it is the pack's own, and has nothing
+  // more to say.
+  hearFrame(e) {
+    const m = e.data;
+    if (m?.t === 'error') this.end({ reason: 'HostCrashed', message: word(m.message).slice(0, 4096) });
+    else if (this.frame.shown) this.strange();
   }
 
   // output hears a batch of lines, free with a ticket.
   output(text) {
     const m = text.length > OUT_LONGEST ? null : parsed(text);
-    if (!m) return void this.paid(this.account.pays(TOLD_STRANGE + text.length));
+    if (!m) return this.strange(text.length);
     const free = this.account.takes(m.ticket);
-    if (!free && !this.paid(this.account.pays(TOLD_MESSAGE + text.length))) return null;
+    if (!free && !this.pays(TOLD_MESSAGE + text.length)) return;
     this.lines(m);
-    if (!free) return null;
-    const after = () => { if (!this.ended) this.port.postMessage({ t: 'ticket', ticket: this.account.ticket() }); };
-    return { after, length: text.length };
+    if (!free) return;
+    const wait = this.account.wait(text.length);
+    if (wait < AHEAD_MS) this.giveTicket();
+    else setTimeout(() => this.giveTicket(), wait);
+  }
+
+  giveTicket() {
+    if (!this.ended) this.port.postMessage({ t: 'ticket', ticket: this.account.ticket() });
   }
 
   answered(delay) {
@@ -302,44 +302,36 @@ class Pod {
   }
 
   lines(m) {
-    const latest = Date.now();
-    const lines = (Array.isArray(m.lines) ? m.lines : []).slice(0, 4096)
-      .map((l) => [word(l?.[0]).slice(0, 8), past(l?.[1], latest), word(l?.[2]).slice(0, 16 * 1024 + 8)]);
-    this.event('lines', JSON.stringify({ lines, dropped: Number.isSafeInteger(m.dropped) ? Math.max(0, m.dropped) : 0 }));
+    const lines = Array.isArray(m.lines) ? m.lines.slice(0, 4096) : [];
+    this.event('lines', packed(lines), Number.isSafeInteger(m.dropped) ? Math.max(0, m.dropped) : 0);
   }
 
-  // serve answers a question about storage, once both the answer is there and the pod may
-  // ask for more. What comes with it, and what goes back, is memory of the agent meanwhile:
-  // as much as the pod may keep is free.
-  serve({ id, op, args }) {
-    if (!Number.isSafeInteger(id) || !Array.isArray(args) || args.some(strange)) return void this.paid(this.account.pays(TOLD_STRANGE));
-    if (!this.holds(weight(args))) return null;
+  // serve answers a question about storage. What comes with it is memory of the agent
+  // meanwhile: as much as the pod may keep is free.
+  serve(m) {
+    if (!asked(m)) return this.strange();
+    const { id, op, args } = m;
+    this.held += weight([op, ...args]);
+    if (this.held > this.files.limit + HELD_MORE && !this.pays(weight([op, ...args]))) return;
     this.open++;
-    const answer = this.ask(op, args);
-    return { after: async () => { this.answer(id, await answer); this.open--; }, length: 0 };
+    this.files.run(this.question(id, op, args));
   }
 
-  // holds takes so many bytes more, and reports whether the pod may go on.
-  holds(bytes) {
-    this.held += bytes;
-    return this.held <= this.files.limit + HELD_MORE || this.paid(this.account.pays(bytes));
-  }
-
-  async ask(op, args) {
+  // question is what is done for one, see Files.run.
+  *question(id, op, args) {
+    let body;
     try {
-      const value = await this.files.run(String(op), args);
-      this.holds(weight([value]));
-      return this.ended ? {} : { value };
+      body = { value: yield* this.files.operation(String(op), args) };
     } catch (err) {
-      return { error: { code: String(err?.code ?? 'EIO'), message: String(err?.message ?? err) } };
-    } finally {
-      this.held -= weight(args);
+      body = { error: { code: String(err?.code ?? 'EIO'), message: String(err?.message ?? err) } };
     }
+    this.held -= weight([op, ...args]);
+    this.open--;
+    this.answer(id, body);
   }
 
   answer(id, body) {
     if (this.ended) return;
-    this.held -= weight([body.value]);
     try {
       this.port.postMessage({ t: 'answer', id, ...body });
     } catch {
@@ -350,10 +342,13 @@ class Pod {
   // recentDelay is the longest that the pod took for an answer since it was asked for, in
   // milliseconds. Of a worker a browser tells nothing else.
   recentDelay() {
-    const d = Math.max(this.recent, this.waiting ? performance.now() - this.asked : 0);
+    const d = Math.max(this.recent, this.silence(performance.now()));
     this.recent = 0;
     return Math.round(d);
   }
+
+  // silence is how long the pod owes an answer at a time, as far as it was heard.
+  silence(at) { return this.waiting ? Math.max(0, (this.unheard[0]?.at ?? at) - this.asked) : 0; }
 
   ping() {
     this.waiting = true;
@@ -365,7 +360,7 @@ class Pod {
     if (this.stopping || this.ended) return;
     this.stopping = true;
     this.port.postMessage({ t: 'stop' });
-    setTimeout(() => { if (!this.beats && !this.ready) this.kill('Stopped', 'was still loading and was ended at once'); }, UNBORN_MS);
+    setTimeout(() => { if (!this.beats && !this.ready && !this.unheard.length) this.kill('Stopped', 'was still loading and was ended at once'); }, UNBORN_MS);
   }
 
   kill(reason, message) { this.end({ reason, message }, true); }
@@ -374,6 +369,7 @@ class Pod {
   end(outcome, killed = false) {
     if (this.ended) return;
     this.ended = this.files.closed = true;
+    this.unheard = [];
     let o = outcome;
     if (this.stopping && o.reason !== 'OOMKilled' && !killed) o = { reason: 'Stopped', message: o.reason === 'Completed' ? '' : o.message };
     const f = this.frame;
@@ -383,37 +379,16 @@ class Pod {
       this.files.close().catch(() => {}).then(() => this.event('end', JSON.stringify({ ...o, delayMs: Math.round(this.delay) })));
     };
     if (f.dead) return f.gone();
+    if (f.shown) return drop(f); // its thread is the pack's, which may not answer, or not stop to
     f.port.postMessage({ t: 'kill' });
     setTimeout(() => drop(f), 1000); // a thread that does not even hear this goes with its frame
   }
 }
 
-// word takes a text that a pack may have made up. Not all that can be posted can be made
-// a text, and what is thrown here the whole tab would be blamed for.
-function word(v) { return typeof v === 'string' ? v : ''; }
-
-// parsed gives the object that a text is of, or nothing.
-function parsed(text) {
-  try { return JSON.parse(text); } catch { return null; }
-}
-
-// past takes a time in milliseconds that is not after now.
-function past(v, now) { return Number.isFinite(v) && v > 0 && v < now ? v : now; }
-
-// sound takes the outcome that a worker tells, which a pack may have made up.
-function sound(o) {
-  const known = ['Completed', 'Error', 'PackLoadError', 'Stopped'];
-  return {
-    reason: known.includes(o?.reason) ? o.reason : 'Error',
-    message: word(o?.message).slice(0, 4096),
-    code: Number.isInteger(o?.code) ? o.code : undefined,
-  };
-}
-
 setInterval(() => {
   const t = performance.now();
   const slept = t - beaten > 5 * PING_MS; // this thread itself stood still: nobody can be blamed
-  const delays = [...running.values()].map((p) => [p.id, Math.round(p.waiting ? t - p.asked : p.lately)]);
+  const delays = [...running.values()].map((p) => [p.id, Math.round(p.waiting ? p.silence(t) : p.lately)]);
   postMessage({ t: 'beat', late: Math.max(0, t - beaten - PING_MS), delays });
   beaten = t;
   for (const f of frames.values()) {
@@ -425,11 +400,14 @@ setInterval(() => {
   for (const p of running.values()) {
     if (slept) p.asked = t;
     if (!p.waiting) p.ping();
-    else if (p.unresponsiveMs > 0 && t - p.asked > p.unresponsiveMs && !p.stopping) {
-      p.kill('Unresponsive', `the event loop stood still for ${Math.round((t - p.asked) / 1000)} s`);
+    else if (p.unresponsiveMs > 0 && p.silence(t) > p.unresponsiveMs && !p.stopping) {
+      p.kill('Unresponsive', `the event loop stood still for ${Math.round(p.silence(t) / 1000)} s`);
     }
   }
 }, PING_MS);
+
+{{turns.js}}
+const turns = new Turns(() => performance.now(), (f, ms) => setTimeout(f, ms));
 
 {{told.js}}
 

@@ -1,42 +1,43 @@
 // ---- what a pod may tell ----
 
-// The thread of the agent hears everybody, so that nobody may keep it. How fast it is must
-// not decide who is ended: a device may be slow, or busy with something else.
+// The thread of the agent hears everybody, each in turn (turns.js). How fast it is must not
+// decide who is ended: a device may be slow, or busy with something else.
 //
-// Output comes with a ticket for each batch, and a pod gets its ticket back when the batch
-// has been heard and that time has passed once more: it waits rather than be ended. Questions
-// about storage are answered as late, and its runtime asks no more than MAX_WAITING at a
-// time. Whoever keeps to that may tell as much as there is, and takes half of the thread at
-// most.
+// Output comes with a ticket for each batch, and a pod gets its ticket back when the batch has
+// been heard, as often as its rate allows. Questions about storage are answered in turn, and
+// its runtime asks no more than MAX_WAITING at a time. Whoever keeps to that may tell as much
+// as there is time for.
 //
-// All else is paid for, by its size and by the time that it takes. A runtime needs little of
+// All else is paid for, by its size, by how much of it waits, and, if no runtime says it, by its
+// time. A runtime needs little of
 // that: output of a pack that never takes its tickets, and what is left at the end.
 const MAX_WAITING = 64;       // questions of one pod that may wait, as in pod.js
 const TICKETS = 16;           // batches of output of one pod that may wait
-const OUT_LONGEST = 1 << 20;  // characters of one
+const MOST_UNHEARD = 160;     // messages of one pod that may wait: all these, and what is left at the end
+const OUT_LONGEST = 1 << 20;  // characters of one batch
 const OUT_RATE = 4 * 1024;    // characters a millisecond for which tickets come back
-const LEAST_MS = 0.25;        // what anything is taken to need: a clock may be coarse
-const AHEAD_MS = 20;          // what is free need not wait for so little
 const TOLD_MOST = 64 * 1024 * 1024;
 const TOLD_BACK = 8 * 1024;   // a millisecond
-const TOLD_TIME = 4 * 1024;   // a millisecond of work for the pod
+const TOLD_BEHIND = 2 * 1024; // a millisecond, while more waits: what a pack that never yields needs
 const TOLD_MESSAGE = 512;
-const TOLD_STRANGE = 1024 * 1024; // what no runtime says, of whatever size
-const HELD_MORE = 1 << 20;    // bytes of questions and answers, beyond what a pod may keep
-const TOLD_LONGEST = 1000;    // milliseconds that one message is blamed for: a device may have slept
+const TOLD_UNHEARD = 256 * 1024;  // what comes while more waits
+const TOLD_STRANGE = 1024 * 1024; // what no runtime says, of whatever size,
+const TOLD_TIME = 32 * 1024;      // and a millisecond that it takes: more than time brings back, as half of it is rest
+const HELD_MORE = 1 << 20;    // bytes that come with questions, beyond what a pod may keep
+const STREAMS = ['log', 'stdout', 'stderr'], LINE_HEAD = 13; // bytes before the text of a line: as in controller.go
+const encoder = new TextEncoder();
 
-// Account is what one pod may still tell. time() gives the milliseconds since some moment
-// and those of them in which the thread had nothing to do for anybody who pays.
+// Account is what one pod may still tell. now() gives milliseconds since some moment.
 class Account {
   #purse = TOLD_MOST;
   #filled;
   #due = 0;
   #tickets = new Set();
-  #time;
+  #now;
 
-  constructor(time) {
-    this.#time = time;
-    this.#filled = time();
+  constructor(now) {
+    this.#now = now;
+    this.#filled = now();
   }
 
   // ticket makes one that nobody can guess.
@@ -49,33 +50,70 @@ class Account {
   // takes reports whether a ticket was given and not taken yet.
   takes(ticket) { return this.#tickets.delete(ticket); }
 
-  // refill gives back what time brings: twice what a runtime pays at most, if the thread has
-  // nothing to do for a quarter of it. Who pays more than can be heard would be paid for
-  // that otherwise.
-  refill() {
-    const now = this.#time();
-    this.#purse = Math.min(TOLD_MOST, this.#purse + Math.min(now.at - this.#filled.at, 4 * (now.idle - this.#filled.idle)) * TOLD_BACK);
+  // refill gives back what time brings, which is less while more waits than may.
+  refill(behind) {
+    const now = this.#now();
+    this.#purse = Math.min(TOLD_MOST, this.#purse + (now - this.#filled) * (behind ? TOLD_BEHIND : TOLD_BACK));
     this.#filled = now;
   }
 
   // pays reports whether there was enough for it.
   pays(cost) { return (this.#purse -= cost) >= 0; }
 
-  // paysTime is pays for milliseconds of work.
-  paysTime(took) { return this.pays(Math.min(took, TOLD_LONGEST) * TOLD_TIME); }
-
-  // wait gives the milliseconds until a pod gets back what it needs to tell more, after
-  // some that took so long and had so many characters.
-  wait(took, length) {
-    const { at } = this.#time();
-    this.#due = Math.max(this.#due, at) + Math.max(Math.min(took, TOLD_LONGEST), LEAST_MS, length / OUT_RATE);
-    return this.#due - at;
+  // wait gives the milliseconds until a pod gets its ticket back after so many characters.
+  wait(length) {
+    const now = this.#now();
+    this.#due = Math.max(this.#due, now) + length / OUT_RATE;
+    return this.#due - now;
   }
 }
 
-// strange reports whether no runtime asks about storage with such a value.
+// asked reports whether a runtime asks about storage so, and with nothing else beside.
+function asked(m) {
+  const { id, op, args } = m;
+  return Number.isSafeInteger(id) && Array.isArray(args) && args.length <= 3 && ![op, ...args].some(strange) && Object.keys(m).length === 4;
+}
+
 function strange(v) { return typeof v === 'object' && v !== null && !(v instanceof Uint8Array); }
 
 // weight is the memory of some values, in bytes as far as it may be much: a view has all of
 // its buffer with it.
 function weight(values) { return values.reduce((sum, v) => sum + (v?.buffer?.byteLength ?? v?.length ?? 0), 0); }
+
+// word takes a text that a pack may have made up. Not all that can be posted can be made
+// a text, and what is thrown here the whole tab would be blamed for.
+function word(v) { return typeof v === 'string' ? v : ''; }
+
+// parsed gives the object that a text is of, or nothing.
+function parsed(text) {
+  try { return JSON.parse(text); } catch { return null; }
+}
+
+// packed puts lines together as controller.go takes them apart, which takes less than half of
+// what JSON would: for each the number of its stream, its time, the length of its text, and that.
+function packed(lines) {
+  const texts = lines.map((l) => word(l?.[2]).slice(0, 16 * 1024 + 8)), latest = Date.now();
+  const bytes = new Uint8Array(texts.reduce((sum, t) => sum + LINE_HEAD + 3 * t.length, 0)), view = new DataView(bytes.buffer);
+  let end = 0;
+  lines.forEach((l, i) => {
+    const { written } = encoder.encodeInto(texts[i], bytes.subarray(end + LINE_HEAD));
+    view.setUint8(end, Math.max(0, STREAMS.indexOf(l?.[0])));
+    view.setFloat64(end + 1, past(l?.[1], latest), true);
+    view.setUint32(end + 9, written, true);
+    end += LINE_HEAD + written;
+  });
+  return bytes.subarray(0, end);
+}
+
+// past takes a time in milliseconds that is not after now.
+function past(v, now) { return Number.isFinite(v) && v > 0 && v < now ? v : now; }
+
+// sound takes the outcome that a worker tells, which a pack may have made up.
+function sound(o) {
+  const known = ['Completed', 'Error', 'PackLoadError', 'Stopped'];
+  return {
+    reason: known.includes(o?.reason) ? o.reason : 'Error',
+    message: word(o?.message).slice(0, 4096),
+    code: Number.isInteger(o?.code) ? o.code : undefined,
+  };
+}

@@ -10,9 +10,8 @@ import (
 // must not decide who is ended.
 const toldTest = `
 const assert = require('node:assert');
-let at = 0, idle = 0;
-const account = () => new Account(() => ({ at, idle }));
-const passes = (ms, idly) => { at += ms; idle += idly; };
+let at = 0;
+const account = () => new Account(() => at);
 
 { // A ticket counts once, and only where it was given.
   const a = account(), b = account(), t = a.ticket();
@@ -20,54 +19,51 @@ const passes = (ms, idly) => { at += ms; idle += idly; };
   assert(!b.takes(t) && !a.takes('1-2-3-4') && !a.takes(undefined));
   assert(a.takes(t) && !a.takes(t));
 }
-{ // Who obeys may tell for ever on a thread that takes a second for each batch, and pays nothing.
+{ // Who obeys may tell for ever, and pays nothing.
   const a = account();
   let ticket = a.ticket();
   for (let i = 0; i < 1000; i++) {
-    passes(1000, 0);
     assert(a.takes(ticket));
-    const wait = a.wait(1000, OUT_LONGEST);
-    assert(wait >= 1000, 'half of the thread at most');
-    passes(wait, 0);
+    at += a.wait(OUT_LONGEST);
     ticket = a.ticket();
   }
-  a.refill();
+  a.refill(false);
   assert(a.pays(TOLD_MOST));
 }
-{ // What is sent at once comes back one after the other, by size and by time.
+{ // What is sent at once comes back one after the other, by its size.
   const a = account();
-  assert.strictEqual(a.wait(1, 4096 * OUT_RATE), 4096);
-  assert.strictEqual(a.wait(10_000, 0), 4096 + TOLD_LONGEST);
-  passes(10_000, 0);
-  assert.strictEqual(a.wait(0.5, 0), 0.5);
-  for (let i = 0; i < 1000; i++) a.wait(0, 0);
-  assert(a.wait(0, 0) > 100, 'what the clock does not see is not free');
+  assert.strictEqual(a.wait(4096 * OUT_RATE), 4096);
+  assert.strictEqual(a.wait(OUT_RATE), 4097);
+  at += 10_000;
+  assert.strictEqual(a.wait(OUT_RATE), 1);
 }
-{ // A pack that never yields sends without tickets for a minute on a thread that has no time.
-  const a = account();
-  for (let i = 0; i < 240; i++) {
-    passes(250, 0);
-    a.refill();
-    assert(a.pays(TOLD_MESSAGE + 80 * 1024) && a.paysTime(40));
+{ // A pack that never yields sends without tickets, for ever where it is heard, and where it is not.
+  for (const [behind, cost] of [[false, 0], [true, TOLD_UNHEARD]]) {
+    const a = account();
+    for (let i = 0; i < 10_000; i++) {
+      at += 250;
+      a.refill(behind);
+      assert(a.pays(cost + TOLD_MESSAGE + 80 * 1024), i + ' messages');
+    }
   }
 }
-{ // Who pays more than is heard is ended, however fast the thread is.
+{ // Who pays more than comes back is ended, however slowly it is heard.
   for (const took of [0.01, 1, 100]) {
     const a = account();
     let n = 0;
     for (; n < 1e6; n++) {
-      passes(took, 0);
-      a.refill();
-      if (!a.pays(TOLD_MESSAGE + TOLD_STRANGE) || !a.paysTime(took)) break;
+      at += took;
+      a.refill(true);
+      if (!a.pays(TOLD_MESSAGE + TOLD_STRANGE)) break;
     }
-    assert(n <= TOLD_MOST / TOLD_STRANGE, n + ' messages at ' + took + ' ms');
+    assert(n <= 2 * TOLD_MOST / TOLD_STRANGE, n + ' messages at ' + took + ' ms');
   }
 }
-{ // Time brings it back where the thread has some.
+{ // Time brings it back.
   const a = account();
   assert(a.pays(TOLD_MOST) && !a.pays(1));
-  passes(60_000, 60_000);
-  a.refill();
+  at += 60_000;
+  a.refill(false);
   assert(a.pays(TOLD_MOST) && !a.pays(1));
 }
 `
@@ -75,6 +71,31 @@ const passes = (ms, idly) => { at += ms; idle += idly; };
 func TestWhatAPodMayTell(t *testing.T) {
 	t.Parallel()
 	runNode(t, source(t, "told.js")+toldTest)
+}
+
+// packedTest takes lines apart as controller.go does, some of them such as no runtime sends.
+const packedTest = `
+const assert = require('node:assert');
+const apart = (bytes) => {
+  const lines = [], view = new DataView(bytes.buffer, bytes.byteOffset);
+  for (let at = 0; at < bytes.length;) {
+    const end = at + LINE_HEAD + view.getUint32(at + 9, true);
+    lines.push([STREAMS[view.getUint8(at)], view.getFloat64(at + 1, true), new TextDecoder().decode(bytes.subarray(at + LINE_HEAD, end))]);
+    at = end;
+  }
+  return lines;
+};
+const nothing = { toString: 1, valueOf: 1 }, now = Date.now();
+const all = apart(packed([['log', 1.5, 'a'], ['stderr', 2, ''], ['stdout', 3, 'ü\u{1f600}\0\n'], ['other', 4, '\ud800'], [nothing, nothing, nothing], null, ['log', 8e15, 'y'.repeat(20_000)]]));
+assert.deepStrictEqual(all.slice(0, 4), [['log', 1.5, 'a'], ['stderr', 2, ''], ['stdout', 3, 'ü\u{1f600}\0\n'], ['log', 4, '\ufffd']]);
+for (const [stream, time, text] of all.slice(4, 6)) assert(stream === 'log' && time >= now && text === '');
+assert(all[6][1] <= Date.now() && all[6][2] === 'y'.repeat(16 * 1024 + 8));
+assert.deepStrictEqual(apart(packed([])), []);
+`
+
+func TestLinesArePackedAndTakenApart(t *testing.T) {
+	t.Parallel()
+	runNode(t, source(t, "told.js")+packedTest)
 }
 
 // source reads a script of the page.
