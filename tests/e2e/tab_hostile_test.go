@@ -228,6 +228,61 @@ func TestASlowTabTakesNoPackForAFlood(t *testing.T) {
 	}
 }
 
+// However many pods take of the agent's thread all that they may, by output and by questions,
+// on a thread that is slow: the node stays online, and a pod beside them starts, is heard and
+// stops.
+func TestManyLoudPodsLeaveATabToItself(t *testing.T) {
+	t.Parallel()
+	tb := profile(t)
+	tb.before(`Object.defineProperties(Navigator.prototype, { hardwareConcurrency: { value: 16 }, deviceMemory: { value: 8 } })`) // room for ten pods
+	workers := tb.workers()
+	c := start(t, "STARK_HEARTBEAT_INTERVAL=1s")
+	c.sql(t, `update public.cluster_config set heartbeat_interval_ms = 1000, heartbeat_timeout_ms = 6000, eviction_timeout_ms = 600000`)
+	c.join(tb)
+	agent := <-workers
+	c.pack(c.Client, "floods", func(r *api.CreatePackRequest) { r.RuntimeTag = api.TagUniversal })
+	c.universal("asks", `module.exports = async ({ ready, storage }) => {
+		await storage.writeFile('/a', 'y'.repeat(1_000_000));
+		ready();
+		for (;;) await Promise.all(Array.from({ length: 64 }, () => storage.readFile('/a')));
+	}`)
+	c.universal("greeter", greeter)
+	witness := c.pod("greeter", never)
+	loud := []api.Pod{c.pod("asks", never)}
+	for range 7 {
+		loud = append(loud, c.pod("floods", never, func(r *api.CreatePodRequest) { r.Env = map[string]string{"FLOOD": "FOREVER"} }))
+	}
+	for _, p := range append(loud, witness) {
+		c.waitStatus(p.ID, api.PodRunning)
+	}
+	eval[any](agent, slowly)
+	for range 3 {
+		pod := c.pod("greeter", never)
+		c.waitStatus(pod.ID, api.PodRunning)
+		c.waitLine(pod.ID, "INFO hello")
+		if _, _, err := c.Client.StopPod(t.Context(), pod.ID); err != nil {
+			t.Fatal(err)
+		}
+		c.waitStatus(pod.ID, api.PodStopped)
+		c.waitLine(pod.ID, "INFO bye")
+	}
+	tb.state("online")
+	for _, p := range append(loud, witness) {
+		if now, err := c.Client.GetPod(t.Context(), p.ID); err != nil || now.Status != api.PodRunning {
+			t.Errorf("a pod is %s: %s, %v", now.Status, now.StatusMessage, err)
+		}
+	}
+	history, err := c.Client.PodHistory(t.Context(), witness.ID, 100, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range history {
+		if h.NewStatus == api.PodUnknown {
+			t.Errorf("at %s the node was lost", h.Timestamp)
+		}
+	}
+}
+
 // channel is one that pages of the server's origin share, and packs must not.
 const channel = `globalThis.heard = []; try { new BroadcastChannel('stark').onmessage = (e) => heard.push(e.data); } catch {}`
 

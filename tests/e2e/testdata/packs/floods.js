@@ -14,7 +14,8 @@ module.exports = async ({ ready, env }) => {
   const port = await found;
   const lines = () => Array.from({ length: 4096 }, () => ['log', 1, 'y'.repeat(1000)]);
   const out = (length, ticket) => JSON.stringify({ ticket, lines: Array.from({ length }, () => ['log', 1, 'y'.repeat(1000)]) });
-  if (env.FLOOD === 'TICKETS') return obeys(port, out);
+  if (env.FLOOD === 'TICKETS') return obeys(port, out, 50);
+  if (env.FLOOD === 'FOREVER') return obeys(port, out, Infinity);
   const [message, most] = {
     NUMBERS: () => [7, 10_000],
     LINES: () => [out(1000), 50],
@@ -30,8 +31,8 @@ module.exports = async ({ ready, env }) => {
   }
 };
 
-// obeys sends as much as it may with each ticket that it is given.
-async function obeys(port, out) {
+// obeys sends as much as it may with each ticket that it is given, so often.
+async function obeys(port, out, most) {
   const hear = port.onmessage;
   let sent = 0;
   await new Promise((done) => {
@@ -39,7 +40,7 @@ async function obeys(port, out) {
       const m = get.call(e);
       if (m.t !== 'ticket') return hear(e);
       port.postMessage(out(1000, m.ticket));
-      if (++sent === 50) done();
+      if (++sent === most) done();
     };
     // The runtime had the first ones: what is printed has them come here.
     for (let i = 0; i < 16; i++) console.log('x'.repeat(65_000));
