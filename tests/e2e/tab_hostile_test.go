@@ -177,12 +177,12 @@ func TestOutputOfAPackThatNeverYields(t *testing.T) {
 	c.waitStatus(pod.ID, api.PodFailed)
 }
 
-// slowly makes a thread take 60 ms for every message that a port brings, as a device does
+// slowly makes a thread take 40 ms for every message that a port brings, as a device does
 // that is slow or has much else to do.
 const slowly = `{ const { get } = Object.getOwnPropertyDescriptor(MessageEvent.prototype, 'data');
 	Object.defineProperty(MessageEvent.prototype, 'data', { get() {
 		const data = get.call(this);
-		if (this.target instanceof MessagePort) for (const end = performance.now() + 60; performance.now() < end;);
+		if (this.target instanceof MessagePort) for (const end = performance.now() + 40; performance.now() < end;);
 		return data;
 	} }); } undefined`
 
