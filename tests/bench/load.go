@@ -20,6 +20,9 @@ const (
 	loadTime = 8 * time.Second // of each measurement of a throughput; half of it in a short run
 	loadPods = 10_000          // in the table, of two users
 	shards   = 50              // labels that tell them apart
+	// loadUsers are the developers of the rows that have many: what waits at the same time
+	// shares a statement where it is of one identity, so that many cost more than one.
+	loadUsers = 32
 )
 
 // rest is what is measured by requests of a developer, whose token, rows and quota are
@@ -40,9 +43,12 @@ func (b *bench) rest(f **field) []step {
 			return measure(ctx)
 		}}
 	}
-	requests := func(key, setup string, clients int, pace rate.Limit, next func(i int) (method, path string, body []byte)) step {
+	requests := func(key, setup string, clients, users int, pace rate.Limit, next func(i int) (method, path string, body []byte)) step {
 		return on(key, func(ctx context.Context) error {
-			l.clients, l.pace = clients, pace
+			if err := l.signIn(ctx, *f, users); err != nil {
+				return err
+			}
+			l.clients, l.users, l.pace = clients, users, pace
 			sum, err := l.run(ctx, next)
 			if err == nil {
 				b.burdened(key, setup, sum, pace == 0)
@@ -51,16 +57,17 @@ func (b *bench) rest(f **field) []step {
 		})
 	}
 	body := []byte(`{"packName":"pack0","packVersion":"1.0.0","namespace":"load","labels":{"app":"load"},"resourceRequests":{"cpu":10,"memory":16}}`)
+	read := func(i int) (string, string, []byte) { return http.MethodGet, "/api/pods/" + ids[i%len(ids)], nil }
+	create := func(int) (string, string, []byte) { return http.MethodPost, "/api/pods", body }
+	many := fmt.Sprintf("%d developers", loadUsers)
 	return []step{
-		requests("rest.read", "GET of one of 5,000 pods of its owner, 32 clients, 10,000 pods in the table", 32, 0, func(i int) (string, string, []byte) {
-			return http.MethodGet, "/api/pods/" + ids[i%len(ids)], nil
-		}),
-		requests("rest.list", "100 of 10,000 pods by a label, 200 requests a second", 32, 200, func(i int) (string, string, []byte) {
+		requests("rest.read", "GET of one of 5,000 pods of its owner, 32 clients, 10,000 pods in the table", 32, 1, 0, read),
+		requests("rest.read.users", "the same pods read by "+many+" who are members of their namespace, 32 clients", 32, loadUsers, 0, read),
+		requests("rest.list", "100 of 10,000 pods by a label, 200 requests a second", 32, 1, 200, func(i int) (string, string, []byte) {
 			return http.MethodGet, fmt.Sprintf("/api/pods?pageSize=100&labelSelector=shard%%3Ds%d", i%shards), nil
 		}),
-		requests("rest.create", "POST /api/pods in a namespace with a quota, 128 clients, 1,000 nodes, scheduler binding", 128, 0, func(int) (string, string, []byte) {
-			return http.MethodPost, "/api/pods", body
-		}),
+		requests("rest.create", "POST /api/pods in a namespace with a quota, 128 clients, 1,000 nodes, scheduler binding", 128, 1, 0, create),
+		requests("rest.create.users", "the same by "+many+" in one namespace, 128 clients", 128, loadUsers, 0, create),
 		on("rest.create.bulk", func(ctx context.Context) error { return b.bulk(ctx, *f, l) }),
 	}
 }
@@ -80,10 +87,26 @@ func (b *bench) furnish(ctx context.Context, f *field) (*requests, []string, err
 	}
 	db, err := postmaster(ctx, f.conn)
 	return &requests{
-		url: f.URL, token: session.AccessToken, lasts: b.loadLasts(), store: "Postgres",
+		url: f.URL, token: session.AccessToken, tokens: []string{session.AccessToken}, lasts: b.loadLasts(), store: "Postgres",
 		server:   func() (time.Duration, error) { return cpuOfProcess(f.Server.PID()) },
 		database: func() (time.Duration, error) { return cpuOfFamily(db) },
 	}, ids, err
+}
+
+// signIn has at least so many developers signed in, who are members of the namespaces of
+// the first.
+func (l *requests) signIn(ctx context.Context, f *field, users int) error {
+	for n := len(l.tokens); n < users; n++ {
+		_, session, err := f.User(ctx, fmt.Sprintf("load%d@example.com", n), api.RoleDeveloper)
+		if err != nil {
+			return err
+		}
+		l.tokens = append(l.tokens, session.AccessToken)
+		if _, err := f.conn.Exec(ctx, "insert into public.namespace_members (namespace, user_id, role) select n, $1::uuid, 'developer' from unnest(array['default', 'load']) n", session.User.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // loadLasts is how long a throughput is measured.
@@ -139,6 +162,8 @@ func (f *field) furnish(ctx context.Context, owner string) ([]string, error) {
 // or with a pace, as many a second as that in all.
 type requests struct {
 	url, token string
+	tokens     []string    // of the developers, the first of whom has the one above
+	users      int         // so many of them take turns
 	tls        *tls.Config // nil where none is spoken
 
 	server, database func() (time.Duration, error) // the CPU of either so far
@@ -148,6 +173,14 @@ type requests struct {
 
 	clients int
 	pace    rate.Limit
+}
+
+// as is the token of one client.
+func (l *requests) as(client int) string {
+	if l.users < 2 {
+		return l.token
+	}
+	return l.tokens[client%l.users]
 }
 
 type burden struct {
@@ -162,7 +195,7 @@ func (l *requests) run(ctx context.Context, next func(i int) (method, path strin
 	lines := make([]*line, l.clients)
 	for n := range lines {
 		var err error
-		if lines[n], err = dial(ctx, l.url, l.token, l.tls); err != nil {
+		if lines[n], err = dial(ctx, l.url, l.as(n), l.tls); err != nil {
 			return burden{}, err
 		}
 		defer lines[n].close()
