@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -14,8 +15,12 @@ import (
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
-// maxGroup bounds how many creates share a statement.
-const maxGroup = 128
+// maxGroup bounds how many creates share a statement, and maxDoors of how many identities
+// they share a transaction.
+const (
+	maxGroup = 128
+	maxDoors = 32
+)
 
 // newPod is a row to insert; its JSON names are column names. What is left out gets
 // the default of its column or, beside it, of the cluster: most fields are, and what is
@@ -86,21 +91,18 @@ func rowFor(r api.CreatePodRequest) newPod {
 	return p
 }
 
-// createQueue gathers the creates of one identity and namespace that wait while
-// the last statement runs: they then share a statement and its commit.
+// createQueue gathers the creates in one namespace that wait while the last of them are
+// stored: those of one identity then share a statement, and all of them a transaction. What
+// they are counted in, the namespace's row, is locked until that is committed.
 type createQueue struct {
 	mu     sync.Mutex
-	groups map[createKey][]*create // guarded by mu; a key is there while a goroutine serves it
+	groups map[string][]*create // by namespace, guarded by mu; one is there while a goroutine serves it
 	wg     sync.WaitGroup
-}
-
-type createKey struct {
-	door      door
-	namespace string
 }
 
 // create is one waiting request; the group's goroutine fills it and closes done.
 type create struct {
+	door    door
 	id      string
 	row     json.RawMessage
 	givenUp atomic.Bool
@@ -110,7 +112,7 @@ type create struct {
 }
 
 // CreatePod stores a pod as the user; the database fills in defaults and checks
-// limits and quota. Creates that wait at the same time share a statement, but
+// limits and quota. Creates that wait at the same time share a transaction, but
 // never each other's refusal. A request with an id that is stored already gives that
 // pod.
 func (db *DB) CreatePod(ctx context.Context, id access.Identity, r api.CreatePodRequest) (api.Pod, error) {
@@ -126,8 +128,8 @@ func (db *DB) CreatePod(ctx context.Context, id access.Identity, r api.CreatePod
 	if p.PackID != nil && !api.ValidID(*p.PackID) {
 		return api.Pod{}, fault.New(fault.NotFound, "pack not found")
 	}
-	c := &create{id: p.ID, row: row, done: make(chan struct{})}
-	db.enqueue(ctx, createKey{door: d, namespace: r.Namespace}, c)
+	c := &create{door: d, id: p.ID, row: row, done: make(chan struct{})}
+	db.enqueue(ctx, r.Namespace, c)
 	select {
 	case <-c.done:
 		if r.ID != "" && conflictOn(c.err, "pods_pkey") != nil {
@@ -140,60 +142,93 @@ func (db *DB) CreatePod(ctx context.Context, id access.Identity, r api.CreatePod
 	}
 }
 
-func (db *DB) enqueue(ctx context.Context, key createKey, c *create) {
+func (db *DB) enqueue(ctx context.Context, namespace string, c *create) {
 	q := &db.creates
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	waiting, served := q.groups[key]
+	waiting, served := q.groups[namespace]
 	if q.groups == nil {
-		q.groups = map[createKey][]*create{}
+		q.groups = map[string][]*create{}
 	}
-	q.groups[key] = append(waiting, c)
+	q.groups[namespace] = append(waiting, c)
 	if !served {
 		// One caller's end must not fail its neighbours.
 		ctx = context.WithoutCancel(ctx)
-		q.wg.Go(func() { db.serveCreates(ctx, key) })
+		q.wg.Go(func() { db.serveCreates(ctx, namespace) })
 	}
 }
 
-// serveCreates runs until nobody waits for this key.
-func (db *DB) serveCreates(ctx context.Context, key createKey) {
-	q := &db.creates
+// serveCreates runs until nobody waits for this namespace.
+func (db *DB) serveCreates(ctx context.Context, namespace string) {
 	for {
-		q.mu.Lock()
-		group := q.groups[key]
-		if len(group) == 0 {
-			delete(q.groups, key)
-			q.mu.Unlock()
+		live := db.creates.take(namespace)
+		if live == nil {
 			return
 		}
-		rest := group[min(len(group), maxGroup):]
-		group = group[:len(group)-len(rest)]
-		q.groups[key] = append([]*create(nil), rest...)
-		q.mu.Unlock()
-		live := group[:0]
-		for _, c := range group {
-			if !c.givenUp.Load() {
-				live = append(live, c)
-			}
-		}
-		db.createGroup(ctx, key.door, live)
+		db.createGroup(ctx, byDoor(live))
 	}
 }
 
-// createGroup inserts a group; if one row is refused it finds out which by
-// halves, so that the others are stored.
-func (db *DB) createGroup(ctx context.Context, d door, group []*create) {
+// take gives the creates that come next and that somebody waits for, and nil once there are
+// none, whom somebody else is to serve then.
+func (q *createQueue) take(namespace string) []*create {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	group := q.groups[namespace]
 	if len(group) == 0 {
-		return
+		delete(q.groups, namespace)
+		return nil
 	}
-	made, err := db.insertPods(ctx, d, group)
-	if err != nil && len(group) > 1 && refusesRow(err) {
-		db.createGroup(ctx, d, group[:len(group)/2])
-		db.createGroup(ctx, d, group[len(group)/2:])
-		return
+	live, doors := []*create{}, map[door]bool{}
+	for i, c := range group {
+		if doors[c.door] = true; len(live) == maxGroup || len(doors) > maxDoors {
+			q.groups[namespace] = append([]*create(nil), group[i:]...)
+			return live
+		}
+		if !c.givenUp.Load() {
+			live = append(live, c)
+		}
 	}
+	q.groups[namespace] = nil
+	return live
+}
+
+// byDoor gathers what each identity asks for, in the order in which the first of it came.
+func byDoor(group []*create) (parts [][]*create) {
+	at := map[door]int{}
 	for _, c := range group {
+		i, ok := at[c.door]
+		if !ok {
+			i = len(parts)
+			at[c.door] = i
+			parts = append(parts, nil)
+		}
+		parts[i] = append(parts[i], c)
+	}
+	return parts
+}
+
+// createGroup inserts what some identities ask for. If a row is refused, each identity is
+// tried by itself, and of one that is refused the halves: the others are stored.
+func (db *DB) createGroup(ctx context.Context, parts [][]*create) {
+	if len(parts) == 0 {
+		return
+	}
+	made, err := db.insertPods(ctx, parts)
+	switch {
+	case err == nil || !refusesRow(err):
+	case len(parts) > 1:
+		for _, part := range parts {
+			db.createGroup(ctx, [][]*create{part})
+		}
+		return
+	case len(parts[0]) > 1:
+		half := len(parts[0]) / 2
+		db.createGroup(ctx, [][]*create{parts[0][:half]})
+		db.createGroup(ctx, [][]*create{parts[0][half:]})
+		return
+	}
+	for _, c := range slices.Concat(parts...) {
 		c.err = err
 		if p, ok := made[c.id]; ok {
 			c.pod = p
@@ -210,19 +245,33 @@ func refusesRow(err error) bool {
 	return ok && f.Code != fault.Unavailable && f.Code != fault.Timeout
 }
 
-func (db *DB) insertPods(ctx context.Context, d door, group []*create) (map[string]api.Pod, error) {
-	rows := make([]json.RawMessage, len(group))
-	for i, c := range group {
-		rows[i] = c.row
+// insertPods stores all of it in one transaction, or nothing.
+func (db *DB) insertPods(ctx context.Context, parts [][]*create) (map[string]api.Pod, error) {
+	texts := make([]string, len(parts))
+	for i, part := range parts {
+		rows := make([]json.RawMessage, len(part))
+		for j, c := range part {
+			rows[j] = c.row
+		}
+		text, err := json.Marshal(rows)
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Internal, "internal error")
+		}
+		texts[i] = string(text)
 	}
-	text, err := json.Marshal(rows)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "internal error")
-	}
+	stored := make([][]api.Pod, len(parts))
 	var pods []api.Pod
-	err = db.writeOwn(ctx, "create pods", d, func(b *pgx.Batch, _ *pgx.Conn) {
-		b.Queue(createSQL, string(text)).Query(all(&pods, scanPod))
-	}, func() { db.own.created(pods) })
+	err := db.writeOwn(ctx, "create pods", parts[0][0].door, func(b *pgx.Batch, _ *pgx.Conn) {
+		for i, part := range parts {
+			if i > 0 {
+				b.Queue(db.settings(), part[0].door.settings()...)
+			}
+			b.Queue(createSQL, texts[i]).Query(all(&stored[i], scanPod))
+		}
+	}, func() {
+		pods = slices.Concat(stored...)
+		db.own.created(pods)
+	})
 	if err != nil {
 		return nil, err
 	}

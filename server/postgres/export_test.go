@@ -47,6 +47,13 @@ func (db *DB) ReadsWaiting(id access.Identity) int {
 	return 0
 }
 
+// CreatesWaiting is how many creates in a namespace wait for their turn.
+func (db *DB) CreatesWaiting(namespace string) int {
+	db.creates.mu.Lock()
+	defer db.creates.mu.Unlock()
+	return len(db.creates.groups[namespace])
+}
+
 // RenewSQL is what stores heartbeats.
 const RenewSQL = renewSQL
 
