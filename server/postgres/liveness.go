@@ -168,7 +168,36 @@ func (db *DB) SweepNodes(ctx context.Context) (SweepResult, error) {
 	return out, nil
 }
 
+// nextSQL is what becomes of silent nodes.
+const nextSQL = `next as (
+	select s.id, (case
+		when s.dead then 'offline'
+		when s.lost and s.status in ('online', 'suspect', 'draining', 'maintenance') then 'unhealthy'
+		when s.status = 'online' then 'suspect' end)::public.node_status as status
+	from silent s where s.status <> 'offline' and s.overdue)`
+
+// sweepNodes locks silent nodes in one statement and judges them in a later one: a
+// statement does not see what was written while it waited for a lock, and who has come
+// back meanwhile is not silent.
 func sweepNodes(ctx context.Context, tx Tx, t term, out *SweepResult) error {
+	var held, quiet []string
+	// In the order in which nodes that come back are locked, or the two would wait for
+	// each other.
+	if err := tx.Query(ctx, all(&held, scanText), "with "+silentSQL+", "+nextSQL+`
+		select n.id::text from public.nodes n join next on next.id = n.id
+		where next.status is not null and n.status <> next.status
+		order by n.id for no key update of n`, pgx.StrictNamedArgs{"since": t.since}); err != nil || len(held) == 0 {
+		return err
+	}
+	// A lease that somebody else holds is being renewed. It is not waited for: a heartbeat
+	// locks the lease before the node.
+	if err := tx.Query(ctx, all(&quiet, scanText), `with free as materialized (
+			select l.node_id from stark.node_leases l where l.node_id = any ($1::text[]::uuid[]) for no key update of l skip locked)
+		select v.id::text from unnest($1::text[]::uuid[]) v (id)
+		where v.id in (select free.node_id from free) or not exists (select from stark.node_leases l where l.node_id = v.id)`,
+		held); err != nil || len(quiet) == 0 {
+		return err
+	}
 	return tx.Query(ctx, func(rows pgx.Rows) error {
 		for rows.Next() {
 			var id string
@@ -186,26 +215,12 @@ func sweepNodes(ctx context.Context, tx Tx, t term, out *SweepResult) error {
 			}
 		}
 		return rows.Err()
-	}, "with "+silentSQL+`,
-		next as (
-			select s.id, (case
-				when s.dead then 'offline'
-				when s.lost and s.status in ('online', 'suspect', 'draining', 'maintenance') then 'unhealthy'
-				when s.status = 'online' then 'suspect' end)::public.node_status as status
-			from silent s where s.status <> 'offline' and s.overdue),
-		-- In the order in which nodes that come back are locked, or the two would wait for
-		-- each other.
-		held as materialized (
-			select n.id, next.status from public.nodes n join next on next.id = n.id
-			where next.status is not null and n.status <> next.status
-			order by n.id for no key update of n)
+	}, "with "+silentSQL+", "+nextSQL+`
 		update public.nodes n set status = next.status,
 			last_heartbeat = coalesce((select l.renewed_at from stark.node_leases l where l.node_id = n.id), n.last_heartbeat)
-		from held next
-		where n.id = next.id and n.status <> next.status and n.status <> 'offline'
-			-- A heartbeat since then is newer than the snapshot of this statement.
-			and not exists (select from stark.node_leases l where l.node_id = n.id and l.renewed_at > clock_timestamp() - interval '2 seconds')
-		returning n.id::text, n.status::text`, pgx.StrictNamedArgs{"since": t.since})
+		from next
+		where n.id = next.id and n.status <> next.status and n.id = any (@quiet::text[]::uuid[])
+		returning n.id::text, n.status::text`, pgx.StrictNamedArgs{"since": t.since, "quiet": quiet})
 }
 
 // lostPod is a pod whose node is silent.
@@ -232,9 +247,22 @@ const lostRecordSQL = `jsonb_build_object('reason', 'NodeLost', 'message', 'the 
 		where u.node_id = r.node_id and f ->> 'podId' = r.pod_id::text and f -> 'incarnation' = to_jsonb(r.incarnation) limit 1),
 		'{"cpuMillis": 0, "memoryMiB": 0, "loopDelayMs": 0}'))`
 
+// podsOfLostSQL are live pods of nodes that this sweep or an earlier one has made unhealthy:
+// only such a node is asked to register when it is heard of again, and tells of its pods.
+const podsOfLostSQL = `from public.pods p left join silent s on s.id = p.node_id
+	where p.status in ('scheduled', 'starting', 'running', 'stopping', 'unknown')
+		-- Of those that are unknown already only those that may be given up now.
+		and (p.node_id is null or s.status in ('unhealthy', 'offline')
+			and (s.dead or (s.lost and (p.status <> 'unknown' or p.tolerations <> '[]'))))`
+
 // sweepPods makes live pods of lost nodes unknown, and gives up those of dead
-// ones. It locks them first and decides by core/pod, in the same transaction.
+// ones. It locks them first, as sweepNodes does, and decides by core/pod.
 func sweepPods(ctx context.Context, tx Tx, t term, out *SweepResult) error {
+	var held []string
+	if err := tx.Query(ctx, all(&held, scanText), "with "+silentSQL+" select p.id::text "+podsOfLostSQL+" order by p.id for update of p",
+		pgx.StrictNamedArgs{"since": t.since}); err != nil || len(held) == 0 {
+		return err
+	}
 	var pods []lostPod
 	err := tx.Query(ctx, all(&pods, func(row pgx.CollectableRow) (lostPod, error) {
 		var p lostPod
@@ -244,11 +272,8 @@ func sweepPods(ctx context.Context, tx Tx, t term, out *SweepResult) error {
 	}), "with "+silentSQL+`
 		select p.id::text, p.incarnation, p.status::text, p.restart_policy::text, p.stop_requested_at, p.eviction, p.tolerations,
 			coalesce(s.gone, true), greatest(coalesce(s.beyond, '0'), '0'), coalesce(s.eviction, '0')
-		from public.pods p left join silent s on s.id = p.node_id
-		where p.status in ('scheduled', 'starting', 'running', 'stopping', 'unknown')
-			-- Of those that are unknown already only those that may be given up now.
-			and (p.node_id is null or s.dead or (s.lost and (p.status <> 'unknown' or p.tolerations <> '[]')))
-		order by p.id for update of p`, pgx.StrictNamedArgs{"since": t.since})
+		`+podsOfLostSQL+` and p.id = any (@held::text[]::uuid[])
+		order by p.id`, pgx.StrictNamedArgs{"since": t.since, "held": held})
 	if err != nil || len(pods) == 0 {
 		return err
 	}
