@@ -10,7 +10,8 @@ SHELL       := /bin/bash
 MODULE  := github.com/stark-orchestrator/stark
 MODULES := shared core supabase server agent cli tests
 TOOLS   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stark/bin
-OUT     := $(CURDIR)/bin
+# Relative, as every path here: the folder's own name may have a space or a quote in it.
+OUT     := bin
 
 GOLANGCI_VERSION  := v2.15.0
 GOTESTSUM_VERSION := v1.13.0
@@ -60,18 +61,18 @@ check: fmt-check lint vet wasm platforms borders tidy-check ## format, lint, vet
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## format all Go code
-	@for m in $(MODULES); do (cd $$m && $(GOLANGCI) fmt --config $(CURDIR)/.golangci.yml ./...); done
+	@for m in $(MODULES); do (cd $$m && $(GOLANGCI) fmt --config ../.golangci.yml ./...); done
 
 .PHONY: fmt-check
 fmt-check: $(GOLANGCI)
 	@echo "format"
-	@for m in $(MODULES); do (cd $$m && $(GOLANGCI) fmt --diff --config $(CURDIR)/.golangci.yml ./...); done
+	@for m in $(MODULES); do (cd $$m && $(GOLANGCI) fmt --diff --config ../.golangci.yml ./...); done
 
 .PHONY: lint
 lint: $(GOLANGCI)
 	@echo "lint"
-	@for m in $(MODULES); do (cd $$m && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...); done
-	@cd agent && GOOS=js GOARCH=wasm $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./browser/...
+	@for m in $(MODULES); do (cd $$m && $(GOLANGCI) run --config ../.golangci.yml ./...); done
+	@cd agent && GOOS=js GOARCH=wasm $(GOLANGCI) run --config ../.golangci.yml ./browser/...
 
 .PHONY: vet
 vet:
@@ -124,11 +125,11 @@ chaos: ## throw faults of all kinds at a cluster and count what was started; DUR
 
 .PHONY: soak
 soak: build ## let pods of simulated agents come and go, and fail when memory, files or tables grow; DURATION, ARGS='-agents 1000 -pods 200'
-	@go run ./tests/cmd/soak -stark $(OUT)/stark -duration $(DURATION) $(ARGS)
+	@go run ./tests/cmd/soak -stark "$$PWD/$(OUT)/stark" -duration $(DURATION) $(ARGS)
 
 .PHONY: cluster
 cluster: build ## run two servers behind a balancer and five nodes; SERVERS, NODES; Ctrl-C ends all
-	@exec go run ./tests/cmd/cluster -stark $(OUT)/stark -servers $(SERVERS) -nodes $(or $(NODES),5)
+	@exec go run ./tests/cmd/cluster -stark "$$PWD/$(OUT)/stark" -servers $(SERVERS) -nodes $(or $(NODES),5)
 
 .PHONY: bench
 bench: build ## measure the rows of docs/bench.md in some four minutes; writes tests/bench/out/latest.json
