@@ -19,7 +19,7 @@ GOLANGCI  := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 GOTESTSUM := $(TOOLS)/gotestsum-$(GOTESTSUM_VERSION)
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X $(MODULE)/cli.Version=$(VERSION)
+LDFLAGS := -s -w -X $(MODULE)/cli.Version=$(VERSION) -X main.version=$(VERSION)
 
 # The race detector needs cgo and a C compiler; without one the tests run plain.
 RACE := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && [ "$$(go env GOARCH)" != 386 ] && echo -race)

@@ -125,6 +125,7 @@ func (a *Agent) drain(ctx context.Context) {
 	if a.cfg.Leave {
 		leave, cancelLeave := context.WithTimeout(ctx, leaveTimeout)
 		defer cancelLeave()
+		s.left.Store(true)
 		if err := s.request(leave, wire.TypeUnregister, struct{}{}, nil); err != nil {
 			a.log.WarnContext(ctx, "the node could not take its leave", slog.Any("error", err))
 		}

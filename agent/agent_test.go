@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/stark-orchestrator/stark/agent/executor/executortest"
 	"github.com/stark-orchestrator/stark/agent/wsconn"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
@@ -222,6 +224,24 @@ func TestGracefulStop(t *testing.T) {
 	s.await("the leave", func() bool { return s.left })
 	startNode(t, s, dir)
 	s.awaitReport("p1", 2, api.RunRunning)
+}
+
+// A heartbeat that meets the node's leave finds that the server no longer knows the node,
+// which is nothing to warn of.
+func TestAHeartbeatDuringTheLeaveIsNoTrouble(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.set(func() { s.beatBeforeLeft = true })
+	var log bytes.Buffer
+	n := startNode(t, s, t.TempDir(), func(c *agent.Config) {
+		c.Leave = true
+		c.Logger = loggingtest.NewTo(t, &log, joinToken).Logger
+	})
+	n.stop()
+	s.await("the leave", func() bool { return s.leaving != "" })
+	if strings.Contains(log.String(), "WARN") {
+		t.Errorf("it warns:\n%s", log.String())
+	}
 }
 
 func TestDroppedAndWantedAgain(t *testing.T) {

@@ -289,7 +289,7 @@ func (a *Agent) beat(ctx context.Context, s *session, timeout time.Duration, eve
 	if err == nil && ack.HeartbeatIntervalMS > 0 && a.cfg.Heartbeat <= 0 {
 		every.Store((time.Duration(ack.HeartbeatIntervalMS) * time.Millisecond).Nanoseconds())
 	}
-	if err == nil || ctx.Err() != nil || errors.Is(err, errSessionOver) {
+	if err == nil || ctx.Err() != nil || errors.Is(err, errSessionOver) || s.left.Load() {
 		return
 	}
 	a.log.WarnContext(ctx, "a heartbeat was not taken", slog.Any("error", err))

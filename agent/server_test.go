@@ -32,26 +32,28 @@ type server struct {
 	t   *testing.T
 	url string
 
-	mu         sync.Mutex
-	wanted     []wire.Assignment
-	reports    []wire.RunReport
-	registered []wire.Register
-	tokens     []string
-	acks       []uint64
-	resyncs    int
-	heartbeats int
-	left       bool
-	logs       []api.LogLine
-	logEnds    []wire.LogsEnd
-	conn       *websocket.Conn
-	seq        uint64
-	silent     bool   // answers nothing any more
-	keepMum    bool   // takes reports without an answer
-	lateAuth   bool   // asks for the token after the handshake
-	poison     string // a pod whose reports cannot be read
-	accept     func(token string) bool
-	answer     func(reg wire.Register) *wire.Registered // to a registration, called under the lock; nil closes the connection
-	changed    chan struct{}
+	mu             sync.Mutex
+	wanted         []wire.Assignment
+	reports        []wire.RunReport
+	registered     []wire.Register
+	tokens         []string
+	acks           []uint64
+	resyncs        int
+	heartbeats     int
+	left           bool
+	leaving        string // the question of a node that leaves, not answered yet
+	beatBeforeLeft bool   // a leave is answered behind the next heartbeat, which finds no node
+	logs           []api.LogLine
+	logEnds        []wire.LogsEnd
+	conn           *websocket.Conn
+	seq            uint64
+	silent         bool   // answers nothing any more
+	keepMum        bool   // takes reports without an answer
+	lateAuth       bool   // asks for the token after the handshake
+	poison         string // a pod whose reports cannot be read
+	accept         func(token string) bool
+	answer         func(reg wire.Register) *wire.Registered // to a registration, called under the lock; nil closes the connection
+	changed        chan struct{}
 }
 
 func newServer(t *testing.T) *server {
@@ -142,6 +144,11 @@ func (s *server) handle(ctx context.Context, c *websocket.Conn, e wire.Envelope)
 		s.sendSet(ctx, c)
 	case wire.TypeHeartbeat:
 		s.heartbeats++
+		if s.leaving != "" {
+			refuse("NOT_FOUND")
+			s.write(ctx, c, wire.Envelope{Type: wire.TypeUnregister + wire.AckSuffix, CorrelationID: s.leaving}, struct{}{})
+			return
+		}
 		answer(wire.HeartbeatAck{NodeID: "node-1"})
 	case wire.TypeRunReport:
 		var in wire.RunReports
@@ -169,6 +176,10 @@ func (s *server) handle(ctx context.Context, c *websocket.Conn, e wire.Envelope)
 		s.sendSet(ctx, c)
 	case wire.TypeUnregister:
 		s.left = true
+		if s.beatBeforeLeft {
+			s.leaving = e.CorrelationID
+			return
+		}
 		answer(struct{}{})
 	case wire.TypeLogsChunk:
 		var ch wire.LogsChunk

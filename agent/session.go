@@ -24,6 +24,7 @@ var errSessionOver = errors.New("the connection is gone")
 type session struct {
 	conn     Conn
 	lastRead atomic.Int64 // unix nanoseconds of the last frame
+	left     atomic.Bool  // the node takes its leave: the server no longer knows it
 
 	mu      sync.Mutex
 	pending map[string]chan wire.Envelope // nil once the session is over

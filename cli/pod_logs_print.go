@@ -11,6 +11,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/client"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 // logPrinter shows lines of one pod or of several.
@@ -40,6 +41,9 @@ func (p *logPrinter) print(ctx context.Context, follow bool, lines iter.Seq2[api
 	for l, err := range lines {
 		if follow && ctx.Err() != nil {
 			return nil
+		}
+		if fault.CodeOf(err) == fault.Timeout { // of a read: there is nothing that may have been done
+			return withHint(err, "try again in a moment; `stark pod status <id>` says how the pod and its node are")
 		}
 		if err != nil {
 			return err

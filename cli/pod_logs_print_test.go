@@ -12,6 +12,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/client"
+	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
 func logOf(lines ...api.LogLine) iter.Seq2[api.LogLine, error] {
@@ -89,5 +90,22 @@ func TestLinesOfSeveralPods(t *testing.T) {
 	a, _, _ := printer("table")
 	if err := (&logPrinter{a: a}).print(t.Context(), false, func(yield func(api.LogLine, error) bool) { yield(api.LogLine{}, failed) }); !errors.Is(err, failed) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A node that says nothing has done nothing that one would have to look for.
+func TestLogsOfAMuteNodeAreAskedForAgain(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/logs") {
+			fail(w, fault.New(fault.Timeout, "the pod's node does not answer"))
+			return
+		}
+		fmt.Fprintf(w, `{"success":true,"data":{"pod":{"id":%q,"status":"running"}}}`, someID)
+	}))
+	t.Cleanup(srv.Close)
+	got := run(t, map[string]string{"STARK_HOME": t.TempDir(), "STARK_API_URL": srv.URL, "STARK_TOKEN": "t"}, "", "pod", "logs", someID)
+	if got.code != 1 || strings.Contains(got.stderr, "whether it was done") || !strings.Contains(got.stderr, "stark pod status") {
+		t.Errorf("code %d, stderr %q", got.code, got.stderr)
 	}
 }

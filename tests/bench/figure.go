@@ -24,6 +24,8 @@ type figure struct {
 	P99   float64 `json:"p99,omitempty"`
 	Setup string  `json:"setup"`
 
+	Samples int `json:"samples,omitempty"` // of a latency: of a single one there is nothing but the figure
+
 	Latency string `json:"latencyUnit,omitempty"` // of P50, P95 and P99 where Value is something else
 
 	Seconds float64 `json:"seconds,omitempty"` // that the step took whose figure it is
@@ -44,8 +46,15 @@ func (b *bench) latencies(key, setup string, samples []time.Duration) {
 	}
 	b.figures[key] = figure{
 		Value: at(0.5), Unit: "ms", P50: at(0.5), P95: at(0.95), P99: at(0.99),
-		Setup: fmt.Sprintf("%s; %d samples", setup, len(samples)),
+		Samples: len(samples), Setup: fmt.Sprintf("%s; %s", setup, howMany(len(samples))),
 	}
+}
+
+func howMany(samples int) string {
+	if samples == 1 {
+		return "1 sample"
+	}
+	return fmt.Sprintf("%d samples", samples)
 }
 
 // median records a row that is measured a few times only.
@@ -70,7 +79,7 @@ func (b *bench) print(out io.Writer, took time.Duration) error {
 			continue
 		}
 		p50, p95, p99 := "-", "-", "-"
-		if f.P99 > 0 {
+		if f.P99 > 0 && f.Samples != 1 {
 			unit := " " + cmp.Or(f.Latency, f.Unit)
 			p50, p95, p99 = number(f.P50)+unit, number(f.P95)+unit, number(f.P99)+unit
 		}

@@ -60,7 +60,9 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	flags.BoolVar(&b.full, "full", false, "measure also what takes long, with more samples")
 	peers := flags.Bool("peers", false, "measure peers of Stark, and what they stand beside, instead")
 	file := flags.String("out", "", "where the figures are written; tests/bench/out/latest.json if empty, only.json with -only, peers.json with -peers")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	switch {
@@ -85,6 +87,9 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	}
 	if err := b.sift(stages); err != nil {
 		return err
+	}
+	if *peers && !b.pairsUp() {
+		return fmt.Errorf("nothing to compare: -only must name both of a pair; the pairs are %s", pairNames())
 	}
 	var err error
 	if b.dir, err = os.MkdirTemp("", "stark-bench-"); err != nil {

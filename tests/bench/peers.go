@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -42,6 +43,20 @@ func pairKeys() []string {
 	return all
 }
 
+// pairsUp reports whether some pair is measured on both sides.
+func (b *bench) pairsUp() bool {
+	return slices.ContainsFunc(pairs, func(p pair) bool { return slices.Contains(b.only, p.stark) && slices.Contains(b.only, p.peer) })
+}
+
+// pairNames are the pairs as -only takes them.
+func pairNames() string {
+	names := make([]string, len(pairs))
+	for i, p := range pairs {
+		names[i] = p.stark + "," + p.peer
+	}
+	return strings.Join(names, " ")
+}
+
 // peerStages has each peer right behind the rows of Stark that it stands beside.
 func (b *bench) peerStages() []stage {
 	return []stage{
@@ -69,7 +84,7 @@ func (b *bench) printPairs(out io.Writer, took time.Duration) error {
 			return f, "failed"
 		case !ok:
 			return f, none
-		case f.P99 > 0:
+		case f.P99 > 0 && f.Samples != 1:
 			return f, fmt.Sprintf("%.1f %s, p99 %.1f %s", f.Value, f.Unit, f.P99, cmp.Or(f.Latency, f.Unit))
 		default:
 			return f, fmt.Sprintf("%.1f %s", f.Value, f.Unit)

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -33,6 +34,21 @@ func TestEachRowThatStandsBesideAPeerIsMeasuredWithIt(t *testing.T) {
 		if strings.HasPrefix(key, "kube.") && !slices.Contains(pairKeys(), key) {
 			t.Errorf("%s stands beside nothing", key)
 		}
+	}
+}
+
+// What is measured on one side only is no comparison.
+func TestARunThatComparesNothingIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, only := range []string{"stop", "pm2.stop", "stop,kube.read"} {
+		err := run(t.Context(), []string{"-peers", "-only", only}, io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), "stop,pm2.stop ") {
+			t.Errorf("-only %s: %v", only, err)
+		}
+	}
+	b := newBench(t)
+	if b.only = []string{"stop", "pm2.stop"}; !b.pairsUp() {
+		t.Error("a pair is refused")
 	}
 }
 

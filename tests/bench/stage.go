@@ -88,6 +88,10 @@ func (b *bench) perform(ctx context.Context, s stage, next func() string) (perfo
 				b.opening += time.Since(begin)
 			}()
 		}
+		if err != nil && ctx.Err() != nil { // no step has begun
+			fmt.Fprintf(b.errOut, "%s: interrupted\n", s.name)
+			return len(s.steps)
+		}
 		if err != nil {
 			for _, step := range s.steps {
 				fmt.Fprintf(b.errOut, "%s %s ", next(), strings.Join(step.keys, ", "))

@@ -114,6 +114,54 @@ func TestAnInterruptKeepsWhatThereIs(t *testing.T) {
 	}
 }
 
+// A stage that is interrupted while it starts has begun none of its steps.
+func TestAnInterruptNamesNoStepThatHasNotBegun(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var told strings.Builder
+	b.errOut = &told
+	r := &recorded{b: b}
+	ctx, interrupt := context.WithCancel(t.Context())
+	slow := stage{name: "slow", steps: []step{r.step(nil, "stop"), r.step(nil, "logs")}, open: func(ctx context.Context) (func(), error) {
+		interrupt()
+		return nil, ctx.Err()
+	}}
+	err := b.measure(ctx, []stage{r.stage("first", nil, r.step(nil, "rollback")), slow})
+	if err == nil || !strings.Contains(err.Error(), "1 of 3 steps were begun") {
+		t.Errorf("the error: %v", err)
+	}
+	if strings.Contains(told.String(), "stop") || !strings.Contains(told.String(), "slow: interrupted\n") {
+		t.Errorf("it says %q", told.String())
+	}
+}
+
+func TestHelpIsNoFailure(t *testing.T) {
+	t.Parallel()
+	var told strings.Builder
+	if err := run(t.Context(), []string{"-h"}, io.Discard, &told); err != nil || !strings.Contains(told.String(), "-only") {
+		t.Errorf("%v, %q", err, told.String())
+	}
+}
+
+// Of a single sample there are no quantiles.
+func TestOneSampleIsAFigureAlone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.latencies("failover.kill", "leader killed", []time.Duration{15 * time.Second})
+	b.latencies("failover.term", "leader stopped", []time.Duration{time.Second, 2 * time.Second})
+	var out strings.Builder
+	if err := b.print(&out, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		switch {
+		case strings.HasPrefix(line, "failover.kill") && (strings.Count(line, "15000.0 ms") != 1 || !strings.Contains(line, "; 1 sample\n")),
+			strings.HasPrefix(line, "failover.term") && strings.Count(line, "2000.0 ms") != 4:
+			t.Errorf("got %s", line)
+		}
+	}
+}
+
 func TestWhatIsMeasured(t *testing.T) {
 	t.Parallel()
 	long := step{keys: []string{"agents.10k", "agents.connect"}, when: inFull}
