@@ -130,6 +130,9 @@ async function report(connection, r) {
     if (unacknowledged.get(key) === r) unacknowledged.delete(key);
   } catch (e) {
     say({ unreported: e.message });
+    if (unacknowledged.get(key) !== r || !e.code) return; // newer news, or a lost connection
+    if (e.code === "VALIDATION_ERROR") unacknowledged.delete(key);
+    else setTimeout(() => unacknowledged.get(key) === r && report(connection, r), (e.retryAfter || 1) * 1000);
   }
 }
 
