@@ -190,7 +190,8 @@ func sweepNodes(ctx context.Context, tx Tx, t term, out *SweepResult) error {
 		return err
 	}
 	// A lease that somebody else holds is being renewed. It is not waited for: a heartbeat
-	// locks the lease before the node.
+	// locks the lease before the node. Nor do heartbeats wait for what the sweep does next.
+	tx.Queue("savepoint asked")
 	if err := tx.Query(ctx, all(&quiet, scanText), `with free as materialized (
 			select l.node_id from stark.node_leases l where l.node_id = any ($1::text[]::uuid[]) for no key update of l skip locked)
 		select v.id::text from unnest($1::text[]::uuid[]) v (id)
@@ -198,6 +199,7 @@ func sweepNodes(ctx context.Context, tx Tx, t term, out *SweepResult) error {
 		held); err != nil || len(quiet) == 0 {
 		return err
 	}
+	tx.Queue("rollback to savepoint asked") // lets go of the leases
 	return tx.Query(ctx, func(rows pgx.Rows) error {
 		for rows.Next() {
 			var id string

@@ -157,3 +157,42 @@ func TestASweepLeavesPodsWhoseNodeComesBackMeanwhile(t *testing.T) {
 		})
 	}
 }
+
+// A heartbeat does not wait for a sweep, whatever that one waits for: it is stored with
+// those of all other nodes of its server.
+func TestAHeartbeatDoesNotWaitForASweep(t *testing.T) {
+	t.Parallel()
+	b := newBound(t)
+	session := value[string](t, b.world, "select session from stark.node_leases")
+	pods := b.meanwhile(t, "40 seconds", holdsPods)
+	beat := func() []string {
+		return must(b.RenewLeases(t.Context(), []string{b.node.ID}, []string{session}))(t)
+	}
+	b.lead(t, func(ctx context.Context) {
+		swept := make(chan postgres.SweepResult, 1)
+		go func() {
+			r, err := b.SweepNodes(postgres.SinceForTest(time.Now().Add(-time.Hour))(ctx))
+			if err != nil {
+				t.Error(err)
+			}
+			swept <- r
+		}()
+		b.awaitRow(t)
+		if lost := beat(); len(lost) > 0 {
+			t.Errorf("before the sweep has ended the node is told that it is lost: %q", lost)
+		}
+		if err := pods.Rollback(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if r := <-swept; len(r.Unhealthy) != 1 || len(r.PodsUnknown) > 0 {
+			t.Errorf("got %+v", r)
+		}
+	})
+	// It was silent when it was judged: the next heartbeat brings it back.
+	if lost := beat(); len(lost) != 1 {
+		t.Errorf("the node is not told that it must register again: %q", lost)
+	}
+	if n := must(b.GetNode(t.Context(), b.owner, b.node.ID))(t); n.Status != api.NodeOnline {
+		t.Errorf("the node is %s", n.Status)
+	}
+}
