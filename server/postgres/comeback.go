@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"slices"
-	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,11 +19,22 @@ type returning struct {
 	request api.RegisterNodeRequest
 	row     nodeRow
 	session string
-	gone    atomic.Bool // whoever asked has left
+	gone    <-chan struct{} // closed when whoever asked has left
 
 	out   Registration
 	err   error // refuses this node and no other
 	alone bool  // not found, or held by somebody whom the others need not wait for
+}
+
+// left reports whether whoever asked has left. What has been asked for after that finds
+// it so, so that an answer to nobody comes behind none that somebody waits for.
+func (c *returning) left() bool {
+	select {
+	case <-c.gone:
+		return true
+	default:
+		return false
+	}
 }
 
 // nodeRow is what a node says of itself, documents as text.
@@ -67,9 +77,8 @@ func (db *DB) comeBack(ctx context.Context, by Registrar, r api.RegisterNodeRequ
 	if !api.ValidID(by.NodeID) || !api.ValidID(by.CredentialID) {
 		return Registration{}, errCredential(nil)
 	}
-	c := &returning{by: by, request: r, row: row, session: m.Session}
+	c := &returning{by: by, request: r, row: row, session: m.Session, gone: ctx.Done()}
 	if err := db.returns.do(ctx, c); err != nil {
-		c.gone.Store(true)
 		return Registration{}, toFault("register node", err)
 	}
 	if c.alone {
@@ -157,10 +166,19 @@ const (
 
 // comeBackArgs are those of comeBackRows.
 func comeBackArgs(group []*returning) []any {
-	var ids, names, types []string
+	var ids []string
+	for _, c := range group {
+		ids = append(ids, c.by.NodeID)
+	}
+	return rowArgs(ids, group)
+}
+
+// rowArgs are ids of nodes and what those say of themselves, column by column.
+func rowArgs(ids []string, group []*returning) []any {
+	var names, types []string
 	documents := make([][]*string, 8)
 	for _, c := range group {
-		ids, names, types = append(ids, c.by.NodeID), append(names, c.request.Name), append(types, string(c.request.RuntimeType))
+		names, types = append(names, c.request.Name), append(types, string(c.request.RuntimeType))
 		r := c.row
 		for i, d := range []*string{r.capabilities, r.allocatable, r.labels, r.annotations, r.taints, r.namespaces, r.ip, r.agent} {
 			documents[i] = append(documents[i], d)
@@ -296,7 +314,7 @@ func takeBack(ctx context.Context, t Tx, group []*returning) error {
 			c.err = errCredential(nil)
 		case n.ID == "" || !stands[n.ID]:
 			c.err = fault.New(fault.Conflict, "this credential belongs to a node with another name, or to one whose owner may not register nodes any more")
-		case c.gone.Load(): // a lease of this connection would end the node's next one
+		case c.left(): // a lease of this connection would end the node's next one
 			c.err = toFault("register node", context.Canceled)
 		}
 		if c.err != nil {

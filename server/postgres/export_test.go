@@ -81,3 +81,12 @@ func (db *DB) RereadPods(ctx context.Context, pods []string) (out store.Batch, s
 
 // Refresh has the feeds of this process read.
 func (db *DB) Refresh() { db.refresh() }
+
+// JoinsWaiting is how many nodes that register for the first time wait for their turn.
+func (db *DB) JoinsWaiting() int { return db.joins.queued() }
+
+// Connections is how many of the pool's are in use, and how many it may have.
+func (db *DB) Connections() (used, most int32) {
+	s := db.pool.Stat()
+	return s.AcquiredConns(), s.MaxConns()
+}

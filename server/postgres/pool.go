@@ -89,6 +89,8 @@ type DB struct {
 	creates   createQueue
 	reads     readQueue
 	shown     together[shownCredential]
+	joins     together[joining]
+	joinsHeld together[joining] // those whose names somebody else holds locked
 	returns   together[returning]
 	wanted    together[wantedOf]
 	term      termState
@@ -130,6 +132,8 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	}
 	db.shown = together[shownCredential]{most: maxShown, each: statementsEach, serve: db.lookUp}
 	db.returns = together[returning]{most: maxReturning, each: statementsEach, serve: db.takeBack}
+	db.joins = together[joining]{most: maxJoining, each: statementsEach, serve: db.joinAll}
+	db.joinsHeld = together[joining]{most: 1, each: 1, serve: db.joinAll}
 	db.wanted = together[wantedOf]{most: maxWanted, each: statementsEach, serve: db.readWanted}
 	db.pooled.Store(cfg.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement)
 	cfg.BeforeConnect, cfg.AfterConnect = db.beforeConnect, connected
@@ -207,6 +211,8 @@ func (db *DB) Close() {
 	db.creates.wg.Wait()
 	db.reads.wg.Wait()
 	db.shown.wg.Wait()
+	db.joins.wg.Wait()
+	db.joinsHeld.wg.Wait()
 	db.returns.wg.Wait()
 	db.wanted.wg.Wait()
 	db.stop()
