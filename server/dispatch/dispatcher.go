@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -193,10 +194,12 @@ type Dispatcher struct {
 	mu       sync.Mutex
 	sessions map[*session]struct{}
 	nodes    map[string]*session   // by node id: the newest
+	claims   map[string]*claim     // by key: the newest
 	beats    map[string]string     // node id -> session id, since the last flush
 	health   map[string]NodeHealth // by node id, since the last flush
 	closing  bool
 	wg       sync.WaitGroup // sessions
+	opened   atomic.Uint64  // sessions so far
 }
 
 // New makes a Dispatcher. Run must run for it to tell nodes anything.
@@ -209,7 +212,7 @@ func New(d Deps) *Dispatcher {
 		Deps: d, config: config, log: d.Logger, metrics: newMetrics(d.Metrics),
 		doubts:   newDoubts(),
 		routing:  make(chan struct{}),
-		sessions: map[*session]struct{}{}, nodes: map[string]*session{}, beats: map[string]string{},
+		sessions: map[*session]struct{}{}, nodes: map[string]*session{}, claims: map[string]*claim{}, beats: map[string]string{},
 		checkpoints: newCheckpoints(d.DB.StoreCheckpoints),
 		health:      map[string]NodeHealth{},
 		admission:   newAdmission(config.MaxEntering, time.Now),
@@ -327,6 +330,7 @@ func (d *Dispatcher) leave(ctx context.Context, s *session) {
 	nodeID := s.node()
 	d.mu.Lock()
 	delete(d.sessions, s)
+	d.unclaim(s)
 	current := nodeID != "" && d.nodes[nodeID] == s
 	if current {
 		delete(d.nodes, nodeID)
@@ -351,19 +355,25 @@ func (d *Dispatcher) leave(ctx context.Context, s *session) {
 	}
 }
 
-// join makes s the session of its node and closes an older one.
-func (d *Dispatcher) join(s *session, nodeID string) {
+// join makes s the session of its node and closes an older one, unless a newer one is
+// there.
+func (d *Dispatcher) join(s *session, nodeID string) bool {
 	d.mu.Lock()
-	older := d.nodes[nodeID]
+	other := d.nodes[nodeID]
+	if other != nil && other != s && other.order > s.order && other.alive() && !other.left.Load() {
+		d.mu.Unlock()
+		return false
+	}
 	d.nodes[nodeID] = s
 	d.beats[nodeID] = s.id
-	if older == nil {
+	if other == nil {
 		d.metrics.nodes.Inc()
 	}
 	d.mu.Unlock()
-	if older != nil && older != s {
-		older.end(closeDisplaced, "the node has connected again")
+	if other != nil && other != s {
+		other.displace()
 	}
+	return true
 }
 
 // Shutdown hands every session over to the other servers: one by one, so that they

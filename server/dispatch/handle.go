@@ -88,13 +88,10 @@ func (s *session) onRegister(ctx context.Context, e wire.Envelope) error {
 	case <-call.Done():
 		return fault.New(fault.Unavailable, "this server has just started: try again")
 	}
-	reg, err := s.d.DB.RegisterNode(call, by, req.RegisterNodeRequest, s.meta)
-	if err != nil {
+	reg, first, err := s.d.register(call, s, by, req.RegisterNodeRequest)
+	if err != nil || reg == nil {
 		return err
 	}
-	s.becomeNode(reg)
-	first := s.wanted.begin(reg.Node.ID)
-	s.d.join(s, reg.Node.ID)
 	s.d.tell(s, reg.Node.ID, req.Conditions, nil)
 	s.leavePlace()
 	s.ack(e, wire.Registered{

@@ -38,6 +38,7 @@ type fakeDB struct {
 
 	health   func([]dispatch.NodeHealth) error
 	register func(r dispatch.Registrar, req api.RegisterNodeRequest) (dispatch.Registration, error)
+	answer   func(ctx context.Context) error // what a registration waits for, and its failure
 	wanted   func() ([]wire.Assignment, error)
 	report   func(node string, rs []wire.RunReport) ([]api.RunKey, []wire.Refusal, error)
 	bundle   func(node, pod string) (api.Pack, error)
@@ -105,7 +106,12 @@ func (f *fakeDB) UserRoles(_ context.Context, user string) ([]api.Role, bool, er
 	return []api.Role{api.Role(user)}, true, nil // in these tests users are named after their role
 }
 
-func (f *fakeDB) RegisterNode(_ context.Context, r dispatch.Registrar, req api.RegisterNodeRequest, _ dispatch.Meta) (dispatch.Registration, error) {
+func (f *fakeDB) RegisterNode(ctx context.Context, r dispatch.Registrar, req api.RegisterNodeRequest, _ dispatch.Meta) (dispatch.Registration, error) {
+	if f.answer != nil {
+		if err := f.answer(ctx); err != nil {
+			return dispatch.Registration{}, err
+		}
+	}
 	if f.register != nil {
 		return f.register(r, req)
 	}

@@ -177,7 +177,7 @@ func (d *Dispatcher) newSession(r *http.Request) *session {
 		host = r.RemoteAddr
 	}
 	s := &session{
-		id: api.NewID(), d: d, out: newOutbox(), beside: make(chan struct{}, maxBeside),
+		id: api.NewID(), order: d.opened.Add(1), d: d, out: newOutbox(), beside: make(chan struct{}, maxBeside),
 		watches: map[string]context.CancelFunc{}, streams: map[string]*stream{},
 	}
 	s.meta = Meta{Session: s.id, IP: host, UserAgent: truncate(r.UserAgent(), 256)}

@@ -36,18 +36,22 @@ var errEnded = errors.New("the session has ended")
 
 // session is one connection. Its reader is the goroutine of ServeHTTP.
 type session struct {
-	id   string
-	d    *Dispatcher
-	conn *websocket.Conn
-	log  *slog.Logger
-	meta Meta
-	out  *outbox
-	sets wish                    // of the complete wanted set
-	stop context.CancelCauseFunc // ends reader, writer and all that serves this session
-	done <-chan struct{}         // closed when the session ends
-	life life
-	left atomic.Bool // said goodbye
-	met  atomic.Bool // the read model has shown the user
+	id    string
+	order uint64 // of opening, on this server
+	d     *Dispatcher
+	conn  *websocket.Conn
+	log   *slog.Logger
+	meta  Meta
+	out   *outbox
+	sets  wish                    // of the complete wanted set
+	stop  context.CancelCauseFunc // ends reader, writer and all that serves this session
+	done  <-chan struct{}         // closed when the session ends
+	life  life
+	left  atomic.Bool // said goodbye
+	met   atomic.Bool // the read model has shown the user
+	bye   atomic.Bool // end was called
+
+	claim *claim // the last one; owned by the dispatcher's lock
 
 	heard atomic.Int64 // unix nanoseconds of the last frame
 
@@ -88,9 +92,20 @@ func (s *session) node() string { return s.wanted.node() }
 // end closes the session from our side: the writer sends what is queued, a
 // goodbye and a close frame. It does not wait; the first call counts.
 func (s *session) end(code websocket.StatusCode, reason string) {
+	s.bye.Store(true)
 	s.out.leave(goodbye{code: code, reason: reason})
 	if code == closeSlow {
 		s.stop(errEnded) // the writer is stuck
+	}
+}
+
+// alive reports whether the session goes on, as far as is known.
+func (s *session) alive() bool {
+	select {
+	case <-s.done:
+		return false
+	default:
+		return !s.bye.Load()
 	}
 }
 
