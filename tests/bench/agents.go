@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/tests/harness"
 )
 
@@ -25,14 +26,14 @@ const (
 // nothing else to do, and how soon all are back when it was killed. The agents are those
 // of `stark sim agents`, in a process of their own.
 func (b *bench) thousandAgents() stage {
-	return b.agents([6]string{"agents.1k", "agents.1k.memory", "agents.1k.statements", "agents.1k.wal", "agents.connect.1k", "agents.1k.sockets"}, 1000, always)
+	return b.agents([7]string{"agents.1k", "agents.1k.memory", "agents.1k.statements", "agents.1k.wal", "agents.connect.1k", "agents.1k.sockets", "agents.join.1k"}, 1000, always)
 }
 
 func (b *bench) tenThousandAgents() stage {
-	return b.agents([6]string{"agents.10k", "agents.10k.memory", "agents.10k.statements", "agents.10k.wal", "agents.connect", "agents.10k.sockets"}, 10_000, inFull)
+	return b.agents([7]string{"agents.10k", "agents.10k.memory", "agents.10k.statements", "agents.10k.wal", "agents.connect", "agents.10k.sockets", "agents.join"}, 10_000, inFull)
 }
 
-func (b *bench) agents(keys [6]string, n int, when when) stage {
+func (b *bench) agents(keys [7]string, n int, when when) stage {
 	var c *harness.Cluster
 	return stage{
 		name: "a server for agents",
@@ -58,7 +59,7 @@ type burdenOf struct {
 	heartbeats       float64
 }
 
-func (b *bench) agentsOf(ctx context.Context, keys [6]string, n int, c *harness.Cluster) error {
+func (b *bench) agentsOf(ctx context.Context, keys [7]string, n int, c *harness.Cluster) error {
 	conn, err := pgx.Connect(ctx, c.Stack.DBURL)
 	if err != nil {
 		return err
@@ -75,7 +76,7 @@ func (b *bench) agentsOf(ctx context.Context, keys [6]string, n int, c *harness.
 }
 
 // measureAgents compares a server without agents to the same one with them.
-func (b *bench) measureAgents(ctx context.Context, keys [6]string, n int, c *harness.Cluster, conn *pgx.Conn, db int) error {
+func (b *bench) measureAgents(ctx context.Context, keys [7]string, n int, c *harness.Cluster, conn *pgx.Conn, db int) error {
 	pause(ctx, 3*time.Second)
 	empty, err := residentMemory(c.Server.PID())
 	if err != nil {
@@ -93,14 +94,11 @@ func (b *bench) measureAgents(ctx context.Context, keys [6]string, n int, c *har
 	if err != nil {
 		return err
 	}
-	fleet, end, err := b.fleet(c, n)
+	fleet, end, err := b.join(ctx, keys[6], c, n)
 	if err != nil {
 		return err
 	}
 	defer end()
-	if err := connected(ctx, c, fleet, n); err != nil {
-		return err
-	}
 	pause(ctx, agentsSettle)
 	busy, err := b.over(ctx, c, conn, db, long)
 	if err != nil {
@@ -157,7 +155,7 @@ func burdenNow(ctx context.Context, c *harness.Cluster, conn *pgx.Conn, db int) 
 }
 
 // cost records what n connected agents cost, beyond what the server costs without any.
-func (b *bench) cost(keys [6]string, n int, idle, busy burdenOf, memory, sockets float64) {
+func (b *bench) cost(keys [7]string, n int, idle, busy burdenOf, memory, sockets float64) {
 	setup := fmt.Sprintf("%d agents without pods, heartbeats every 10 s (%.0f/s), load average %s", n, busy.heartbeats, load())
 	percent := func(d time.Duration) float64 { return 100 * d.Seconds() }
 	b.figures[keys[0]] = figure{
@@ -215,6 +213,51 @@ func (b *bench) comeBack(ctx context.Context, key string, c *harness.Cluster, fl
 			n, ready.Seconds(), each(server), each(postgresNow-postgres), each(agentsNow-agents), load()),
 	}
 	return nil
+}
+
+// join starts agents whose nodes are new, and waits until all are in. They join by tokens
+// of 1,000 uses. A user reads meanwhile, whom they must not keep waiting.
+func (b *bench) join(ctx context.Context, key string, c *harness.Cluster, n int) (fleet *harness.Process, end func(), err error) {
+	begin := time.Now()
+	if fleet, end, err = b.fleet(c, n); err != nil {
+		return nil, nil, err
+	}
+	reading, stop := context.WithCancel(ctx)
+	slowest := make(chan time.Duration, 1)
+	go func() { slowest <- slowestRead(reading, c) }()
+	err = connected(ctx, c, fleet, n)
+	took := time.Since(begin)
+	stop()
+	read := <-slowest
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	b.figures[key] = figure{
+		Value: took.Seconds(), Unit: "s",
+		Setup: fmt.Sprintf("agents started until all %d new nodes have registered by join tokens of 1,000 uses; the slowest list of nodes of a user meanwhile took %d ms; load average %s",
+			n, read.Milliseconds(), load()),
+	}
+	return fleet, end, nil
+}
+
+// slowestRead reads as a user until ctx ends, and gives how long the slowest answer took.
+// One that fails takes until the next that does not.
+func slowestRead(ctx context.Context, c *harness.Cluster) (slowest time.Duration) {
+	const every = 20 * time.Millisecond
+	begin := time.Now()
+	for ctx.Err() == nil {
+		_, err := c.Client.ListNodes(ctx, api.NodeQuery{PageQuery: api.PageQuery{PageSize: 1}})
+		if ctx.Err() != nil {
+			break
+		}
+		slowest = max(slowest, time.Since(begin))
+		pause(ctx, every)
+		if err == nil {
+			begin = time.Now()
+		}
+	}
+	return slowest
 }
 
 // fleet starts simulated agents; end takes them away without a goodbye.
