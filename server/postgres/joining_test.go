@@ -337,3 +337,31 @@ func TestNodesThatJoinDoNotWaitForANameThatIsHeld(t *testing.T) {
 		t.Errorf("got %+v, %v", held.got, held.err)
 	}
 }
+
+// Who takes the role of a token's maker away while nodes join by it waits for them, and
+// finds their nodes: neither locks the other out.
+func TestAUserIsDisabledWhileNodesJoinByTheirToken(t *testing.T) {
+	t.Parallel()
+	w := newJoinWorld(t, 2)
+	admin := w.user(t, api.RoleAdmin)
+	w.exec(t, "insert into public.user_roles (user_id, role) values ($1, 'operator')", w.ann.UserID)
+	n := w.joins("n1")
+	letGo := w.stopped(t.Context(), t, n)
+	w.wg.Go(func() {
+		if _, err := w.SetDisabled(t.Context(), w.ann.UserID, true, admin.UserID); err != nil {
+			t.Error(err)
+		}
+	})
+	w.until(t, func() bool { return w.blocked(t) == 2 })
+	letGo()
+	w.wg.Wait()
+	if n.err != nil {
+		t.Fatal(n.err)
+	}
+	if got := value[string](t, w.world, "select status::text from public.nodes where id = $1", n.got.Node.ID); got != "offline" {
+		t.Errorf("the node of a user without roles is %s", got)
+	}
+	if lease := w.session(t, n.got.Node.ID); lease != "" {
+		t.Errorf("it has the lease %q", lease)
+	}
+}

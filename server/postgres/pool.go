@@ -132,7 +132,8 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	}
 	db.shown = together[shownCredential]{most: maxShown, each: statementsEach, serve: db.lookUp}
 	db.returns = together[returning]{most: maxReturning, each: statementsEach, serve: db.takeBack}
-	db.joins = together[joining]{most: maxJoining, each: statementsEach, serve: db.joinAll}
+	// Whoever joins may wait for a token, and leaves most connections to others.
+	db.joins = together[joining]{most: maxJoining, each: max(1, min(statementsEach, int(cfg.MaxConns)/4)), serve: db.joinAll}
 	db.joinsHeld = together[joining]{most: 1, each: 1, serve: db.joinAll}
 	db.wanted = together[wantedOf]{most: maxWanted, each: statementsEach, serve: db.readWanted}
 	db.pooled.Store(cfg.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement)
