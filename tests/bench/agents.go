@@ -35,6 +35,10 @@ func (b *bench) tenThousandAgents() stage {
 
 func (b *bench) agents(keys [7]string, n int, when when) stage {
 	var c *harness.Cluster
+	measured := keys[:]
+	if n == livesOn {
+		measured = append(measured, lives[:]...)
+	}
 	return stage{
 		name: "a server for agents",
 		open: func(ctx context.Context) (shut func(), err error) {
@@ -46,7 +50,7 @@ func (b *bench) agents(keys [7]string, n int, when when) stage {
 			c, err = b.cluster(ctx, harness.Options{})
 			return func() { closeCluster(ctx, c) }, err
 		},
-		steps: []step{{keys: keys[:], when: when, measure: func(ctx context.Context) error { return b.agentsOf(ctx, keys, n, c) }}},
+		steps: []step{{keys: measured, when: when, measure: func(ctx context.Context) error { return b.agentsOf(ctx, keys, n, c) }}},
 	}
 }
 
@@ -113,7 +117,10 @@ func (b *bench) measureAgents(ctx context.Context, keys [7]string, n int, c *har
 		return err
 	}
 	b.cost(keys, n, idle, busy, (full-empty)*1024/float64(n), float64(after-before)/float64(n))
-	return b.comeBack(ctx, keys[4], c, fleet, db, n)
+	if err := b.comeBack(ctx, keys[4], c, fleet, db, n); err != nil || n != livesOn {
+		return err
+	}
+	return b.measureLives(ctx, c, conn, db)
 }
 
 // over gives what the cluster does in a time, per second.

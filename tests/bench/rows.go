@@ -69,6 +69,8 @@ var rows = []row{
 	{"agents.1k.wal", none},
 	{"agents.connect.1k", none},
 	{"agents.join.1k", none},
+	{"agents.1k.running", none},
+	{"agents.1k.pod", none},
 	{"agents.10k", "<= 25 %"},
 	{"agents.10k.memory", "<= 32 KiB"},
 	{"agents.10k.sockets", none},
