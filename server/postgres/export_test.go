@@ -54,6 +54,9 @@ func (db *DB) CreatesWaiting(namespace string) int {
 	return len(db.creates.groups[namespace])
 }
 
+// ReportsWaiting is how many nodes' reports wait to be stored.
+func (db *DB) ReportsWaiting() int { return db.reports.queued() }
+
 // RenewSQL is what stores heartbeats.
 const RenewSQL = renewSQL
 

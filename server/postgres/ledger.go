@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"cmp"
-	"encoding/json"
 	"math"
 	"reflect"
 	"slices"
@@ -35,8 +34,16 @@ type runState struct {
 	changed bool
 }
 
-func newLedger(nodeID string) *ledger {
-	return &ledger{nodeID: nodeID, pods: map[string]*podState{}, runs: map[api.RunKey]*runState{}}
+func newLedger(nodeID string, now time.Time) *ledger {
+	return &ledger{nodeID: nodeID, now: now, pods: map[string]*podState{}, runs: map[api.RunKey]*runState{}}
+}
+
+// know takes in a run of a pod that is locked, or of none.
+func (l *ledger) know(r api.Run) {
+	l.runs[r.RunKey] = &runState{Run: r}
+	if p := l.pods[r.PodID]; p != nil && r.Incarnation == p.Incarnation && r.Status != api.RunAssigned {
+		p.lastAttempt = max(p.lastAttempt, r.Attempt)
+	}
 }
 
 // podIDs lists the pods of reports once each, in the order of locking.
@@ -44,7 +51,7 @@ func podIDs(reports []wire.RunReport) []string {
 	ids := make([]string, 0, len(reports))
 	for _, r := range reports {
 		if api.ValidID(r.PodID) {
-			ids = append(ids, r.PodID)
+			ids = append(ids, strings.ToLower(r.PodID))
 		}
 	}
 	slices.Sort(ids)
@@ -229,12 +236,11 @@ func (l *ledger) movePod(p *podState, c pod.Change) {
 	p.changed = p.changed || !reflect.DeepEqual(before, p.Pod)
 }
 
-// changed gives the changed rows as JSON for jsonb_to_recordset, "" for none.
-func (l *ledger) changed() (runs, pods string, err error) {
-	var runRows, podRows []map[string]any
+// changed gives the changed rows, by the names of their columns.
+func (l *ledger) changed() (runs, pods []map[string]any) {
 	for key, r := range l.runs {
 		if r.changed {
-			runRows = append(runRows, map[string]any{
+			runs = append(runs, map[string]any{
 				"pod_id": key.PodID, "incarnation": key.Incarnation, "attempt": key.Attempt, "node_id": r.NodeID, "pack_id": r.PackID,
 				"status": r.Status, "termination": r.Termination, "started_at": r.StartedAt, "ready_at": r.ReadyAt, "finished_at": r.FinishedAt,
 			})
@@ -242,27 +248,12 @@ func (l *ledger) changed() (runs, pods string, err error) {
 	}
 	for id, p := range l.pods {
 		if p.changed {
-			podRows = append(podRows, map[string]any{
+			pods = append(pods, map[string]any{
 				"id": id, "status": p.Status, "reason": orNull(p.Reason), "message": orNull(p.StatusMessage), "restarts": p.Restarts,
 				"pack_id": p.PackID, "incarnation": p.Incarnation, "rolling": p.Rollout != nil,
 				"last_termination": p.LastTermination, "started_at": p.StartedAt, "stopped_at": p.StoppedAt,
 			})
 		}
 	}
-	if runs, err = rowsJSON(runRows); err != nil {
-		return "", "", err
-	}
-	pods, err = rowsJSON(podRows)
-	return runs, pods, err
-}
-
-func rowsJSON(rows []map[string]any) (string, error) {
-	if len(rows) == 0 {
-		return "", nil
-	}
-	b, err := json.Marshal(rows)
-	if err != nil {
-		return "", fault.Wrap(err, fault.Internal, "internal error")
-	}
-	return string(b), nil
+	return runs, pods
 }

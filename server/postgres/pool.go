@@ -93,6 +93,7 @@ type DB struct {
 	joinsHeld together[joining] // those whose names somebody else holds locked
 	returns   together[returning]
 	wanted    together[wantedOf]
+	reports   together[reporting]
 	term      termState
 	away      atomic.Bool // the feed has lost the database
 	clock     clock
@@ -136,6 +137,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	db.joins = together[joining]{most: maxJoining, each: max(1, min(statementsEach, int(cfg.MaxConns)/4)), serve: db.joinAll}
 	db.joinsHeld = together[joining]{most: 1, each: 1, serve: db.joinAll}
 	db.wanted = together[wantedOf]{most: maxWanted, each: statementsEach, serve: db.readWanted}
+	db.reports = together[reporting]{most: maxReporting, each: statementsEach, serve: db.reportAll}
 	db.pooled.Store(cfg.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement)
 	cfg.BeforeConnect, cfg.AfterConnect = db.beforeConnect, connected
 	if db.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
@@ -216,6 +218,7 @@ func (db *DB) Close() {
 	db.joinsHeld.wg.Wait()
 	db.returns.wg.Wait()
 	db.wanted.wg.Wait()
+	db.reports.wg.Wait()
 	db.stop()
 	<-db.done
 	db.pool.Close()

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -136,7 +135,8 @@ func (db *DB) BundleFor(ctx context.Context, nodeID, podID string, incarnation i
 // maxReports bounds one call.
 const maxReports = 1000
 
-// ReportRuns stores what became of runs, in one transaction. Each report is
+// ReportRuns stores what became of runs, in one transaction, maybe together with those of
+// other nodes. Each report is
 // taken or refused by itself: a node speaks for its own runs only, a run moves
 // forward only, and news of an older incarnation or attempt leaves the pod as it
 // is. The same report again is accepted and changes nothing.
@@ -150,72 +150,14 @@ func (db *DB) ReportRuns(ctx context.Context, nodeID string, reports []wire.RunR
 	if len(reports) == 0 {
 		return nil, nil, nil
 	}
-	err = db.transaction(ctx, "report runs", service, func(t Tx) error {
-		s := newLedger(nodeID)
-		if err := s.load(ctx, t, reports); err != nil {
-			return err
-		}
-		accepted, refused = s.take(reports)
-		return s.store(t)
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	return accepted, refused, nil
-}
-
-// load locks the pods, then reads their runs as they are under the lock.
-func (l *ledger) load(ctx context.Context, t Tx, reports []wire.RunReport) error {
-	ids := podIDs(reports)
-	var pods []api.Pod
-	var runs []api.Run
-	t.Queue("select now()").Query(one(&l.now, func(row pgx.CollectableRow) (time.Time, error) {
-		var now time.Time
-		err := row.Scan(&now)
-		return now, err
-	}))
-	t.Queue("select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[]) order by p.id for update of p", ids).
-		Query(all(&pods, scanPod))
-	if err := t.Query(ctx, all(&runs, scanRun), "select "+runColumns+" from public.pod_runs r where r.pod_id = any ($1::text[]::uuid[])", ids); err != nil {
-		return err
-	}
-	for i := range pods {
-		l.pods[pods[i].ID] = &podState{Pod: pods[i]}
-	}
-	for _, r := range runs {
-		l.runs[r.RunKey] = &runState{Run: r}
-		if p := l.pods[r.PodID]; p != nil && r.Incarnation == p.Incarnation && r.Status != api.RunAssigned {
-			p.lastAttempt = max(p.lastAttempt, r.Attempt)
+	c := &reporting{node: nodeID, reports: reports}
+	if len(reports) <= fewReports {
+		if err := db.reports.do(ctx, c); err != nil {
+			return nil, nil, toFault("report runs", err)
 		}
 	}
-	return nil
-}
-
-// store writes what take has changed. All but the first statement of the
-// transaction leave with its commit.
-func (l *ledger) store(t Tx) error {
-	runs, pods, err := l.changed()
-	if err != nil {
-		return err
+	if c.alone || len(reports) > fewReports {
+		db.reportGroup(ctx, []*reporting{c}, true)
 	}
-	if runs != "" {
-		t.Queue(`insert into public.pod_runs as r (pod_id, incarnation, attempt, node_id, pack_id, status, termination, started_at, ready_at, finished_at)
-			select v.pod_id, v.incarnation, v.attempt, v.node_id, v.pack_id, v.status::public.run_status, v.termination,
-				v.started_at, v.ready_at, v.finished_at
-			from jsonb_to_recordset($1::text::jsonb) as v (pod_id uuid, incarnation integer, attempt integer, node_id uuid, pack_id uuid,
-				status text, termination jsonb, started_at timestamptz, ready_at timestamptz, finished_at timestamptz)
-			on conflict (pod_id, incarnation, attempt) do update set status = excluded.status,
-				termination = coalesce(excluded.termination, r.termination), started_at = coalesce(r.started_at, excluded.started_at),
-				ready_at = coalesce(r.ready_at, excluded.ready_at), finished_at = coalesce(r.finished_at, excluded.finished_at)`, runs)
-	}
-	if pods != "" {
-		t.Queue(`update public.pods p set status = v.status::public.pod_status, reason = v.reason, status_message = v.message,
-				restarts = v.restarts, last_termination = v.last_termination,
-				pack_id = v.pack_id, incarnation = v.incarnation, next_pack_id = case when v.rolling then p.next_pack_id end,
-				started_at = coalesce(v.started_at, p.started_at), stopped_at = v.stopped_at
-			from jsonb_to_recordset($1::text::jsonb) as v (id uuid, status text, reason text, message text, restarts integer,
-				pack_id uuid, incarnation integer, rolling boolean, last_termination jsonb, started_at timestamptz, stopped_at timestamptz)
-			where p.id = v.id`, pods)
-	}
-	return nil
+	return c.accepted, c.refused, c.err
 }

@@ -33,6 +33,14 @@ func (b *bench) measureLives(ctx context.Context, c *harness.Cluster, conn *pgx.
 	for i := range r.Items {
 		r.Items[i] = api.CreatePodRequest{PackName: "lives", PackVersion: "1.0.0", ResourceRequests: &api.ResourceInput{CPU: &cpu, Memory: &memory}}
 	}
+	const ended, underWay = "('succeeded', 'stopped', 'failed', 'evicted')", "p.status not in ('running', 'succeeded', 'stopped', 'failed', 'evicted')"
+	// The server was killed before: a first pod runs once another leader is there.
+	if _, err := c.Client.CreatePods(ctx, api.CreatePodsRequest{Items: r.Items[:1]}); err != nil {
+		return err
+	}
+	if err := noneLeft(ctx, conn, underWay); err != nil {
+		return err
+	}
 	before, err := burdenNow(ctx, c, conn, db)
 	if err != nil {
 		return err
@@ -40,7 +48,7 @@ func (b *bench) measureLives(ctx context.Context, c *harness.Cluster, conn *pgx.
 	if _, err := c.Client.CreatePods(ctx, r); err != nil {
 		return err
 	}
-	if err := noneLeft(ctx, conn, "p.status not in ('running', 'succeeded', 'stopped', 'failed', 'evicted')"); err != nil {
+	if err := noneLeft(ctx, conn, underWay); err != nil {
 		return err
 	}
 	runs := time.Since(before.at)
@@ -51,10 +59,11 @@ func (b *bench) measureLives(ctx context.Context, c *harness.Cluster, conn *pgx.
 	if _, err := conn.Exec(ctx, "update public.pods set stop_requested_at = now() where status = 'running'"); err != nil {
 		return err
 	}
-	if err := noneLeft(ctx, conn, "p.status not in ('succeeded', 'stopped', 'failed', 'evicted')"); err != nil {
+	if err := noneLeft(ctx, conn, "p.status not in "+ended); err != nil {
 		return err
 	}
-	ended, err := burdenNow(ctx, c, conn, db)
+	stops := time.Since(running.at)
+	after, err := burdenNow(ctx, c, conn, db)
 	if err != nil {
 		return err
 	}
@@ -65,8 +74,8 @@ func (b *bench) measureLives(ctx context.Context, c *harness.Cluster, conn *pgx.
 		Setup: fmt.Sprintf("%s; CPU of each until it runs: server %.2f ms, Postgres %.2f ms", setup, each(running.server-before.server), each(running.postgres-before.postgres)),
 	}
 	b.figures[lives[1]] = figure{
-		Value: each(ended.postgres - before.postgres), Unit: "ms",
-		Setup: fmt.Sprintf("%s; CPU of Postgres for each from its create to its end, server %.2f ms", setup, each(ended.server-before.server)),
+		Value: each(after.postgres - before.postgres), Unit: "ms",
+		Setup: fmt.Sprintf("%s; CPU of Postgres for each from its create to its end, server %.2f ms; all ended %.0f ms after they were told to", setup, each(after.server-before.server), stops.Seconds()*1000),
 	}
 	return nil
 }

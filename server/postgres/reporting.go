@@ -1,0 +1,165 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/shared/wire"
+)
+
+const (
+	// maxReporting bounds the nodes whose reports share a transaction, which locks their pods.
+	maxReporting = 64
+	// fewReports bounds the reports of one node that share it with those of others. After a
+	// time apart a node may tell of very many.
+	fewReports = 32
+)
+
+// reporting are the reports of one node, and what becomes of them. Pods of a crowd start on
+// many nodes at once, each of which tells of a few: a transaction each would have to wait for
+// the disk for each of them.
+type reporting struct {
+	node    string
+	reports []wire.RunReport
+
+	accepted []api.RunKey
+	refused  []wire.Refusal
+	err      error
+	alone    bool // somebody else holds one of its pods, or there is none
+}
+
+// reportAll serves a group. Two nodes that tell of one pod, as when it has moved, take turns.
+func (db *DB) reportAll(ctx context.Context, group []*reporting) {
+	for len(group) > 0 {
+		var now, later []*reporting
+		named := map[string]bool{}
+		for _, c := range group {
+			ids := podIDs(c.reports)
+			if slices.ContainsFunc(ids, func(id string) bool { return named[id] }) {
+				later = append(later, c)
+				continue
+			}
+			for _, id := range ids {
+				named[id] = true
+			}
+			now = append(now, c)
+		}
+		db.reportGroup(ctx, now, false)
+		group = later
+	}
+}
+
+// reportGroup stores reports in one transaction, but those of nodes some of whose pods cannot
+// be locked at once unless it is to wait: those are left alone. If that fails for what may be
+// one of them it finds out which by halves, so that the others are stored.
+func (db *DB) reportGroup(ctx context.Context, group []*reporting, wait bool) {
+	err := db.transaction(ctx, "report runs", service, func(t Tx) error {
+		var rows changedRows
+		ledgers, err := loadLedgers(ctx, t, group, wait)
+		if err != nil {
+			return err
+		}
+		for i, c := range group {
+			l := ledgers[i]
+			if c.accepted, c.refused, c.alone = nil, nil, !wait && len(l.pods) < len(podIDs(c.reports)); c.alone {
+				continue
+			}
+			c.accepted, c.refused = l.take(c.reports)
+			rows.add(l)
+		}
+		return rows.store(t)
+	})
+	if err != nil && len(group) > 1 && refusesRow(err) {
+		db.reportGroup(ctx, group[:len(group)/2], wait)
+		db.reportGroup(ctx, group[len(group)/2:], wait)
+		return
+	}
+	for _, c := range group {
+		if c.err = err; err != nil {
+			c.accepted, c.refused, c.alone = nil, nil, false
+		}
+	}
+}
+
+// loadLedgers locks the pods that nodes tell of, then reads their runs as they are under the
+// lock. Pods that others hold are left out unless it is to wait.
+func loadLedgers(ctx context.Context, t Tx, group []*reporting, wait bool) ([]*ledger, error) {
+	var told []wire.RunReport
+	for _, c := range group {
+		told = append(told, c.reports...)
+	}
+	ids := podIDs(told)
+	lock := " order by p.id for update of p"
+	if !wait {
+		lock += " skip locked"
+	}
+	var now time.Time
+	var pods []api.Pod
+	var runs []api.Run
+	t.Queue("select now()").Query(one(&now, func(row pgx.CollectableRow) (at time.Time, err error) {
+		err = row.Scan(&at)
+		return at, err
+	}))
+	t.Queue("select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[])"+lock, ids).Query(all(&pods, scanPod))
+	if err := t.Query(ctx, all(&runs, scanRun), "select "+runColumns+" from public.pod_runs r where r.pod_id = any ($1::text[]::uuid[])", ids); err != nil {
+		return nil, err
+	}
+	ledgers, of := make([]*ledger, len(group)), make(map[string]*ledger, len(ids))
+	for i, c := range group {
+		ledgers[i] = newLedger(c.node, now)
+		for _, id := range podIDs(c.reports) {
+			of[id] = ledgers[i]
+		}
+	}
+	for _, p := range pods {
+		of[p.ID].pods[p.ID] = &podState{Pod: p}
+	}
+	for _, r := range runs {
+		of[r.PodID].know(r)
+	}
+	return ledgers, nil
+}
+
+// changedRows are what ledgers have changed.
+type changedRows struct{ runs, pods []map[string]any }
+
+func (c *changedRows) add(l *ledger) {
+	runs, pods := l.changed()
+	c.runs, c.pods = append(c.runs, runs...), append(c.pods, pods...)
+}
+
+// store writes them. All but the first statement of the transaction leave with its commit.
+func (c *changedRows) store(t Tx) error {
+	if len(c.runs) > 0 {
+		runs, err := jsonText(c.runs)
+		if err != nil {
+			return err
+		}
+		t.Queue(`insert into public.pod_runs as r (pod_id, incarnation, attempt, node_id, pack_id, status, termination, started_at, ready_at, finished_at)
+			select v.pod_id, v.incarnation, v.attempt, v.node_id, v.pack_id, v.status::public.run_status, v.termination,
+				v.started_at, v.ready_at, v.finished_at
+			from jsonb_to_recordset($1::text::jsonb) as v (pod_id uuid, incarnation integer, attempt integer, node_id uuid, pack_id uuid,
+				status text, termination jsonb, started_at timestamptz, ready_at timestamptz, finished_at timestamptz)
+			on conflict (pod_id, incarnation, attempt) do update set status = excluded.status,
+				termination = coalesce(excluded.termination, r.termination), started_at = coalesce(r.started_at, excluded.started_at),
+				ready_at = coalesce(r.ready_at, excluded.ready_at), finished_at = coalesce(r.finished_at, excluded.finished_at)`, runs)
+	}
+	if len(c.pods) > 0 {
+		pods, err := jsonText(c.pods)
+		if err != nil {
+			return err
+		}
+		t.Queue(`update public.pods p set status = v.status::public.pod_status, reason = v.reason, status_message = v.message,
+				restarts = v.restarts, last_termination = v.last_termination,
+				pack_id = v.pack_id, incarnation = v.incarnation, next_pack_id = case when v.rolling then p.next_pack_id end,
+				started_at = coalesce(v.started_at, p.started_at), stopped_at = v.stopped_at
+			from jsonb_to_recordset($1::text::jsonb) as v (id uuid, status text, reason text, message text, restarts integer,
+				pack_id uuid, incarnation integer, rolling boolean, last_termination jsonb, started_at timestamptz, stopped_at timestamptz)
+			where p.id = v.id`, pods)
+	}
+	return nil
+}
