@@ -208,27 +208,55 @@ func byDoor(group []*create) (parts [][]*create) {
 	return parts
 }
 
-// createGroup inserts what some identities ask for. If a row is refused, each identity is
-// tried by itself, and of one that is refused the halves: the others are stored.
+// refusedCreates are what one identity asks for at once, of which something is refused.
+type refusedCreates struct{ part []*create }
+
+// createGroup inserts what some identities ask for. If a row is refused, their halves are
+// tried, so that the others are stored; whose it is waits for a place of its own, so that
+// nobody else in the namespace does while it is found out which.
 func (db *DB) createGroup(ctx context.Context, parts [][]*create) {
 	if len(parts) == 0 {
 		return
 	}
 	made, err := db.insertPods(ctx, parts)
+	half := len(parts) / 2
 	switch {
-	case err == nil || !refusesRow(err):
-	case len(parts) > 1:
-		for _, part := range parts {
-			db.createGroup(ctx, [][]*create{part})
-		}
-		return
-	case len(parts[0]) > 1:
-		half := len(parts[0]) / 2
-		db.createGroup(ctx, [][]*create{parts[0][:half]})
-		db.createGroup(ctx, [][]*create{parts[0][half:]})
-		return
+	case err == nil || !refusesRow(err) || half == 0 && len(parts[0]) == 1:
+		answer(slices.Concat(parts...), made, err)
+	case half > 0:
+		db.createGroup(ctx, parts[:half])
+		db.createGroup(ctx, parts[half:])
+	default:
+		db.creates.wg.Go(func() { _ = db.refused.do(ctx, &refusedCreates{parts[0]}) })
 	}
-	for _, c := range slices.Concat(parts...) {
+}
+
+// createRefused finds out by halves which creates of an identity are refused.
+func (db *DB) createRefused(ctx context.Context, group []*refusedCreates) {
+	for _, g := range group {
+		db.createHalves(ctx, g.part)
+	}
+}
+
+func (db *DB) createHalves(ctx context.Context, part []*create) {
+	half := len(part) / 2
+	for _, some := range [][]*create{part[:half], part[half:]} {
+		some = slices.DeleteFunc(some, func(c *create) bool { return c.givenUp.Load() })
+		if len(some) == 0 {
+			continue
+		}
+		made, err := db.insertPods(ctx, [][]*create{some})
+		if err != nil && refusesRow(err) && len(some) > 1 {
+			db.createHalves(ctx, some)
+			continue
+		}
+		answer(some, made, err)
+	}
+}
+
+// answer tells those who wait what has become of what they asked for.
+func answer(group []*create, made map[string]api.Pod, err error) {
+	for _, c := range group {
 		c.err = err
 		if p, ok := made[c.id]; ok {
 			c.pod = p

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stark-orchestrator/stark/core/access"
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -15,6 +16,7 @@ type outcome struct {
 	by  access.Identity
 	pod api.Pod
 	err error
+	at  time.Time
 }
 
 // createdAtOnce has one create of the first begun while somebody holds the namespace, and
@@ -30,7 +32,7 @@ func createdAtOnce(ctx context.Context, t *testing.T, w *world, packID string, f
 	create := func(i int, by access.Identity) {
 		wg.Go(func() {
 			p, err := w.CreatePod(ctx, by, api.CreatePodRequest{PackID: packID})
-			outcomes[i] = outcome{by, p, err}
+			outcomes[i] = outcome{by, p, err, time.Now()}
 		})
 	}
 	create(0, first)
@@ -120,5 +122,29 @@ func TestACrowdOfUsersIsServedByParts(t *testing.T) {
 	}
 	if n := value[int](t, w, "select count(distinct p.xmin::text) from public.pods p"); n != 3 {
 		t.Errorf("%d transactions, want one for the first and two for the others", n)
+	}
+}
+
+// Whose creates are refused one after another keeps nobody else in the namespace waiting.
+func TestRefusalsOfOneUserKeepNobodyElseWaiting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx, stop := context.WithTimeout(t.Context(), 2*patience)
+	defer stop()
+	ann, bob := w.user(t, api.RoleDeveloper), w.user(t, api.RoleDeveloper)
+	k := w.pack(t, ann, "hello", "1.0.0") // private
+	const bad = 60
+	others := make([]access.Identity, bad, bad+1)
+	for i := range others {
+		others[i] = bob
+	}
+	outcomes := createdAtOnce(ctx, t, w, k.ID, ann, append(others, ann))
+	for i, o := range outcomes {
+		if want := o.by.UserID == bob.UserID; want != (o.err != nil) {
+			t.Errorf("create %d: %v", i, o.err)
+		}
+		if o.by.UserID == bob.UserID && o.at.Before(outcomes[bad+1].at) {
+			t.Errorf("create %d was refused before somebody else's was stored", i)
+		}
 	}
 }

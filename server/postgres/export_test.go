@@ -57,6 +57,9 @@ func (db *DB) CreatesWaiting(namespace string) int {
 // ReportsWaiting is how many nodes' reports wait to be stored.
 func (db *DB) ReportsWaiting() int { return db.reports.queued() }
 
+// ReportsHeld is how many nodes wait to have a turn at what others hold.
+func (db *DB) ReportsHeld() int { return db.reportsHeld.queued() }
+
 // RenewSQL is what stores heartbeats.
 const RenewSQL = renewSQL
 

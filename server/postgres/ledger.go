@@ -236,6 +236,15 @@ func (l *ledger) movePod(p *podState, c pod.Change) {
 	p.changed = p.changed || !reflect.DeepEqual(before, p.Pod)
 }
 
+// endsIn adds the namespaces in which pods have ended.
+func (l *ledger) endsIn(names map[string]bool) {
+	for _, p := range l.pods {
+		if p.changed && p.Status.Terminal() {
+			names[p.Namespace] = true
+		}
+	}
+}
+
 // changed gives the changed rows, by the names of their columns.
 func (l *ledger) changed() (runs, pods []map[string]any) {
 	for key, r := range l.runs {

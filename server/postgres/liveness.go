@@ -13,22 +13,26 @@ import (
 	"github.com/stark-orchestrator/stark/shared/fault"
 )
 
-// renewSQL takes no locks of its own before the update: a lock is a record in the log of
-// Postgres, and this is written for every heartbeat. Who gets in its way, in another
-// order of the rows, makes it run again.
+// renewSQL takes no locks of its own before it updates leases: a lock is a record in the log
+// of Postgres, and this is written for every heartbeat. Who gets in its way, in another
+// order of the rows, makes it run again. Silent nodes, which are few, it does lock, and says
+// what they were under the lock: a sweep may have made them unhealthy just now, and their
+// pods unknown. One that somebody holds stays silent until its next heartbeat, and keeps
+// those of the others from waiting.
 const renewSQL = `with u as (select * from unnest($1::text[]::uuid[], $2::text[]) as u (node_id, session)),
 	renewed as (
 		update stark.node_leases l set renewed_at = now(), server_id = $3 from u
 		where l.node_id = u.node_id and l.session = u.session returning l.node_id),
-	silent as (
-		select n.id from public.nodes n join renewed on n.id = renewed.node_id where n.status in ('unhealthy', 'offline')),
+	silent as materialized (
+		select n.id, n.status from public.nodes n join renewed on n.id = renewed.node_id
+		where n.status in ('suspect', 'unhealthy', 'offline') order by n.id for no key update of n skip locked),
 	back as (
-		update public.nodes n set status = 'online', last_heartbeat = now() from renewed
-		where n.id = renewed.node_id and n.status in ('suspect', 'unhealthy', 'offline')
+		update public.nodes n set status = 'online', last_heartbeat = now() from silent
+		where n.id = silent.id
 		returning 1)
 	select (select count(*) from back),
 		array(select u.node_id::text from u where u.node_id not in (select renewed.node_id from renewed)
-			union all select silent.id::text from silent)`
+			union all select silent.id::text from silent where silent.status <> 'suspect')`
 
 // RenewLeases stores that these sessions' nodes are alive, in one round trip for
 // all. A session that a newer one has replaced renews nothing, and neither does one

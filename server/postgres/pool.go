@@ -94,13 +94,16 @@ type DB struct {
 	returns   together[returning]
 	wanted    together[wantedOf]
 	reports   together[reporting]
-	term      termState
-	away      atomic.Bool // the feed has lost the database
-	clock     clock
-	suspect   atomic.Int64
-	probes    singleflight.Group
-	stop      context.CancelFunc
-	done      chan struct{}
+	// reportsHeld are those that need what somebody else holds.
+	reportsHeld together[reporting]
+	refused     together[refusedCreates]
+	term        termState
+	away        atomic.Bool // the feed has lost the database
+	clock       clock
+	suspect     atomic.Int64
+	probes      singleflight.Group
+	stop        context.CancelFunc
+	done        chan struct{}
 }
 
 // Open prepares the pool; it connects only when needed, so that a server can
@@ -138,6 +141,8 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	db.joinsHeld = together[joining]{most: 1, each: 1, serve: db.joinAll}
 	db.wanted = together[wantedOf]{most: maxWanted, each: statementsEach, serve: db.readWanted}
 	db.reports = together[reporting]{most: maxReporting, each: statementsEach, serve: db.reportAll}
+	db.reportsHeld = together[reporting]{most: 1, each: statementsEach, serve: db.reportOne}
+	db.refused = together[refusedCreates]{most: 1, each: statementsEach, serve: db.createRefused}
 	db.pooled.Store(cfg.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement)
 	cfg.BeforeConnect, cfg.AfterConnect = db.beforeConnect, connected
 	if db.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
@@ -219,6 +224,8 @@ func (db *DB) Close() {
 	db.returns.wg.Wait()
 	db.wanted.wg.Wait()
 	db.reports.wg.Wait()
+	db.reportsHeld.wg.Wait()
+	db.refused.wg.Wait()
 	db.stop()
 	<-db.done
 	db.pool.Close()

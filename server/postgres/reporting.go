@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -29,7 +30,7 @@ type reporting struct {
 	accepted []api.RunKey
 	refused  []wire.Refusal
 	err      error
-	alone    bool // somebody else holds one of its pods, or there is none
+	alone    bool // somebody else holds one of its pods or their namespaces, or there is none
 }
 
 // reportAll serves a group. Two nodes that tell of one pod, as when it has moved, take turns.
@@ -53,23 +54,42 @@ func (db *DB) reportAll(ctx context.Context, group []*reporting) {
 	}
 }
 
+// reportOne serves a node that had to be left alone, and waits for what it needs.
+func (db *DB) reportOne(ctx context.Context, group []*reporting) { db.reportGroup(ctx, group, true) }
+
 // reportGroup stores reports in one transaction, but those of nodes some of whose pods cannot
-// be locked at once unless it is to wait: those are left alone. If that fails for what may be
+// be locked at once, or the namespaces in which pods that end are counted, unless it is to
+// wait: those are left alone. If that fails for what may be
 // one of them it finds out which by halves, so that the others are stored.
 func (db *DB) reportGroup(ctx context.Context, group []*reporting, wait bool) {
 	err := db.transaction(ctx, "report runs", service, func(t Tx) error {
-		var rows changedRows
 		ledgers, err := loadLedgers(ctx, t, group, wait)
 		if err != nil {
 			return err
 		}
+		ends := map[string]bool{}
 		for i, c := range group {
-			l := ledgers[i]
-			if c.accepted, c.refused, c.alone = nil, nil, !wait && len(l.pods) < len(podIDs(c.reports)); c.alone {
-				continue
+			if c.accepted, c.refused, c.alone = nil, nil, !wait && len(ledgers[i].pods) < len(podIDs(c.reports)); !c.alone {
+				c.accepted, c.refused = ledgers[i].take(c.reports)
+				ledgers[i].endsIn(ends)
 			}
-			c.accepted, c.refused = l.take(c.reports)
-			rows.add(l)
+		}
+		if !wait {
+			if err := holdNamespaces(ctx, t, ends); err != nil {
+				return err
+			}
+		}
+		var rows changedRows
+		for i, c := range group {
+			if needs := map[string]bool{}; !wait && !c.alone {
+				ledgers[i].endsIn(needs)
+				for name := range needs {
+					c.alone = c.alone || !ends[name]
+				}
+			}
+			if !c.alone {
+				rows.add(ledgers[i])
+			}
 		}
 		return rows.store(t)
 	})
@@ -122,6 +142,23 @@ func loadLedgers(ctx context.Context, t Tx, group []*reporting, wait bool) ([]*l
 		of[r.PodID].know(r)
 	}
 	return ledgers, nil
+}
+
+// holdNamespaces locks namespaces, which count the pods that end in them no more, and says of
+// those that somebody else holds that they are not held.
+func holdNamespaces(ctx context.Context, t Tx, names map[string]bool) error {
+	if len(names) == 0 {
+		return nil
+	}
+	var held []string
+	if err := t.Query(ctx, all(&held, scanText), "select s.name from public.namespaces s where s.name = any ($1) order by s.name for no key update of s skip locked",
+		slices.Sorted(maps.Keys(names))); err != nil {
+		return err
+	}
+	for name := range names {
+		names[name] = slices.Contains(held, name)
+	}
+	return nil
 }
 
 // changedRows are what ledgers have changed.

@@ -149,3 +149,38 @@ func TestAHeldPodKeepsOnlyItsOwnNodesReportsWaiting(t *testing.T) {
 		t.Errorf("accepted %v of the pod that was held", accepted)
 	}
 }
+
+// A namespace that is busy keeps those waiting whose pods have ended in it, and nobody whose
+// pods start. When it stays so they are refused alone.
+func TestABusyNamespaceKeepsNobodysStartWaiting(t *testing.T) {
+	t.Parallel()
+	r := newReporters(t, 6)
+	ctx, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	tx := r.begin(t)
+	if _, err := tx.Exec(ctx, "select from public.namespaces where name = 'default' for update"); err != nil {
+		t.Fatal(err)
+	}
+	told := map[int][]wire.RunReport{}
+	for i := range 4 {
+		ended := r.runs(i)
+		ended.Status, ended.Ready, ended.Final = api.RunExited, false, true
+		ended.Termination = &api.Termination{Reason: api.ReasonCompleted, ExitCode: new(0)}
+		told[i] = []wire.RunReport{ended}
+	}
+	ends := r.report(ctx, t, told)
+	r.awaitBlocked(ctx, t, tx, 1)
+	await(t, "those that must wait for the namespace to do so two at a time", func() bool { return r.ReportsHeld() == 2 })
+	if accepted, _ := r.report(ctx, t, map[int][]wire.RunReport{4: {r.runs(4)}, 5: {r.runs(5)}})(); accepted[4] != 1 || accepted[5] != 1 {
+		t.Errorf("accepted %v while a namespace is busy", accepted)
+	}
+	if err := tx.Rollback(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if accepted, _ := ends(); len(accepted) != 4 || accepted[0]+accepted[1]+accepted[2]+accepted[3] != 4 {
+		t.Errorf("accepted %v of those that have ended", accepted)
+	}
+	if n := value[int](t, r.world, "select (s.resource_usage ->> 'pods')::int from public.namespaces s where s.name = 'default'"); n != 2 {
+		t.Errorf("%d pods are counted, want the two that run", n)
+	}
+}

@@ -150,14 +150,16 @@ func (db *DB) ReportRuns(ctx context.Context, nodeID string, reports []wire.RunR
 	if len(reports) == 0 {
 		return nil, nil, nil
 	}
-	c := &reporting{node: nodeID, reports: reports}
-	if len(reports) <= fewReports {
+	c := &reporting{node: nodeID, reports: reports, alone: len(reports) > fewReports}
+	if !c.alone {
 		if err := db.reports.do(ctx, c); err != nil {
 			return nil, nil, toFault("report runs", err)
 		}
 	}
-	if c.alone || len(reports) > fewReports {
-		db.reportGroup(ctx, []*reporting{c}, true)
+	if c.alone {
+		if err := db.reportsHeld.do(ctx, c); err != nil {
+			return nil, nil, toFault("report runs", err)
+		}
 	}
 	return c.accepted, c.refused, c.err
 }

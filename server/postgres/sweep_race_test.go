@@ -162,7 +162,18 @@ func TestASweepLeavesPodsWhoseNodeComesBackMeanwhile(t *testing.T) {
 // those of all other nodes of its server.
 func TestAHeartbeatDoesNotWaitForASweep(t *testing.T) {
 	t.Parallel()
+	for _, status := range []api.NodeStatus{api.NodeOnline, api.NodeSuspect} {
+		t.Run(string(status), func(t *testing.T) {
+			t.Parallel()
+			heartbeatInASweep(t, status)
+		})
+	}
+}
+
+func heartbeatInASweep(t *testing.T, status api.NodeStatus) {
+	t.Helper()
 	b := newBound(t)
+	b.exec(t, "update public.nodes set status = $1::text::public.node_status", status)
 	session := value[string](t, b.world, "select session from stark.node_leases")
 	pods := b.meanwhile(t, "40 seconds", holdsPods)
 	beat := func() []string {
