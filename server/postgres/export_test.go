@@ -57,8 +57,8 @@ func (db *DB) CreatesWaiting(namespace string) int {
 // ReportsWaiting is how many nodes' reports wait to be stored.
 func (db *DB) ReportsWaiting() int { return db.reports.queued() }
 
-// ReportsHeld is how many nodes wait to have a turn at what others hold.
-func (db *DB) ReportsHeld() int { return db.reportsHeld.queued() }
+// ReportsCounted is how many nodes wait to have a turn at namespaces that others hold.
+func (db *DB) ReportsCounted() int { return db.reportsCounted.queued() }
 
 // RenewSQL is what stores heartbeats.
 const RenewSQL = renewSQL

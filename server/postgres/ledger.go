@@ -236,13 +236,14 @@ func (l *ledger) movePod(p *podState, c pod.Change) {
 	p.changed = p.changed || !reflect.DeepEqual(before, p.Pod)
 }
 
-// endsIn adds the namespaces in which pods have ended.
-func (l *ledger) endsIn(names map[string]bool) {
+// endsIn gives the namespaces in which pods have ended.
+func (l *ledger) endsIn() (names []string) {
 	for _, p := range l.pods {
 		if p.changed && p.Status.Terminal() {
-			names[p.Namespace] = true
+			names = append(names, p.Namespace)
 		}
 	}
+	return names
 }
 
 // changed gives the changed rows, by the names of their columns.

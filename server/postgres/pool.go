@@ -71,39 +71,39 @@ type Config struct {
 
 // DB is the server's database. It is safe for concurrent use.
 type DB struct {
-	pool      *pgxpool.Pool
-	listen    *pgx.ConnConfig
-	log       *slog.Logger
-	serverID  string
-	role      string
-	pooled    atomic.Bool // through a pooler in transaction mode
-	onStale   func(bool)
-	onEnded   func(sessions, nodes []string)
-	skipped   *prometheus.CounterVec // rows that the feed left out
-	model     *store.Store           // what the feed fills; nil for none
-	own       ownWrites
-	unread    unreadPods
-	listening sync.Map // not a cache: *feed of each running Feed, woken by own commits
-	announce  chan struct{}
-	resigned  chan struct{} // wakes a candidate when some leader has resigned
-	creates   createQueue
-	reads     readQueue
-	shown     together[shownCredential]
-	joins     together[joining]
-	joinsHeld together[joining] // those whose names somebody else holds locked
-	returns   together[returning]
-	wanted    together[wantedOf]
-	reports   together[reporting]
-	// reportsHeld are those that need what somebody else holds.
-	reportsHeld together[reporting]
-	refused     together[refusedCreates]
-	term        termState
-	away        atomic.Bool // the feed has lost the database
-	clock       clock
-	suspect     atomic.Int64
-	probes      singleflight.Group
-	stop        context.CancelFunc
-	done        chan struct{}
+	pool           *pgxpool.Pool
+	listen         *pgx.ConnConfig
+	log            *slog.Logger
+	serverID       string
+	role           string
+	pooled         atomic.Bool // through a pooler in transaction mode
+	onStale        func(bool)
+	onEnded        func(sessions, nodes []string)
+	skipped        *prometheus.CounterVec // rows that the feed left out
+	model          *store.Store           // what the feed fills; nil for none
+	own            ownWrites
+	unread         unreadPods
+	listening      sync.Map // not a cache: *feed of each running Feed, woken by own commits
+	announce       chan struct{}
+	resigned       chan struct{} // wakes a candidate when some leader has resigned
+	creates        createQueue
+	reads          readQueue
+	shown          together[shownCredential]
+	joins          together[joining]
+	joinsHeld      together[joining] // those whose names somebody else holds locked
+	returns        together[returning]
+	wanted         together[wantedOf]
+	reports        together[reporting]
+	reportsCounted together[reporting] // those that wait for namespaces
+	reportsHeld    together[reporting] // those that wait for pods
+	refused        together[refusedCreates]
+	term           termState
+	away           atomic.Bool // the feed has lost the database
+	clock          clock
+	suspect        atomic.Int64
+	probes         singleflight.Group
+	stop           context.CancelFunc
+	done           chan struct{}
 }
 
 // Open prepares the pool; it connects only when needed, so that a server can
@@ -141,7 +141,8 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	db.joinsHeld = together[joining]{most: 1, each: 1, serve: db.joinAll}
 	db.wanted = together[wantedOf]{most: maxWanted, each: statementsEach, serve: db.readWanted}
 	db.reports = together[reporting]{most: maxReporting, each: statementsEach, serve: db.reportAll}
-	db.reportsHeld = together[reporting]{most: 1, each: statementsEach, serve: db.reportOne}
+	db.reportsCounted = together[reporting]{most: maxReporting, each: 1, serve: db.reportCounted}
+	db.reportsHeld = together[reporting]{most: 1, each: statementsEach, serve: db.reportHeld}
 	db.refused = together[refusedCreates]{most: 1, each: statementsEach, serve: db.createRefused}
 	db.pooled.Store(cfg.ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement)
 	cfg.BeforeConnect, cfg.AfterConnect = db.beforeConnect, connected
@@ -224,6 +225,7 @@ func (db *DB) Close() {
 	db.returns.wg.Wait()
 	db.wanted.wg.Wait()
 	db.reports.wg.Wait()
+	db.reportsCounted.wg.Wait()
 	db.reportsHeld.wg.Wait()
 	db.refused.wg.Wait()
 	db.stop()

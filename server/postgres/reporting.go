@@ -30,8 +30,17 @@ type reporting struct {
 	accepted []api.RunKey
 	refused  []wire.Refusal
 	err      error
-	alone    bool // somebody else holds one of its pods or their namespaces, or there is none
+	lacks    lack
 }
+
+// lack is what a node's reports could not be stored for, since nobody was to wait for it.
+type lack int
+
+const (
+	lacksNothing   lack = iota
+	lacksNamespace      // somebody else holds one in which a pod ends, which counts there no more
+	lacksPod            // somebody else holds one of the pods, or there is none
+)
 
 // reportAll serves a group. Two nodes that tell of one pod, as when it has moved, take turns.
 func (db *DB) reportAll(ctx context.Context, group []*reporting) {
@@ -49,58 +58,66 @@ func (db *DB) reportAll(ctx context.Context, group []*reporting) {
 			}
 			now = append(now, c)
 		}
-		db.reportGroup(ctx, now, false)
+		db.reportGroup(ctx, now, lacksNothing)
 		group = later
 	}
 }
 
-// reportOne serves a node that had to be left alone, and waits for what it needs.
-func (db *DB) reportOne(ctx context.Context, group []*reporting) { db.reportGroup(ctx, group, true) }
+// reportCounted serves a group that lacked namespaces, and waits for those.
+func (db *DB) reportCounted(ctx context.Context, group []*reporting) {
+	db.reportGroup(ctx, group, lacksNamespace)
+}
 
-// reportGroup stores reports in one transaction, but those of nodes some of whose pods cannot
-// be locked at once, or the namespaces in which pods that end are counted, unless it is to
-// wait: those are left alone. If that fails for what may be
+// reportHeld serves a node that lacked a pod, and waits for all.
+func (db *DB) reportHeld(ctx context.Context, group []*reporting) {
+	db.reportGroup(ctx, group, lacksPod)
+}
+
+// reportGroup stores reports in one transaction, which waits for what is not above a lack:
+// those of nodes that lack more are left out, and say what. If that fails for what may be
 // one of them it finds out which by halves, so that the others are stored.
-func (db *DB) reportGroup(ctx context.Context, group []*reporting, wait bool) {
+func (db *DB) reportGroup(ctx context.Context, group []*reporting, waits lack) {
 	err := db.transaction(ctx, "report runs", service, func(t Tx) error {
-		ledgers, err := loadLedgers(ctx, t, group, wait)
+		ledgers, err := loadLedgers(ctx, t, group, waits == lacksPod)
 		if err != nil {
 			return err
 		}
 		ends := map[string]bool{}
 		for i, c := range group {
-			if c.accepted, c.refused, c.alone = nil, nil, !wait && len(ledgers[i].pods) < len(podIDs(c.reports)); !c.alone {
-				c.accepted, c.refused = ledgers[i].take(c.reports)
-				ledgers[i].endsIn(ends)
+			c.accepted, c.refused, c.lacks = nil, nil, lacksNothing
+			if waits < lacksPod && len(ledgers[i].pods) < len(podIDs(c.reports)) {
+				c.lacks = lacksPod
+				continue
+			}
+			c.accepted, c.refused = ledgers[i].take(c.reports)
+			for _, name := range ledgers[i].endsIn() {
+				ends[name] = false
 			}
 		}
-		if !wait {
+		if waits < lacksNamespace {
 			if err := holdNamespaces(ctx, t, ends); err != nil {
 				return err
 			}
 		}
 		var rows changedRows
 		for i, c := range group {
-			if needs := map[string]bool{}; !wait && !c.alone {
-				ledgers[i].endsIn(needs)
-				for name := range needs {
-					c.alone = c.alone || !ends[name]
-				}
+			if waits < lacksNamespace && slices.ContainsFunc(ledgers[i].endsIn(), func(name string) bool { return !ends[name] }) {
+				c.lacks = max(c.lacks, lacksNamespace)
 			}
-			if !c.alone {
+			if c.lacks == lacksNothing {
 				rows.add(ledgers[i])
 			}
 		}
 		return rows.store(t)
 	})
 	if err != nil && len(group) > 1 && refusesRow(err) {
-		db.reportGroup(ctx, group[:len(group)/2], wait)
-		db.reportGroup(ctx, group[len(group)/2:], wait)
+		db.reportGroup(ctx, group[:len(group)/2], waits)
+		db.reportGroup(ctx, group[len(group)/2:], waits)
 		return
 	}
 	for _, c := range group {
 		if c.err = err; err != nil {
-			c.accepted, c.refused, c.alone = nil, nil, false
+			c.accepted, c.refused, c.lacks = nil, nil, lacksNothing
 		}
 	}
 }
@@ -144,8 +161,7 @@ func loadLedgers(ctx context.Context, t Tx, group []*reporting, wait bool) ([]*l
 	return ledgers, nil
 }
 
-// holdNamespaces locks namespaces, which count the pods that end in them no more, and says of
-// those that somebody else holds that they are not held.
+// holdNamespaces locks those of some namespaces that nobody else holds, and says which.
 func holdNamespaces(ctx context.Context, t Tx, names map[string]bool) error {
 	if len(names) == 0 {
 		return nil

@@ -150,13 +150,18 @@ func (db *DB) ReportRuns(ctx context.Context, nodeID string, reports []wire.RunR
 	if len(reports) == 0 {
 		return nil, nil, nil
 	}
-	c := &reporting{node: nodeID, reports: reports, alone: len(reports) > fewReports}
-	if !c.alone {
-		if err := db.reports.do(ctx, c); err != nil {
+	c := &reporting{node: nodeID, reports: reports}
+	if len(reports) > fewReports {
+		c.lacks = lacksPod // and waits for none of its own beside others
+	} else if err := db.reports.do(ctx, c); err != nil {
+		return nil, nil, toFault("report runs", err)
+	}
+	if c.lacks == lacksNamespace {
+		if err := db.reportsCounted.do(ctx, c); err != nil {
 			return nil, nil, toFault("report runs", err)
 		}
 	}
-	if c.alone {
+	if c.lacks == lacksPod {
 		if err := db.reportsHeld.do(ctx, c); err != nil {
 			return nil, nil, toFault("report runs", err)
 		}
