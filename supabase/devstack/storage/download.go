@@ -68,12 +68,14 @@ func (s *service) objectAs(c *call, a actor) (o object, err error) {
 	return o, err
 }
 
-// openTries covers a reader that finds a row whose file is replaced before it
-// is open; each further try needs one more replacement in between.
-const openTries = 5
+// openTries bounds how often a reader finds a row whose file is replaced before it is
+// open: each further try needs one more replacement in between.
+const openTries = 1000
 
+// openAs opens the file of an object. One that is not there although its row has not
+// changed since is lost.
 func (s *service) openAs(c *call, a actor) (o object, f *os.File, err error) {
-	for range openTries {
+	for last, try := "", 0; try < openTries; try++ {
 		if o, err = s.objectAs(c, a); err != nil {
 			return o, nil, err
 		}
@@ -83,6 +85,10 @@ func (s *service) openAs(c *call, a actor) (o object, f *os.File, err error) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return o, nil, internal(err)
 		}
+		if o.version() == last {
+			break
+		}
+		last = o.version()
 	}
 	return o, nil, noSuchKey()
 }
