@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stark-orchestrator/stark/cli/local"
 	"github.com/stark-orchestrator/stark/shared/api"
 )
 
@@ -105,14 +106,21 @@ func TestSimulatedAgentsAreNodes(t *testing.T) {
 	}
 }
 
-func TestSimulatedAgentsWithATokenOfTheirOwn(t *testing.T) {
-	t.Parallel()
+// envWithToken is the environment of somebody who has a join token of so many uses and
+// nothing else.
+func envWithToken(t *testing.T, uses int) (own map[string]string, c *local.Cluster) {
+	t.Helper()
 	env, c := patientEnv(t)
-	token, err := c.Client.CreateJoinToken(t.Context(), api.CreateJoinTokenRequest{Uses: 2})
+	token, err := c.Client.CreateJoinToken(t.Context(), api.CreateJoinTokenRequest{Uses: uses})
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := map[string]string{"STARK_HOME": t.TempDir(), "STARK_API_URL": env["STARK_API_URL"], "STARK_JOIN_TOKEN": token.Token}
+	return map[string]string{"STARK_HOME": t.TempDir(), "STARK_API_URL": env["STARK_API_URL"], "STARK_JOIN_TOKEN": token.Token}, c
+}
+
+func TestSimulatedAgentsWithATokenOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	own, c := envWithToken(t, 2)
 	args := []string{"sim", "agents", "-n", "2", "--prefix", "lent"}
 	got := simulateUntil(t, own, func() (bool, error) {
 		two, err := c.Client.GetNodeByName(t.Context(), "lent-2")
@@ -122,7 +130,7 @@ func TestSimulatedAgentsWithATokenOfTheirOwn(t *testing.T) {
 		one, err := c.Client.GetNodeByName(t.Context(), "lent-1")
 		return one.Status == api.NodeOnline, err
 	}, args...)
-	if got.code != 0 || !strings.Contains(got.stdout, "2, of which 2 were online") || strings.Contains(got.stdout+got.stderr, token.Token) {
+	if got.code != 0 || !strings.Contains(got.stdout, "2, of which 2 were online") || strings.Contains(got.stdout+got.stderr, own["STARK_JOIN_TOKEN"]) {
 		t.Errorf("with a token: %+v", got)
 	}
 	for i := range 2 {
@@ -140,12 +148,7 @@ func TestSimulatedAgentsWithATokenOfTheirOwn(t *testing.T) {
 // Agents that remember are let in by their credentials, and need no token again.
 func TestSimulatedAgentsThatRemember(t *testing.T) {
 	t.Parallel()
-	env, c := patientEnv(t)
-	token, err := c.Client.CreateJoinToken(t.Context(), api.CreateJoinTokenRequest{Uses: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	own := map[string]string{"STARK_HOME": t.TempDir(), "STARK_API_URL": env["STARK_API_URL"], "STARK_JOIN_TOKEN": token.Token}
+	own, c := envWithToken(t, 2)
 	args := []string{"sim", "agents", "-n", "2", "--prefix", "kept", "--state-dir", t.TempDir()}
 	var ids [2]string
 	for i := range 2 {

@@ -46,6 +46,12 @@ func BenchmarkConnectedNode(b *testing.B) {
 	d := dispatch.New(dispatch.Deps{
 		DB: manyDB{newFakeDB()}, Store: st, Verifier: &fakeVerifier{}, Signer: fakeSigner{}, Logger: loggingtest.New(b).Logger,
 	})
+	connectionsOf(b, d, "node", nodes, func(address string, i int) net.Conn { return bareNode(b, address, fmt.Sprintf("n%d", i)) })
+}
+
+// connectionsOf reports what each of so many connections takes.
+func connectionsOf(b *testing.B, d *dispatch.Dispatcher, what string, n int, connect func(address string, i int) net.Conn) {
+	b.Helper()
 	srv := httptest.NewServer(d)
 	defer srv.Close()
 	ctx, cancel := context.WithCancel(b.Context())
@@ -53,14 +59,15 @@ func BenchmarkConnectedNode(b *testing.B) {
 	go func() { _ = d.Run(ctx) }()
 	for b.Loop() {
 		before, routines := held(), runtime.NumGoroutine()
-		conns := make([]net.Conn, nodes)
+		conns := make([]net.Conn, n)
 		for i := range conns {
-			conns[i] = bareNode(b, srv.Listener.Addr().String(), fmt.Sprintf("n%d", i))
+			conns[i] = connect(srv.Listener.Addr().String(), i)
 		}
 		after := held()
-		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/nodes, "heap-B/node")
-		b.ReportMetric(float64(after.StackInuse-before.StackInuse)/nodes, "stack-B/node")
-		b.ReportMetric(float64(runtime.NumGoroutine()-routines)/nodes, "goroutines/node")
+		each := float64(n)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/each, "heap-B/"+what)
+		b.ReportMetric(float64(after.StackInuse-before.StackInuse)/each, "stack-B/"+what)
+		b.ReportMetric(float64(runtime.NumGoroutine()-routines)/each, "goroutines/"+what)
 		for _, c := range conns {
 			_ = c.Close()
 		}
@@ -87,25 +94,7 @@ func idleWatchers(b *testing.B, pods int) {
 	d := dispatch.New(dispatch.Deps{
 		DB: newFakeDB(), Store: st, Verifier: &fakeVerifier{}, Signer: fakeSigner{}, Logger: loggingtest.New(b).Logger,
 	})
-	srv := httptest.NewServer(d)
-	defer srv.Close()
-	ctx, cancel := context.WithCancel(b.Context())
-	defer cancel()
-	go func() { _ = d.Run(ctx) }()
-	for b.Loop() {
-		before, routines := held(), runtime.NumGoroutine()
-		conns := make([]net.Conn, watchers)
-		for i := range conns {
-			conns[i] = bareWatcher(b, srv.Listener.Addr().String())
-		}
-		after := held()
-		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/watchers, "heap-B/watcher")
-		b.ReportMetric(float64(after.StackInuse-before.StackInuse)/watchers, "stack-B/watcher")
-		b.ReportMetric(float64(runtime.NumGoroutine()-routines)/watchers, "goroutines/watcher")
-		for _, c := range conns {
-			_ = c.Close()
-		}
-	}
+	connectionsOf(b, d, "watcher", watchers, func(address string, _ int) net.Conn { return bareWatcher(b, address) })
 }
 
 // bareWatcher opens a watch by hand and reads what exists.

@@ -143,19 +143,19 @@ func (o *ownWrites) createdAlike(kinds []*alike, firsts []api.Pod) {
 	for _, p := range firsts {
 		first[p.ID] = p
 	}
-	var all []api.Pod
+	var own []ownPod
 	for _, k := range kinds {
 		p, ok := first[k.ids[0]]
 		if !ok {
 			return
 		}
-		all = slices.Grow(all, len(k.ids))
+		own = slices.Grow(own, len(k.ids))
 		for _, id := range k.ids {
 			p.ID = id
-			all = append(all, p)
+			own = append(own, ownPod{Pod: p})
 		}
 	}
-	o.created(all)
+	o.made(own)
 }
 
 func itemAt(i int) string { return "items[" + strconv.Itoa(i) + "]" }

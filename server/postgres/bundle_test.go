@@ -68,10 +68,7 @@ func TestRegisteringAndTakingAwayTakeTurns(t *testing.T) {
 	wantCode(t, <-done, fault.Conflict)
 
 	k, b = w.pendingPack(t, ann, "early", "1.0.0")
-	readying := w.begin(t)
-	if _, err := readying.Exec(t.Context(), `update public.packs set status = 'ready', bundle_sha256 = $2, bundle_size = 10 where id = $1`, k.ID, sha); err != nil {
-		t.Fatal(err)
-	}
+	readying := w.holding(t, `update public.packs set status = 'ready', bundle_sha256 = $2, bundle_size = 10 where id = $1`, k.ID, sha)
 	taking = w.begin(t)
 	go func() {
 		_, err := taking.Exec(t.Context(), removeObject+quoted(b.Path), pgx.QueryExecModeSimpleProtocol)
@@ -112,6 +109,16 @@ func (w *world) begin(t *testing.T) pgx.Tx {
 	tx, err := connect(t, w.at.Superuser).Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
+	}
+	return tx
+}
+
+// holding is begin with a first statement, whose locks it keeps.
+func (w *world) holding(t *testing.T, sql string, args ...any) pgx.Tx {
+	t.Helper()
+	tx := w.begin(t)
+	if _, err := tx.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
 	}
 	return tx
 }

@@ -23,10 +23,7 @@ type outcome struct {
 // those of all others wait for it.
 func createdAtOnce(ctx context.Context, t *testing.T, w *world, packID string, first access.Identity, others []access.Identity) (outcomes []outcome) {
 	t.Helper()
-	busy := w.begin(t)
-	if _, err := busy.Exec(ctx, "select from public.namespaces where name = 'default' for update"); err != nil {
-		t.Fatal(err)
-	}
+	busy := w.holding(t, "select from public.namespaces where name = 'default' for update")
 	outcomes = make([]outcome, 1+len(others))
 	var wg sync.WaitGroup
 	create := func(i int, by access.Identity) {

@@ -46,7 +46,7 @@ func (l *ledger) know(r api.Run) {
 	}
 }
 
-// podIDs lists the pods of reports once each, in the order of locking.
+// podIDs lists the pods of reports once each.
 func podIDs(reports []wire.RunReport) []string {
 	ids := make([]string, 0, len(reports))
 	for _, r := range reports {

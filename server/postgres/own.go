@@ -120,15 +120,23 @@ func (o *ownWrites) clear() {
 
 // created remembers new pods of one transaction.
 func (o *ownWrites) created(pods []api.Pod) {
-	if len(pods) == 0 {
-		return
-	}
-	made, own := make(map[string]*ownPod, len(pods)), make([]ownPod, len(pods))
+	own := make([]ownPod, len(pods))
 	for i := range pods {
 		own[i].Pod = pods[i]
-		made[pods[i].ID] = &own[i]
 	}
-	o.remember(pods[0].ResourceVersion, made)
+	o.made(own)
+}
+
+// made is created for pods that nobody else has.
+func (o *ownWrites) made(own []ownPod) {
+	if len(own) == 0 {
+		return
+	}
+	pods := make(map[string]*ownPod, len(own))
+	for i := range own {
+		pods[own[i].ID] = &own[i]
+	}
+	o.remember(own[0].ResourceVersion, pods)
 }
 
 // foresee says of decisions for nodes what their pods will be, by a read model whose

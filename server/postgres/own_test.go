@@ -350,10 +350,7 @@ func TestSettleWaitsForTheReadModel(t *testing.T) {
 	s := newScribe(t, w)
 	pod := must(s.CreatePod(t.Context(), ann, api.CreatePodRequest{PackID: k.ID}))(t)
 	s.upToDate(t)
-	tx := w.begin(t) // as a bind holds it
-	if _, err := tx.Exec(t.Context(), "select from stark.leader_lease where name = 'leader' for key share"); err != nil {
-		t.Fatal(err)
-	}
+	tx := w.holding(t, "select from stark.leader_lease where name = 'leader' for key share") // as a bind holds it
 	if _, err := tx.Exec(t.Context(), "update public.pods set status = 'scheduled', node_id = $1 where id = $2", node.ID, pod.ID); err != nil {
 		t.Fatal(err)
 	}

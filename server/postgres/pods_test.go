@@ -87,10 +87,7 @@ func TestAPodEndsWhileItsStopWaitsForIt(t *testing.T) {
 	w := newWorld(t)
 	ann := w.user(t, api.RoleDeveloper)
 	p := w.pod(t, ann, w.pack(t, ann, "hello", "1.0.0").ID)
-	first := w.begin(t)
-	if _, err := first.Exec(t.Context(), "update public.pods set stop_requested_at = now() where id = $1", p.ID); err != nil {
-		t.Fatal(err)
-	}
+	first := w.holding(t, "update public.pods set stop_requested_at = now() where id = $1", p.ID)
 	second := make(chan error, 1)
 	var stopped api.Pod
 	var purged bool

@@ -26,6 +26,7 @@ const (
 type reporting struct {
 	node    string
 	reports []wire.RunReport
+	pods    []string // of the reports
 
 	accepted []api.RunKey
 	refused  []wire.Refusal
@@ -48,12 +49,11 @@ func (db *DB) reportAll(ctx context.Context, group []*reporting) {
 		var now, later []*reporting
 		named := map[string]bool{}
 		for _, c := range group {
-			ids := podIDs(c.reports)
-			if slices.ContainsFunc(ids, func(id string) bool { return named[id] }) {
+			if slices.ContainsFunc(c.pods, func(id string) bool { return named[id] }) {
 				later = append(later, c)
 				continue
 			}
-			for _, id := range ids {
+			for _, id := range c.pods {
 				named[id] = true
 			}
 			now = append(now, c)
@@ -85,7 +85,7 @@ func (db *DB) reportGroup(ctx context.Context, group []*reporting, waits lack) {
 		ends := map[string]bool{}
 		for i, c := range group {
 			c.accepted, c.refused, c.lacks = nil, nil, lacksNothing
-			if waits < lacksPod && len(ledgers[i].pods) < len(podIDs(c.reports)) {
+			if waits < lacksPod && len(ledgers[i].pods) < len(c.pods) {
 				c.lacks = lacksPod
 				continue
 			}
@@ -125,11 +125,10 @@ func (db *DB) reportGroup(ctx context.Context, group []*reporting, waits lack) {
 // loadLedgers locks the pods that nodes tell of, then reads their runs as they are under the
 // lock. Pods that others hold are left out unless it is to wait.
 func loadLedgers(ctx context.Context, t Tx, group []*reporting, wait bool) ([]*ledger, error) {
-	var told []wire.RunReport
+	var ids []string
 	for _, c := range group {
-		told = append(told, c.reports...)
+		ids = append(ids, c.pods...)
 	}
-	ids := podIDs(told)
 	lock := " order by p.id for update of p"
 	if !wait {
 		lock += " skip locked"
@@ -148,7 +147,7 @@ func loadLedgers(ctx context.Context, t Tx, group []*reporting, wait bool) ([]*l
 	ledgers, of := make([]*ledger, len(group)), make(map[string]*ledger, len(ids))
 	for i, c := range group {
 		ledgers[i] = newLedger(c.node, now)
-		for _, id := range podIDs(c.reports) {
+		for _, id := range c.pods {
 			of[id] = ledgers[i]
 		}
 	}

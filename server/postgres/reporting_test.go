@@ -64,10 +64,7 @@ func (r *reporters) report(ctx context.Context, t *testing.T, told map[int][]wir
 // others gather behind them.
 func (r *reporters) busy(ctx context.Context, t *testing.T, first ...int) (tx pgx.Tx, wait func() (map[int]int, map[int]int)) {
 	t.Helper()
-	tx = r.begin(t)
-	if _, err := tx.Exec(ctx, "lock table public.pod_runs in exclusive mode"); err != nil {
-		t.Fatal(err)
-	}
+	tx = r.holding(t, "lock table public.pod_runs in exclusive mode")
 	told := map[int][]wire.RunReport{}
 	for _, i := range first {
 		told[i] = []wire.RunReport{r.runs(i)}
@@ -129,10 +126,7 @@ func TestAHeldPodKeepsOnlyItsOwnNodesReportsWaiting(t *testing.T) {
 	r := newReporters(t, 6)
 	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
-	tx := r.begin(t)
-	if _, err := tx.Exec(ctx, "select from public.pods p where p.id = $1 for update", r.pods[0].ID); err != nil {
-		t.Fatal(err)
-	}
+	tx := r.holding(t, "select from public.pods p where p.id = $1 for update", r.pods[0].ID)
 	held := r.report(ctx, t, map[int][]wire.RunReport{0: {r.runs(0)}})
 	r.awaitBlocked(ctx, t, tx, 1)
 	told := map[int][]wire.RunReport{}
@@ -157,10 +151,7 @@ func TestABusyNamespaceKeepsNobodysStartWaiting(t *testing.T) {
 	r := newReporters(t, 6)
 	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
-	tx := r.begin(t)
-	if _, err := tx.Exec(ctx, "select from public.namespaces where name = 'default' for update"); err != nil {
-		t.Fatal(err)
-	}
+	tx := r.holding(t, "select from public.namespaces where name = 'default' for update")
 	told := map[int][]wire.RunReport{}
 	for i := range 4 {
 		ended := r.runs(i)

@@ -150,7 +150,7 @@ func (db *DB) ReportRuns(ctx context.Context, nodeID string, reports []wire.RunR
 	if len(reports) == 0 {
 		return nil, nil, nil
 	}
-	c := &reporting{node: nodeID, reports: reports}
+	c := &reporting{node: nodeID, reports: reports, pods: podIDs(reports)}
 	if len(reports) > fewReports {
 		c.lacks = lacksPod // and waits for none of its own beside others
 	} else if err := db.reports.do(ctx, c); err != nil {

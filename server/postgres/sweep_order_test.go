@@ -20,10 +20,7 @@ func TestASweepLocksNodesInOrder(t *testing.T) {
 			select ('00000000-0000-4000-8000-' || lpad((1000 - i)::text, 12, '0'))::uuid, 'n' || i, 'node', 'online', $1, true
 			from generate_series(1, $2) i returning id)
 		insert into stark.node_leases (node_id, renewed_at) select id, now() - interval '40 seconds' from made`, ann.UserID, nodes)
-	held := w.begin(t)
-	if _, err := held.Exec(t.Context(), "select from public.nodes order by id limit 1 for update"); err != nil {
-		t.Fatal(err)
-	}
+	held := w.holding(t, "select from public.nodes order by id limit 1 for update")
 	w.lead(t, func(ctx context.Context) {
 		swept := make(chan postgres.SweepResult, 1)
 		go func() {

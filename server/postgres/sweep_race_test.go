@@ -19,17 +19,27 @@ var silences = map[string]string{"unhealthy": "40 seconds", "given up": "1000 se
 func (b *bound) meanwhile(t *testing.T, silence string, does ...string) pgx.Tx {
 	t.Helper()
 	b.exec(t, "update stark.node_leases set renewed_at = now() - $1::text::interval", silence)
-	conn := connect(t, b.at.Superuser)
-	back, err := conn.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	back := b.begin(t)
 	for _, sql := range does {
 		if _, err := back.Exec(t.Context(), sql, b.node.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return back
+}
+
+// sweeps begins a sweep of a leader that has led for long.
+func (b *bound) sweeps(ctx context.Context, t *testing.T) <-chan postgres.SweepResult {
+	t.Helper()
+	swept := make(chan postgres.SweepResult, 1)
+	go func() {
+		r, err := b.SweepNodes(postgres.SinceForTest(time.Now().Add(-time.Hour))(ctx))
+		if err != nil {
+			t.Error(err)
+		}
+		swept <- r
+	}()
+	return swept
 }
 
 // awaitRow returns when somebody waits for a row of this database.
@@ -58,14 +68,7 @@ const (
 func (b *bound) leaves(t *testing.T, back pgx.Tx, waits bool) {
 	t.Helper()
 	b.lead(t, func(ctx context.Context) {
-		swept := make(chan postgres.SweepResult, 1)
-		go func() {
-			r, err := b.SweepNodes(postgres.SinceForTest(time.Now().Add(-time.Hour))(ctx))
-			if err != nil {
-				t.Error(err)
-			}
-			swept <- r
-		}()
+		swept := b.sweeps(ctx, t)
 		if waits {
 			b.awaitRow(t)
 			if err := back.Commit(ctx); err != nil {
@@ -129,14 +132,7 @@ func TestASweepLeavesPodsWhoseNodeComesBackMeanwhile(t *testing.T) {
 			b.exec(t, "update public.nodes set status = $1::text::public.node_status", status)
 			pods := b.meanwhile(t, silence, holdsPods)
 			b.lead(t, func(ctx context.Context) {
-				swept := make(chan postgres.SweepResult, 1)
-				go func() {
-					r, err := b.SweepNodes(postgres.SinceForTest(time.Now().Add(-time.Hour))(ctx))
-					if err != nil {
-						t.Error(err)
-					}
-					swept <- r
-				}()
+				swept := b.sweeps(ctx, t)
 				b.awaitRow(t)
 				for _, sql := range []string{renewsLease, comesOnline} {
 					b.exec(t, sql, b.node.ID)
@@ -180,14 +176,7 @@ func heartbeatInASweep(t *testing.T, status api.NodeStatus) {
 		return must(b.RenewLeases(t.Context(), []string{b.node.ID}, []string{session}))(t)
 	}
 	b.lead(t, func(ctx context.Context) {
-		swept := make(chan postgres.SweepResult, 1)
-		go func() {
-			r, err := b.SweepNodes(postgres.SinceForTest(time.Now().Add(-time.Hour))(ctx))
-			if err != nil {
-				t.Error(err)
-			}
-			swept <- r
-		}()
+		swept := b.sweeps(ctx, t)
 		b.awaitRow(t)
 		if lost := beat(); len(lost) > 0 {
 			t.Errorf("before the sweep has ended the node is told that it is lost: %q", lost)

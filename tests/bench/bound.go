@@ -145,31 +145,22 @@ func (f *field) ask(ctx context.Context, from, n int) error {
 	return err
 }
 
-// lastPendingSQL gives the pod that is planned after all others that have no node, or
-// nothing.
-const lastPendingSQL = "select coalesce((select p.id::text from public.pods p where p.node_id is null order by p.priority, p.created_at desc, p.id desc limit 1), '')"
-
-// allBound waits until no pod is pending. It waits for one pod by its key, then for what
-// may be left: looking through the table again and again would keep a core busy that is to
-// be measured.
+// allBound waits until no pod is pending.
 func (f *field) allBound(ctx context.Context) error {
-	ctx, stop := context.WithTimeout(ctx, 4*waitLimit)
-	defer stop()
-	for {
-		var last string
-		if err := f.conn.QueryRow(ctx, lastPendingSQL).Scan(&last); err != nil {
-			return fmt.Errorf("waiting for all pods to be bound: %w\n%s", err, f.Server.Output())
-		}
-		if last == "" {
-			return nil
-		}
-		for waits := true; waits; {
-			pause(ctx, 2*time.Millisecond)
-			if err := f.conn.QueryRow(ctx, "select exists (select from public.pods p where p.id = $1 and p.node_id is null)", last).Scan(&waits); err != nil {
-				return fmt.Errorf("waiting for pod %s to be bound: %w\n%s", last, err, f.Server.Output())
-			}
-		}
+	if err := noneLeft(ctx, f.conn, "p.node_id is null"); err != nil {
+		return fmt.Errorf("%w\n%s", err, f.Server.Output())
 	}
+	return nil
+}
+
+// cpu is the time of the CPU that the server and its database, of which db is the
+// postmaster, have taken so far.
+func (f *field) cpu(db int) (server, postgres time.Duration, err error) {
+	if server, err = cpuOfProcess(f.Server.PID()); err != nil {
+		return 0, 0, err
+	}
+	postgres, err = cpuOfFamily(db)
+	return server, postgres, err
 }
 
 // clear takes all pods away and waits until the scheduler knows.
@@ -257,11 +248,7 @@ func (f *field) crowd(ctx context.Context, db int) (crowdTime, error) {
 		return crowdTime{}, err
 	}
 	begin := time.Now()
-	server, err := cpuOfProcess(f.Server.PID())
-	if err != nil {
-		return crowdTime{}, err
-	}
-	postgres, err := cpuOfFamily(db)
+	server, postgres, err := f.cpu(db)
 	if err != nil {
 		return crowdTime{}, err
 	}
@@ -270,11 +257,7 @@ func (f *field) crowd(ctx context.Context, db int) (crowdTime, error) {
 	}
 	t := crowdTime{wall: time.Since(begin)}
 	pause(ctx, time.Second)
-	serverNow, err := cpuOfProcess(f.Server.PID())
-	if err != nil {
-		return crowdTime{}, err
-	}
-	postgresNow, err := cpuOfFamily(db)
+	serverNow, postgresNow, err := f.cpu(db)
 	t.server, t.postgres = serverNow-server, postgresNow-postgres
 	return t, err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -37,15 +36,12 @@ func (b *bench) scheduleLatency(ctx context.Context, f *field) error {
 	if err != nil {
 		return err
 	}
-	cpu := func() (server, postgres time.Duration) {
-		server, serverErr := cpuOfProcess(f.Server.PID())
-		postgres, postgresErr := cpuOfFamily(db)
-		err = errors.Join(err, serverErr, postgresErr)
-		return server, postgres
-	}
 	const warm = latencyRate // a second's worth
 	n := warm + b.times(latencyPods/2, latencyPods)
-	server, postgres := cpu()
+	server, postgres, err := f.cpu(db)
+	if err != nil {
+		return err
+	}
 	all := f.steadily(ctx, n)
 	var samples []time.Duration
 	for i, s := range all {
@@ -62,7 +58,7 @@ func (b *bench) scheduleLatency(ctx context.Context, f *field) error {
 			samples = append(samples, max(w.FirstSeen(s.id, string(api.PodScheduled)).Sub(s.acked), 0))
 		}
 	}
-	serverNow, postgresNow := cpu()
+	serverNow, postgresNow, err := f.cpu(db)
 	if err != nil {
 		return err
 	}
