@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -156,10 +157,26 @@ func (tb *tab) close() {
 }
 
 // press works a button, or what else can be pressed, as the keyboard does: a page whose
-// parts are about to move has it still.
+// parts are about to move has it still. A browser gives a key to the frame that it holds
+// to have the focus, which a frame of another process has a moment after it says so, and
+// to nobody before a page was painted; so the key is struck until the button has it.
 func (tb *tab) press(selector string) {
 	tb.t.Helper()
-	tb.do(chromedp.WaitVisible(selector), chromedp.Focus(selector), chromedp.KeyEvent("\r"))
+	tb.do(chromedp.WaitVisible(selector))
+	eval[string](tb, fmt.Sprintf(`(() => {
+		globalThis.pressed = '';
+		document.querySelector(%q).addEventListener('click', () => { globalThis.pressed = 'yes'; }, { capture: true, once: true });
+		return '';
+	})()`, selector))
+	for struck := 1; ; struck++ {
+		tb.do(chromedp.Focus(selector), chromedp.KeyEvent("\r"))
+		if eval[string](tb, "pressed") != "" {
+			return
+		}
+		if tb.ctx.Err() != nil || struck == 100 {
+			tb.t.Fatalf("%s does not hear the keyboard", selector)
+		}
+	}
 }
 
 // eval gives what a JavaScript expression of the page is.
@@ -182,17 +199,27 @@ func (tb *tab) state(want string) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		got, _ := chromedp.Run(ctx, chromedp.Evaluate[string](`document.getElementById('status')?.dataset.state ?? ''`))
+		got, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.getElementById('status')?.dataset.state ?? document.URL`))
 		if got == want {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			problem, _ := chromedp.Run(tb.ctx, chromedp.Evaluate[string](`document.getElementById('problem')?.textContent ?? ''`))
-			tb.t.Fatalf("the page shows %q (%s), want %q", got, problem, want)
+			tb.t.Fatalf("the page shows %q (%v), want %q\n%s", got, err, want, tb.whole())
 		}
 	}
+}
+
+// whole is what there is to see of a page that does not show what it should.
+func (tb *tab) whole() string {
+	ctx, stop := context.WithTimeout(tb.ctx, 10*time.Second)
+	defer stop()
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.URL + ' ' + document.hasFocus() + ' ' + document.activeElement?.outerHTML + '\n' + document.body?.innerText`))
+	if err != nil {
+		return err.Error()
+	}
+	return text
 }
 
 // join makes the tab a node of the cluster by a fresh join token.
@@ -209,6 +236,6 @@ func (c *cluster) joinAt(tb *tab, url string) {
 		c.t.Fatal("the binary has no page of tabs: run `make tab` before the tests, as `make test` does")
 	}
 	tb.state("asking")
-	tb.do(chromedp.Click("#join-form button.main"))
+	tb.press("#join-form button.main")
 	tb.state("online")
 }

@@ -214,7 +214,7 @@ func TestFractalSwarm(t *testing.T) {
 		}
 		c.waitStatus(p.ID, api.PodStopped)
 	}
-	viewer.do(chromedp.Click("#whole"))
+	viewer.press("#whole")
 	again := c.board(address, "it is whole again", func(n boardState) bool { return n.ID != s.ID && n.Done == n.Total })
 	if again.SHA256 != s.SHA256 || len(again.SHA256) != 64 {
 		t.Errorf("two pictures of the same: %s and %s", s.SHA256, again.SHA256)

@@ -117,14 +117,15 @@ func TestTokensOfTabsEnd(t *testing.T) {
 	c.sql(t, `update stark.join_tokens set expires_at = now() - interval '1 minute'`)
 	tb.do(chromedp.Navigate(c.URL + "/node#" + token))
 	tb.state("asking")
-	tb.do(chromedp.Click("#join-form button.main"))
+	tb.press("#join-form button.main")
 	tb.shown("#problem", "token")
 	tb.state("asking")
 	many, err := c.Client.CreateJoinToken(t.Context(), api.CreateJoinTokenRequest{Uses: 2}) // still good when its node is let out
 	if err != nil {
 		t.Fatal(err)
 	}
-	tb.do(chromedp.SendKeys("#token", many.Token), chromedp.Click("#join-form button.main"))
+	tb.do(chromedp.SendKeys("#token", many.Token))
+	tb.press("#join-form button.main")
 	tb.state("online")
 	node := c.nodeOf(tb)
 	c.universal("greeter", greeter)
@@ -136,7 +137,8 @@ func TestTokensOfTabsEnd(t *testing.T) {
 	tb.state("asking")
 	tb.shown("#problem", "the node credential is unknown or revoked")
 	c.waitNode(node.Name, api.NodeUnhealthy) // until then its name is taken
-	tb.do(chromedp.SendKeys("#token", c.invite()), chromedp.Click("#join-form button.main"))
+	tb.do(chromedp.SendKeys("#token", c.invite()))
+	tb.press("#join-form button.main")
 	tb.state("online")
 	c.nodeOf(tb)
 }
@@ -156,7 +158,7 @@ func TestTwentyTabsAreTwentyNodes(t *testing.T) {
 		tabs[i] = base.sibling()
 		tabs[i].do(chromedp.Navigate(c.URL + "/node#" + token.Token))
 		tabs[i].state("asking")
-		tabs[i].do(chromedp.Click("#join-form button.main"))
+		tabs[i].press("#join-form button.main")
 	}
 	nodes := map[string]bool{}
 	for _, tb := range tabs {
