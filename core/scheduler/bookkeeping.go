@@ -82,7 +82,7 @@ func (l *loop) nodeEvent(e store.Event[api.Node]) {
 	switch e.Type {
 	case store.Put:
 		delete(l.lost, e.ID)
-		l.x.putNode(&e.Value)
+		l.x.putNode(e.Value)
 		l.news.node(l.x.slots[e.ID])
 	case store.Delete:
 		l.x.deleteNode(e.ID)
@@ -112,8 +112,7 @@ func (l *loop) podEvent(e *store.Event[api.Pod]) {
 	switch e.Type {
 	case store.Put:
 		delete(l.unseen, e.ID)
-		p := e.Value // alone: a pod that stays must not hold all that came with it
-		l.takePod(&p)
+		l.takePod(e.Value)
 	case store.Delete:
 		l.dropPod(e.ID)
 	case store.Resync:

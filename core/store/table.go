@@ -45,14 +45,15 @@ const (
 	Bookmark                      // everything up to Cursor has been sent
 )
 
-// Event is one step of a watch. ID and Value are set for Put and Delete. Whoever has
+// Event is one step of a watch. ID and Value are set for Put and Delete; the value is that
+// of all watchers and of the views, and nobody may change it. Whoever has
 // taken in the events up to this one may go on from Cursor, and knows the View of that
 // Version; they are empty and 0 while what exists is being sent.
 type Event[T any] struct {
 	Type    EventType
 	New     bool // of a Put: there was no object with this ID
 	ID      string
-	Value   T
+	Value   *T
 	Cursor  string
 	Version uint64
 	Shared  *Shared // of all watchers of this change; nil while what exists is being sent
@@ -148,9 +149,20 @@ func (v View[T]) At() time.Time { return v.at }
 // All gives keys and objects in no particular order.
 func (v View[T]) All() iter.Seq2[string, T] {
 	return func(yield func(string, T) bool) {
+		for id, value := range v.each() {
+			if !yield(id, *value) {
+				return
+			}
+		}
+	}
+}
+
+// each is All without copies.
+func (v View[T]) each() iter.Seq2[string, *T] {
+	return func(yield func(string, *T) bool) {
 		for it := v.m.Iterator(); !it.Done(); {
 			id, value, _ := it.Next()
-			if !yield(id, *value) {
+			if !yield(id, value) {
 				return
 			}
 		}
@@ -271,7 +283,7 @@ func (t *Table[T]) apply(c Changes[T], b *Batch) {
 		if value, ok := next.m.Get(id); ok {
 			next.m = next.m.Delete(id)
 			moved.note(id, labels(value), nil)
-			events = append(events, Event[T]{Type: Delete, ID: id, Value: *value, Cursor: old.cursor, Version: old.version, Shared: &Shared{}})
+			events = append(events, Event[T]{Type: Delete, ID: id, Value: value, Cursor: old.cursor, Version: old.version, Shared: &Shared{}})
 		}
 	}
 	for i := range c.Put {
@@ -282,7 +294,7 @@ func (t *Table[T]) apply(c Changes[T], b *Batch) {
 			moved.note(id, labels(before), labels(value))
 		}
 		next.m = next.m.Set(id, value)
-		events = append(events, Event[T]{Type: Put, New: !known, ID: id, Value: *value, Cursor: old.cursor, Version: old.version, Shared: &Shared{}})
+		events = append(events, Event[T]{Type: Put, New: !known, ID: id, Value: value, Cursor: old.cursor, Version: old.version, Shared: &Shared{}})
 	}
 	if len(events) == 0 {
 		t.current.Store(&next)
@@ -316,7 +328,7 @@ func (t *Table[T]) missing(old *View[T], put []T) []string {
 		named[t.key(value)] = struct{}{}
 	}
 	var gone []string
-	for id := range old.All() {
+	for id := range old.each() {
 		if _, ok := named[id]; !ok {
 			gone = append(gone, id)
 		}
@@ -432,7 +444,7 @@ func giveView[T any](view *View[T], each bool, give func([]Event[T]) bool) bool 
 		most = viewedEach
 	}
 	some := make([]Event[T], 0, min(view.Len()+1, most))
-	for id, value := range view.All() {
+	for id, value := range view.each() {
 		if len(some) == most {
 			if !give(some) {
 				return false

@@ -193,7 +193,11 @@ func (d *Dispatcher) followRights(ctx context.Context) {
 			if !ok {
 				return
 			}
-			d.onRights(e.Type, e.Value.UserID)
+			whose := ""
+			if e.Value != nil { // else the event is of all
+				whose = e.Value.UserID
+			}
+			d.onRights(e.Type, whose)
 		case e, ok := <-nodes:
 			if !ok {
 				return

@@ -37,19 +37,19 @@ func (d *Dispatcher) route(ctx context.Context) {
 }
 
 // routePut tells the node that has the pod now and the one that had it before.
-func (d *Dispatcher) routePut(placed map[string]string, p api.Pod) {
+func (d *Dispatcher) routePut(placed map[string]string, p *api.Pod) {
 	before, now := placed[p.ID], ""
 	if p.NodeID != nil {
 		now = *p.NodeID
 	}
 	if before != "" && before != now {
 		if s := d.nodeSession(before); s != nil {
-			s.apply(p)
+			s.apply(*p)
 		}
 	}
 	if now != "" {
 		if s := d.nodeSession(now); s != nil {
-			s.apply(p)
+			s.apply(*p)
 		}
 	}
 	if now == "" || p.Status.Terminal() {
@@ -61,7 +61,7 @@ func (d *Dispatcher) routePut(placed map[string]string, p api.Pod) {
 
 // routeDelete tells the pod's node. When the read model has never seen the pod on
 // a node, a complete set may have shown it to one all the same.
-func (d *Dispatcher) routeDelete(placed map[string]string, p api.Pod) {
+func (d *Dispatcher) routeDelete(placed map[string]string, p *api.Pod) {
 	nodeID := placed[p.ID]
 	delete(placed, p.ID)
 	if nodeID == "" && p.NodeID != nil {

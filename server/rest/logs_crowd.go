@@ -98,7 +98,7 @@ func (c *crowd) run(ctx context.Context, yield func(wire.LogsChunk, error) bool)
 			chunks = c.take(ctx, step)
 		case e, open := <-events:
 			if open && e.Type == store.Put {
-				chunks = c.changed(ctx, e.Value)
+				chunks = c.changed(ctx, *e.Value)
 			}
 		case <-beats:
 			chunks = append(chunks, wire.LogsChunk{})

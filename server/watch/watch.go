@@ -122,7 +122,7 @@ func encodePod(e *store.Event[api.Pod]) (json.RawMessage, error) {
 
 // encodeNode encodes a node with what it is completed by at the moment.
 func (s Source) encodeNode(e *store.Event[api.Node]) (json.RawMessage, error) {
-	n := e.Value
+	n := *e.Value
 	if s.Node != nil {
 		n = s.Node(n)
 	}
@@ -232,7 +232,7 @@ func (w *watcher[T]) take(e *store.Event[T]) bool {
 
 func (w *watcher[T]) put(e *store.Event[T]) bool {
 	had := !e.New && w.shown.has(e.ID)
-	sees := w.sees(e.Value)
+	sees := w.sees(*e.Value)
 	w.shown.note(e.ID, sees)
 	if !sees {
 		return !had || w.removed(e.ID, e.Cursor)
