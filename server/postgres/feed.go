@@ -155,6 +155,7 @@ func (f *feed) read(ctx context.Context) error {
 func (f *feed) take(ctx context.Context, found changes, started time.Time) error {
 	var own map[string]*api.Pod
 	if f.db.model != nil {
+		f.db.own.await(ctx, found.by)
 		own = f.db.own.take(found.by, f.db.model.Pods.Snapshot())
 	}
 	if len(found.keys) == 0 {

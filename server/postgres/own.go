@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strconv"
@@ -20,6 +21,10 @@ const (
 	// ownFor is longer than a feed goes without reading. What it has not come by until then
 	// it has read before it was remembered.
 	ownFor = 2 * pollListening
+	// landIn is how long the feed waits for word of own writes that it has come by before
+	// whoever made them, and landMany of how many pods: to read them costs more than that.
+	landIn   = 3 * time.Millisecond
+	landMany = 32
 )
 
 // ownWrites remembers the pods that this process has written, as they are since, until the
@@ -37,6 +42,8 @@ type ownWrites struct {
 	mu    sync.Mutex
 	of    map[string]ownWrite // guarded by mu; version -> pods
 	count int                 // guarded by mu; of pods
+	under int                 // guarded by mu; writes that are under way
+	ended chan struct{}       // guarded by mu; closed as one of them has ended
 }
 
 type ownWrite struct {
@@ -48,6 +55,61 @@ type ownWrite struct {
 type ownPod struct {
 	api.Pod
 	from string
+}
+
+// begin says that there will be something to remember, or not, when end is called.
+func (o *ownWrites) begin() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended == nil {
+		o.ended = make(chan struct{})
+	}
+	o.under++
+}
+
+func (o *ownWrites) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.under--
+	close(o.ended)
+	o.ended = make(chan struct{})
+}
+
+// await gives own writes that were committed the time to be remembered: a commit is seen by
+// others before whoever made it has heard of it, and the more so the more there is to tell.
+func (o *ownWrites) await(ctx context.Context, changed map[string]string) {
+	by := map[string]int{}
+	for _, version := range changed {
+		by[version]++
+	}
+	within, cancel := context.WithTimeout(ctx, landIn)
+	defer cancel()
+	for {
+		ended := o.missing(by)
+		if ended == nil {
+			return
+		}
+		select {
+		case <-ended:
+		case <-within.Done():
+			return
+		}
+	}
+}
+
+// missing gives what tells of the next end of a write, nil where it is not worth the wait.
+func (o *ownWrites) missing(by map[string]int) <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.under == 0 || o.unasked {
+		return nil
+	}
+	for version, n := range by {
+		if _, known := o.of[version]; !known && version != "" && n >= landMany {
+			return o.ended
+		}
+	}
+	return nil
 }
 
 // remember notes what a transaction that has committed made of pods. The oldest are

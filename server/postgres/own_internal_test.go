@@ -40,6 +40,47 @@ func TestOwnWritesAreKnownWhereNothingElseHappened(t *testing.T) {
 	}
 }
 
+// The feed comes by a commit before whoever made it has heard of it.
+func TestOwnWritesThatAreUnderWayAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	changed := map[string]string{}
+	for i := range landMany {
+		changed[fmt.Sprint("p", i)] = "20"
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var o ownWrites
+		view := store.New().Pods.Snapshot()
+		waited := func() (known int, wait time.Duration) {
+			began := time.Now()
+			o.await(t.Context(), changed)
+			return len(o.take(changed, view)), time.Since(began)
+		}
+		if _, wait := waited(); wait != 0 {
+			t.Errorf("%v for writes of others", wait)
+		}
+		o.begin()
+		o.begin()
+		go func() {
+			<-time.After(landIn / 3)
+			o.end() // it came to nothing
+			<-time.After(landIn / 3)
+			o.remember("20", ownPods(landMany, "p", ""))
+			o.end()
+		}()
+		if known, wait := waited(); known != landMany || wait != landIn/3*2 {
+			t.Errorf("%d pods known after %v", known, wait)
+		}
+		o.begin() // and does not end
+		if known, wait := waited(); known != 0 || wait != landIn {
+			t.Errorf("%d pods known after %v", known, wait)
+		}
+		delete(changed, "p0")
+		if _, wait := waited(); wait != 0 {
+			t.Errorf("%v for a few", wait)
+		}
+	})
+}
+
 func TestOwnWritesAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -173,12 +173,18 @@ func (db *DB) readFor(ctx context.Context, op string, build func(*pgx.Batch)) er
 // write is read for statements that change something: it repeats only what
 // surely did not happen, and tells the feed.
 func (db *DB) write(ctx context.Context, op string, d door, build func(*pgx.Batch)) error {
-	return db.writeOwn(ctx, op, d, func(b *pgx.Batch, _ *pgx.Conn) { build(b) }, func() {})
+	err := db.retry(ctx, op, db.patience(d, callTimeout), false, db.implicit(d, build))
+	if err == nil {
+		db.committed()
+	}
+	return err
 }
 
 // writeOwn is write for a batch that depends on the connection. What the outcome says of
 // this process' own writes is noted before any feed is told to read them.
 func (db *DB) writeOwn(ctx context.Context, op string, d door, build func(*pgx.Batch, *pgx.Conn), note func()) error {
+	db.own.begin()
+	defer db.own.end()
 	err := db.retry(ctx, op, db.patience(d, callTimeout), false, db.implicitOn(d, build))
 	if err == nil {
 		note()
