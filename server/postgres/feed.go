@@ -207,16 +207,15 @@ type changes struct {
 // changesSQL takes the snapshot and the rows in one statement, hence in one
 // snapshot: a row is either visible in it or will not be visible in the cursor
 // of the next read. Its snapshot is behind the old one only in another database.
-// What a transaction has changed of a kind is one row.
+// What a statement has changed is one row.
 const changesSQL = `
 	with at as materialized (select pg_current_snapshot() as snap)
 	select at.snap::text, ` + positionSQL + `, pg_snapshot_xmax(at.snap) < pg_snapshot_xmax($1::text::pg_snapshot),
 		coalesce(c.kind, ''), coalesce(c.xid::text, ''), coalesce(c.ids, '{}')
 	from at left join (
-		select kind, xid, array_agg(id) as ids from stark.changes
+		select kind, xid, ids from stark.change_log
 		where xid >= pg_snapshot_xmin($1::text::pg_snapshot)
-		  and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
-		group by kind, xid) c on true`
+		  and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)) c on true`
 
 func (db *DB) changesSince(ctx context.Context, cursor string) (changes, error) {
 	var found changes
@@ -237,7 +236,7 @@ func (db *DB) changesSince(ctx context.Context, cursor string) (changes, error) 
 	return found, err
 }
 
-// add takes in what one transaction has changed of a kind.
+// add takes in what a statement of one transaction has changed of a kind.
 func (c *changes) add(kind, version string, ids []string) {
 	if len(ids) == 0 {
 		return

@@ -206,7 +206,7 @@ func TestTheFeedStartsOverWhenPostgresMayHaveCrashed(t *testing.T) {
 	w.exec(t, "set session_replication_role = replica") // no triggers: nothing is logged or told
 	w.exec(t, `insert into public.pods (id, pack_id, pack_name, pack_version, runtime_tag, created_by)
 		values ($1, $2, 'hello', '1.0.0', 'node', $3)`, behind, k.ID, ann.UserID)
-	w.exec(t, "insert into stark.changes (xid, kind, id, op) values ('3', 'pod', $1, 'I')", behind)
+	w.exec(t, "insert into stark.change_log (xid, kind, ids, op) values ('3', 'pod', array[$1::text], 'I')", behind)
 	w.exec(t, "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
 	until(t, s, "the pod behind the cursor", func() bool { _, ok := s.Pods.Snapshot().Get(behind); return ok })
 }

@@ -239,7 +239,7 @@ func TestCompact(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(b.CreateJoinToken(t.Context(), b.owner, api.CreateJoinTokenRequest{}))(t)
-	b.exec(t, "update stark.changes set at = now() - interval '11 minutes'")
+	b.exec(t, "update stark.change_log set at = now() - interval '11 minutes'")
 	b.exec(t, "update stark.join_tokens set expires_at = now() - interval '8 days'")
 	b.exec(t, "update public.cluster_config set terminal_pod_retention_ms = 0")
 	const many = 1200 // more than one transaction removes

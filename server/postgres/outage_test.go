@@ -326,7 +326,7 @@ func TestADatabaseThatLostItsLastChanges(t *testing.T) {
 	w.exec(t, "set session_replication_role = replica")
 	w.exec(t, "delete from public.pod_history where pod_id = $1", lost.ID)
 	w.exec(t, "delete from public.pods where id = $1", lost.ID)
-	w.exec(t, "delete from stark.changes where id = $1", lost.ID)
+	w.exec(t, "delete from stark.change_log where ids = array[$1::text]", lost.ID)
 	w.exec(t, "reset session_replication_role")
 	w.relay.Refuse(false)
 	until(t, s, "the lost pod to be gone", func() bool { _, ok := s.Pods.Snapshot().Get(lost.ID); return !ok })

@@ -139,7 +139,7 @@ func TestChangeLogAndNotifications(t *testing.T) {
 	f := newFixture(t)
 	listener := f.Connect(t, "postgres")
 	migratetest.Exec(t, listener, `listen stark_changes`)
-	f.Exec(t, `delete from stark.changes`)
+	f.Exec(t, `delete from stark.change_log`)
 
 	f.Exec(t, `insert into public.pods (pack_id, created_by) select $1, $2 from generate_series(1, 20)`, f.pack, f.owner)
 	f.Exec(t, `update public.pods set status = 'scheduled'`)

@@ -56,8 +56,10 @@ var lints = map[string]string{
 	"users call only questions with their owner's rights": `
 		select p.oid::regprocedure::text from pg_proc p
 		where p.pronamespace = 'stark'::regnamespace and p.prosecdef and has_function_privilege('authenticated', p.oid, 'execute') and p.provolatile = 'v'`,
-	"no view": `
-		select c.oid::regclass::text from pg_class c where c.relkind in ('v', 'm', 'f') and c.relnamespace::regnamespace::text in ('public', 'stark')`,
+	"no view but of the servers, with the rights of whoever asks": `
+		select c.oid::regclass::text from pg_class c where c.relkind in ('v', 'm', 'f') and c.relnamespace::regnamespace::text in ('public', 'stark')
+		  and not (c.relkind = 'v' and c.relnamespace = 'stark'::regnamespace and coalesce(c.reloptions @> '{security_invoker=true}', false)
+		    and not has_table_privilege('authenticated', c.oid, 'select'))`,
 	"anonymous callers have no right": `
 		select c.oid::regclass || ' ' || r from pg_class c, unnest(array['select', 'insert', 'update', 'delete']) r
 		where c.relkind in ('r', 'S') and c.relnamespace::regnamespace::text in ('public', 'stark')

@@ -37,7 +37,7 @@ var tables = []struct {
 	{"public.pods", 0},
 	{"public.pod_runs", 0},
 	{"public.pod_history", keepsHistory},
-	{"stark.changes", keepsChanges},
+	{"stark.change_log", keepsChanges},
 	{"stark.node_leases", 0},
 	{"stark.node_history", keepsHistory},
 	{"stark.log_checkpoints", 0},
@@ -87,7 +87,7 @@ func (s *soak) point(ctx context.Context, at time.Duration) error {
 		s.series(series{name: "dead rows of " + table.name, floor: 20_000}).add(at, dead)
 	}
 	var rows float64
-	if err := s.conn.QueryRow(ctx, "select count(*)::float8 from stark.changes").Scan(&rows); err != nil {
+	if err := s.conn.QueryRow(ctx, "select count(*)::float8 from stark.change_log").Scan(&rows); err != nil {
 		return err
 	}
 	s.series(series{name: "rows of the change log", floor: 20_000, keeps: keepsChanges}).add(at, rows)
