@@ -46,13 +46,14 @@ func (db *DB) CreatePods(ctx context.Context, id access.Identity, r api.CreatePo
 	}
 	request := orNewID(r.ID)
 	ids := make([]string, len(r.Items))
-	for i, item := range r.Items {
+	for i := range r.Items {
+		item := &r.Items[i]
 		if item.PackID != "" && !api.ValidID(item.PackID) {
 			return nil, api.AtItem(itemAt(i), fault.New(fault.NotFound, "pack not found"))
 		}
 		ids[i] = itemID(request, i)
 	}
-	kinds, err := kindsOf(r.Items, ids)
+	kinds, err := kindsOf(r, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -90,12 +91,17 @@ func (db *DB) CreatePods(ctx context.Context, id access.Identity, r api.CreatePo
 }
 
 // kindsOf gathers pods that are alike, in the order of the first of each kind.
-func kindsOf(items []api.CreatePodRequest, ids []string) ([]*alike, error) {
+func kindsOf(r api.CreatePodsRequest, ids []string) ([]*alike, error) {
 	var kinds []*alike
 	byText := map[string]*alike{}
 	var last api.CreatePodRequest
 	var at *alike
-	for i, item := range items {
+	for i := range r.Items {
+		if r.Repeats(i) {
+			at.ids = append(at.ids, ids[i])
+			continue
+		}
+		item := r.Items[i]
 		item.ID = ids[0] // of none
 		if at == nil || !reflect.DeepEqual(item, last) {
 			row := rowFor(item)

@@ -25,15 +25,22 @@ func Decode(data []byte, v any) error {
 			return err
 		}
 	}
-	d := json.NewDecoder(bytes.NewReader(trimmed))
+	if decodeOnce(trimmed, v) {
+		return nil
+	}
+	return decodeWhole(trimmed, v)
+}
+
+func decodeWhole(text []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		return decodeFault(err, trimmed, reflect.TypeOf(v))
+		return decodeFault(err, text, reflect.TypeOf(v))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return InvalidField("input", fault.FieldInvalidFormat, "must be one JSON object")
 	}
-	return strict(trimmed, reflect.TypeOf(v))
+	return strict(text, reflect.TypeOf(v))
 }
 
 // limited is a request whose text may hold more than it may have: an entry of two bytes

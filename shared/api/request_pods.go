@@ -21,7 +21,38 @@ type CreatePodsRequest struct {
 	// for a new one. It comes from the server and never from a body.
 	ID string `json:"-"`
 
-	Items []CreatePodRequest `json:"items"` // 1 to MaxBulkPods
+	// Items are 1 to MaxBulkPods. Those that a body repeats share what they point to, and
+	// nobody may change it.
+	Items []CreatePodRequest `json:"items"`
+
+	repeats []bool // of each item, whether it is known to be the one before it
+}
+
+// Repeats reports whether an item is known to be the same as the one before it: it is where
+// both were decoded from the same text. The items must be as they were decoded.
+func (r *CreatePodsRequest) Repeats(i int) bool {
+	return i > 0 && len(r.repeats) == len(r.Items) && r.repeats[i]
+}
+
+// repeat satisfies repetitive.
+func (r *CreatePodsRequest) repeat(counts []int) bool {
+	if len(counts) != len(r.Items) {
+		return false
+	}
+	total := 0
+	for _, n := range counts {
+		total += n
+	}
+	all := make([]CreatePodRequest, 0, total)
+	r.repeats = make([]bool, 0, total)
+	for i, n := range counts {
+		for copied := range n {
+			all = append(all, r.Items[i])
+			r.repeats = append(r.repeats, copied > 0)
+		}
+	}
+	r.Items = all
+	return true
 }
 
 // bounds refuses too many items before they are decoded.
@@ -45,8 +76,11 @@ func (r *CreatePodsRequest) Validate() error {
 		return c.err()
 	}
 	faulty := 0
+	var err error
 	for i := range r.Items {
-		err := r.Items[i].Validate()
+		if !r.Repeats(i) {
+			err = r.Items[i].Validate()
+		}
 		if err == nil {
 			continue
 		}

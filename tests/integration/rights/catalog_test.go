@@ -3,6 +3,7 @@ package rights
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -182,9 +183,7 @@ func TestNoViewIsForUsers(t *testing.T) {
 		t.Errorf("the views are %v", views)
 	}
 	tries := map[string]string{"anon": `{"role":"anon"}`}
-	for who, claims := range g.outsiders(t) {
-		tries[who] = claims
-	}
+	maps.Copy(tries, g.outsiders(t))
 	for who, claims := range tries {
 		role := "authenticated"
 		if who == "anon" {
