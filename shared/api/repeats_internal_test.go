@@ -36,11 +36,11 @@ func TestEntriesAreLeftOutWhereTheyStandAgain(t *testing.T) {
 func agree(t *testing.T, text string) {
 	t.Helper()
 	var once, whole CreatePodsRequest
-	got, want := Decode([]byte(text), &once), error(nil)
+	got := Decode([]byte(text), &once)
 	if trimmed := strings.TrimSpace(text); trimmed == "" || trimmed == "null" || whole.bounds([]byte(trimmed)) != nil {
 		return // nothing is decoded
 	}
-	want = decodeWhole([]byte(strings.TrimSpace(text)), &whole)
+	want := decodeWhole([]byte(strings.TrimSpace(text)), &whole)
 	if (got == nil) != (want == nil) || got != nil && got.Error() != want.Error() {
 		t.Fatalf("%s: %v, want %v", text, got, want)
 	}
