@@ -38,6 +38,7 @@ type feed struct {
 	wake     chan struct{}
 	cursor   position    // of the previous read, zero for a relist
 	readAt   time.Time   // of the previous read
+	shownAt  time.Time   // of the previous batch that was complete, zero if it was of no time
 	listedAt time.Time   // of the previous relist
 	cut      atomic.Bool // the listener lost its connection: the cursor may be worth nothing
 	deaf     bool
@@ -150,8 +151,7 @@ func (f *feed) read(ctx context.Context) error {
 }
 
 // take applies what has changed, part by part. The cursor and the time move with the last
-// of them: whoever goes on from the one before it is told of the others again, and a view
-// of some parts alone is of no time.
+// of them: whoever goes on from the one before it is told of the others again.
 func (f *feed) take(ctx context.Context, found changes, started time.Time) error {
 	var own map[string]*api.Pod
 	if f.db.model != nil {
@@ -179,19 +179,29 @@ func (f *feed) take(ctx context.Context, found changes, started time.Time) error
 		for _, p := range part.own {
 			b.Pods.Put = append(b.Pods.Put, *p)
 		}
-		if b.Cursor = f.cursor.String(); i == len(parts)-1 {
+		if i == len(parts)-1 {
 			b.Cursor = found.at.String()
 			b = f.timed(b, started)
+		} else {
+			b.Cursor = f.cursor.String()
+			b = f.sure(b, f.shownAt)
 		}
 		f.apply(b)
 	}
 	return nil
 }
 
-// timed says when a batch was read, if the feed would know by now of a crash before that.
+// timed says when a complete batch was read.
 func (f *feed) timed(b store.Batch, started time.Time) store.Batch {
+	b = f.sure(b, started)
+	f.shownAt = b.At
+	return b
+}
+
+// sure gives a batch a time, if the feed would know by now of a crash before that.
+func (f *feed) sure(b store.Batch, at time.Time) store.Batch {
 	if !f.deaf && !f.cut.Load() {
-		b.At = started
+		b.At = at
 	}
 	return b
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // A crowd of pods comes in parts, the important ones first, and their end as well. The
-// cursor stays where it was until the last part: whoever goes on from it misses none.
+// cursor and its time stay where they were until the last part: whoever goes on from it misses
+// none, and what is bound meanwhile is known without being read.
 func TestTheFeedTakesACrowdInByParts(t *testing.T) {
 	t.Parallel()
 	const pods, most = 2500, 1000
@@ -31,14 +32,17 @@ func TestTheFeedTakesACrowdInByParts(t *testing.T) {
 	}()
 	defer func() { cancel(); <-done }()
 	<-s.Synced()
+	for s.Pods.Snapshot().At().IsZero() { // until the feed would hear of a crash
+		<-batches
+	}
 	// parts gives the batches of one change of all pods.
 	parts := func(what string, size func(store.Batch) int) (all []store.Batch) {
-		before := s.Cursor()
+		before, at := s.Cursor(), s.Pods.Snapshot().At()
 		for sum := 0; sum < pods; {
 			select {
 			case b := <-batches:
 				if size(b) == 0 {
-					before = b.Cursor
+					before, at = b.Cursor, b.At
 					continue
 				}
 				all, sum = append(all, b), sum+size(b)
@@ -47,6 +51,8 @@ func TestTheFeedTakesACrowdInByParts(t *testing.T) {
 				}
 				if last := sum >= pods; (b.Cursor == before) == last {
 					t.Errorf("%s: cursor %q after %d pods, %q before", what, b.Cursor, sum, before)
+				} else if b.At.After(at) != last || !last && !b.At.Equal(at) {
+					t.Errorf("%s: of %v after %d pods, of %v before", what, b.At, sum, at)
 				}
 			case <-time.After(patience):
 				t.Fatalf("%s: %d pods have come", what, sum)
