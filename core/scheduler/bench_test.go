@@ -75,6 +75,26 @@ func BenchmarkPlan(b *testing.B) {
 	}
 }
 
+// The first pod of an application asks where its others are: what that costs on a cluster
+// with a hundred thousand pods of others.
+func BenchmarkNewTerm(b *testing.B) {
+	s := crowd(10_000, 100_000)
+	for i := range s.Pods {
+		p := &s.Pods[i]
+		p.NodeID, p.Status = new(s.Nodes[i%len(s.Nodes)].ID), api.PodRunning
+	}
+	x := newIndex(s)
+	set := podSet{Parts: []podPart{{Labels: &api.LabelSelector{MatchLabels: map[string]string{"app": "app1"}}, Namespaces: []string{"default"}}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		clear(x.terms)
+		x.termsOf = selectors[*term]{}
+		if n := x.term(set).total; n != 5000 {
+			b.Fatalf("%d pods are counted", n)
+		}
+	}
+}
+
 // A pod that fits nowhere is asked about again and again: what that costs on a full
 // cluster, without and with a budget that keeps those who could make room.
 func BenchmarkRefused(b *testing.B) {

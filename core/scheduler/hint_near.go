@@ -193,7 +193,8 @@ func (x *index) shunned(q *query, n *api.Node, o *ownedTerm, slot int32) int32 {
 		own := q.pod.Scheduling.PodAntiAffinity
 		meant := own != nil && slices.ContainsFunc(own.Required, func(t api.PodAffinityTerm) bool {
 			value, ok := x.nodes[slot].node.Labels[t.TopologyKey]
-			return ok && value == n.Labels[t.TopologyKey] && partOf(t, q.pod.Namespace).selects(x, e.pod)
+			part := partOf(t, q.pod.Namespace)
+			return ok && value == n.Labels[t.TopologyKey] && part.selects(x, e.pod)
 		})
 		if owns && !meant {
 			sum++

@@ -45,6 +45,7 @@ type index struct {
 	kinds   map[string]*kind
 
 	pods      map[string]*entry
+	families  map[string]*family
 	orphans   map[string]map[string]*entry // pods by the id of a node that is not there, then their own
 	nominated map[string]*entry            // pending pods that room is held for
 	terms     map[string]*term
@@ -78,6 +79,8 @@ type entry struct {
 	had     int32 // the node in bundles
 	held    bool  // its room is taken from the slot
 	assumed bool  // placed by a plan; the read model does not show it yet
+	family  *family
+	at      int32 // among those of the family that hold room
 }
 
 const noSlot = int32(-1)
@@ -89,7 +92,7 @@ func newIndex(s Snapshot) *index {
 		priorities: make(map[string]api.PriorityClass, len(s.PriorityClasses)),
 		slots:      make(map[string]int32, len(s.Nodes)), names: make(map[string]int32, len(s.Nodes)),
 		classIDs: map[string]int32{}, columns: map[string]*column{},
-		pods: make(map[string]*entry, len(s.Pods)), orphans: map[string]map[string]*entry{},
+		pods: make(map[string]*entry, len(s.Pods)), families: map[string]*family{}, orphans: map[string]map[string]*entry{},
 		nominated: map[string]*entry{}, terms: map[string]*term{}, owned: map[string]*ownedTerm{},
 		bundles: map[string]*bundle{}, kinds: map[string]*kind{}, version: 1,
 	}
@@ -261,8 +264,9 @@ func waiting(p *api.Pod) bool { return p.Status == api.PodPending && p.StopReque
 
 // putPod takes in a pod, or what it has become. It keeps p.
 func (x *index) putPod(p *api.Pod) {
+	family := x.joinFamily(p, x.pods[p.ID])
 	x.deletePod(p.ID)
-	e := &entry{pod: p, slot: noSlot, had: noSlot}
+	e := &entry{pod: p, slot: noSlot, had: noSlot, family: family}
 	x.pods[p.ID] = e
 	if waiting(p) && p.NominatedNodeID != "" {
 		x.nominated[p.ID] = e
@@ -302,6 +306,7 @@ func (x *index) deletePod(id string) {
 		return
 	}
 	x.unsettle(e)
+	x.leaveFamily(e)
 	delete(x.nominated, id)
 	delete(x.pods, id)
 }
@@ -366,6 +371,7 @@ func (x *index) attach(e *entry) {
 	}
 	at := &x.nodes[e.slot]
 	at.pods = append(at.pods, e)
+	e.family.place(e)
 	if leaving(e.pod) {
 		at.leaving++
 	}
@@ -385,6 +391,7 @@ func (x *index) detach(e *entry) {
 			at.leaving--
 		}
 	}
+	e.family.displace(e)
 	x.countPod(e, -1)
 	x.disown(e)
 }

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"testing"
 	"time"
@@ -53,6 +54,7 @@ func TestIndexKeepsUpWithChanges(t *testing.T) {
 				pending = append(pending, &p)
 			}
 		}
+		checkFamilies(t, x)
 		now := time.Unix(1000, 0)
 		got, want := x.plan(inOrder(pending), now), Plan(s, now)
 		for i := range got {
@@ -62,6 +64,29 @@ func TestIndexKeepsUpWithChanges(t *testing.T) {
 			}
 		}
 	})
+}
+
+// checkFamilies holds the families to the pods of the index.
+func checkFamilies(t *rapid.T, x *index) {
+	members, placed := map[*family]int{}, map[*family]int{}
+	for id, e := range x.pods {
+		members[e.family]++
+		if e.family != x.families[e.family.key] || e.family.namespace != e.pod.Namespace || !maps.Equal(e.family.labels, e.pod.Labels) {
+			t.Fatalf("%s is in family %q", id, e.family.key)
+		}
+		if e.slot == noSlot || !holding(e.pod) {
+			continue
+		}
+		placed[e.family]++
+		if int(e.at) >= len(e.family.placed) || e.family.placed[e.at] != e {
+			t.Fatalf("%s is not at %d of its family's", id, e.at)
+		}
+	}
+	for key, f := range x.families {
+		if f.pods == 0 || f.pods != members[f] || len(f.placed) != placed[f] {
+			t.Fatalf("family %q has %d pods, %d placed, want %d and %d", key, f.pods, len(f.placed), members[f], placed[f])
+		}
+	}
 }
 
 func changingNode(t *rapid.T, name string) api.Node {
@@ -80,7 +105,7 @@ func changingNode(t *rapid.T, name string) api.Node {
 
 func changingPod(t *rapid.T, id string) api.Pod {
 	p := api.Pod{
-		ID: id, PackID: rapid.SampledFrom([]string{"k1", "k2"}).Draw(t, "pack"), RuntimeTag: api.TagNode, Namespace: "default", Incarnation: 1,
+		ID: id, PackID: rapid.SampledFrom([]string{"k1", "k2"}).Draw(t, "pack"), RuntimeTag: api.TagNode, Namespace: rapid.SampledFrom([]string{"default", "other"}).Draw(t, "namespace"), Incarnation: 1,
 		Status: rapid.SampledFrom([]api.PodStatus{api.PodPending, api.PodPending, api.PodRunning, api.PodStopping, api.PodStopped}).Draw(t, "status"),
 		Labels: map[string]string{"app": rapid.SampledFrom([]string{"a", "b"}).Draw(t, "app")}, CreatedAt: time.Unix(900, 0),
 		ResourceRequests: api.Resources{CPU: 100, Memory: 10},

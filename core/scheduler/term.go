@@ -76,19 +76,28 @@ func (s *podPart) selectsLabels(labels map[string]string) bool {
 	return api.Selector(s.Labels.MatchExpressions).Matches(labels)
 }
 
-func (s podPart) selects(x *index, p *api.Pod) bool {
-	if !s.selectsLabels(p.Labels) {
+func (s *podPart) selects(x *index, p *api.Pod) bool { return s.selectsIn(x, p.Namespace, p.Labels) }
+
+// selectsIn is selects for a pod of a namespace with these labels.
+func (s *podPart) selectsIn(x *index, namespace string, labels map[string]string) bool {
+	if !s.selectsLabels(labels) {
 		return false
 	}
-	return slices.Contains(s.Namespaces, p.Namespace) || s.Of != nil && s.Of.Matches(x.namespaces[p.Namespace].Labels)
+	return slices.Contains(s.Namespaces, namespace) || s.Of != nil && s.Of.Matches(x.namespaces[namespace].Labels)
 }
 
-func (s podSet) selects(x *index, p *api.Pod) bool {
-	if s.Live && (p.Status == api.PodStopping || p.Eviction != nil) {
-		return false
-	}
+func (s *podSet) selects(x *index, p *api.Pod) bool {
+	return !s.leavesOut(p) && s.selectsIn(x, p.Namespace, p.Labels)
+}
+
+// leavesOut reports whether a pod is not in the set whatever its labels are.
+func (s *podSet) leavesOut(p *api.Pod) bool {
+	return s.Live && (p.Status == api.PodStopping || p.Eviction != nil)
+}
+
+func (s *podSet) selectsIn(x *index, namespace string, labels map[string]string) bool {
 	for i := range s.Parts {
-		if !s.Parts[i].selects(x, p) {
+		if !s.Parts[i].selectsIn(x, namespace, labels) {
 			return false
 		}
 	}
@@ -109,9 +118,14 @@ func (x *index) term(set podSet) *term {
 		set.Parts[i] = part.listed()
 	}
 	t := &term{set: set, counts: make([]int32, len(x.nodes)), where: make(bitset, len(x.alive))}
-	for slot := range x.nodes {
-		for _, e := range x.nodes[slot].pods {
-			t.count(x, e, 1)
+	for _, f := range x.families {
+		if len(f.placed) == 0 || !t.set.selectsIn(x, f.namespace, f.labels) {
+			continue
+		}
+		for _, e := range f.placed {
+			if !t.set.leavesOut(e.pod) {
+				t.add(e.slot, 1)
+			}
 		}
 	}
 	x.terms[string(x.scratch.key)] = t
@@ -125,10 +139,14 @@ func (x *index) term(set podSet) *term {
 
 func (t *term) count(x *index, e *entry, sign int) {
 	if t.set.selects(x, e.pod) {
-		t.counts[e.slot] += int32(sign)
-		t.total += sign
-		t.where.put(e.slot, t.counts[e.slot] != 0)
+		t.add(e.slot, sign)
 	}
+}
+
+func (t *term) add(slot int32, n int) {
+	t.counts[slot] += int32(n)
+	t.total += n
+	t.where.put(slot, t.counts[slot] != 0)
 }
 
 // countPod counts a pod in every set that selects it.
