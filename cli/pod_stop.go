@@ -15,6 +15,7 @@ import (
 type stopping struct {
 	wait    bool
 	purge   bool
+	force   bool
 	timeout time.Duration
 }
 
@@ -22,8 +23,12 @@ func (a *app) podStopCommand() *cobra.Command {
 	var s stopping
 	cmd := &cobra.Command{
 		Use: "stop <id>...", Aliases: []string{"delete", "rm"}, SuggestFor: []string{"kill"}, Short: "Stop pods",
-		Long:    "Stop pods, each with its grace period. One that has ended already stays to be looked at, unless --purge removes it.",
-		Example: "  stark pod stop <id>\n  stark pod stop --wait <id> <id>\n  stark pod stop --purge <id>",
+		Long: `Stop pods, each with its grace period. One that has ended already stays to be looked at, unless --purge removes it.
+
+A pod has stopped when its node says so. Where a node does not, the pod says StopOverdue and goes on being asked.
+--force does not wait for the node: the pod has stopped at once, its room is free, and it runs nowhere else. What runs on
+the node may go on until the node ends it.`,
+		Example: "  stark pod stop <id>\n  stark pod stop --wait <id> <id>\n  stark pod stop --purge <id>\n  stark pod stop --force <id>",
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
@@ -36,6 +41,7 @@ func (a *app) podStopCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&s.wait, "wait", false, "wait until they have ended")
 	f.BoolVar(&s.purge, "purge", false, "remove those that have ended already")
+	f.BoolVar(&s.force, "force", false, "do not wait for the node to end them")
 	f.DurationVar(&s.timeout, "timeout", 2*time.Minute, "how long to wait")
 	return cmd
 }
@@ -50,6 +56,9 @@ type stopped struct {
 
 // stopPods asks all to stop before it waits for any: grace periods pass together.
 func (a *app) stopPods(ctx context.Context, c *client.Client, args []string, s stopping) error {
+	if s.force {
+		fmt.Fprintln(a.stderr, "warning: with --force nobody waits for the node: what runs there may go on for a while")
+	}
 	limit := time.Now().Add(s.timeout)
 	var pods []api.Pod
 	var results []stopped
@@ -89,7 +98,11 @@ func stop(ctx context.Context, c *client.Client, arg string, s stopping) (p api.
 	if p.Status.Terminal() && !s.purge {
 		return p, "has ended already", nil
 	}
-	p, purged, err := c.StopPod(ctx, p.ID)
+	ask := c.StopPod
+	if s.force {
+		ask = c.ForceStopPod
+	}
+	p, purged, err := ask(ctx, p.ID)
 	switch {
 	case err != nil:
 		return p, "", fmt.Errorf("pod %s: %w", arg, err)

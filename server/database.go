@@ -78,6 +78,11 @@ func (u upkeep) Tend(ctx context.Context) (int, error) {
 	return len(told) + len(drains.Told) + len(drains.Finished) + namespaces, errors.Join(evicting, draining, ending)
 }
 
+// TellOverdueStops implements control.Upkeep.
+func (u upkeep) TellOverdueStops(ctx context.Context, pods []api.Pod) ([]string, error) {
+	return u.db.TellOverdueStops(ctx, pods)
+}
+
 // Compact implements control.Upkeep.
 func (u upkeep) Compact(ctx context.Context) error {
 	_, err := u.db.Compact(ctx)

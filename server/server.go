@@ -236,7 +236,7 @@ func (s *Server) serve(ctx, base context.Context, cancelBase context.CancelCause
 	})
 	loops.Go(func() {
 		err := control.Run(lead, control.Deps{
-			Leader: s.db, Binder: s.db, Upkeep: upkeep{s.db}, Store: s.store, Logger: s.log,
+			Leader: s.db, Binder: s.db, Upkeep: upkeep{s.db}, Store: s.store, Now: s.db.Time, Logger: s.log,
 		})
 		s.log.DebugContext(base, "the leader's loops have ended", slog.Any("error", err))
 	})

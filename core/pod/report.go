@@ -43,8 +43,8 @@ func NextForReport(p api.Pod, nodeID string, lastAttempt int, r wire.RunReport) 
 		c.LastTermination = r.Termination
 	}
 	c.Status = statusFor(p, r)
-	if r.Reason == "" && p.Reason == api.ReasonRollbackFailed && c.Status == p.Status && c.Restarts == p.Restarts {
-		// Told again after a lost connection: why another version failed is as true as before.
+	if r.Reason == "" && lasting(p.Reason) && c.Status == p.Status && c.Restarts == p.Restarts {
+		// Told again after a lost connection: what the pod says is as true as before.
 		c.Reason, c.Message = p.Reason, p.StatusMessage
 	}
 	if c.Status == api.PodRunning && p.StartedAt == nil {
@@ -61,6 +61,12 @@ func NextForReport(p api.Pod, nodeID string, lastAttempt int, r wire.RunReport) 
 		}
 	}
 	return c, nil
+}
+
+// lasting reports whether a pod's reason outlives news that have none: why another version
+// failed, and that its stop is overdue.
+func lasting(reason string) bool {
+	return reason == api.ReasonRollbackFailed || reason == api.ReasonStopOverdue
 }
 
 func refuse(p api.Pod, nodeID string, r wire.RunReport) error {

@@ -12,17 +12,13 @@ import (
 // where the pod's does not, and so do the defaults for the environment that the
 // pack keeps under metadata.env.
 func Spec(p api.Pod, k api.Pack) wire.PodSpec {
-	grace := p.TerminationGracePeriodSeconds
-	if evicted(p) && p.Eviction.GraceSeconds != nil {
-		grace = *p.Eviction.GraceSeconds
-	}
 	return wire.PodSpec{
 		Name: p.PackName, Namespace: p.Namespace, OwnerID: p.CreatedBy, Labels: p.Labels,
 		PackID: p.PackID, PackVersion: p.PackVersion, RuntimeTag: p.RuntimeTag,
 		Format: k.Format, BundleSHA256: strings.TrimSpace(k.BundleSHA256), BundleSize: k.BundleSize,
 		Env: merged(packEnv(k), p.Env), Metadata: merged(k.Metadata, p.Metadata),
 		Limits: p.ResourceLimits, RestartPolicy: p.RestartPolicy, Isolation: p.Isolation,
-		GraceSeconds: grace, DeadlineSeconds: p.ActiveDeadlineSeconds,
+		GraceSeconds: graceSeconds(p), DeadlineSeconds: p.ActiveDeadlineSeconds,
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package control runs the loops of which a cluster has one each: the scheduler,
-// the sweeper of silent nodes, evictions, drains and the upkeep of tables. It owns when they run, and
+// the sweeper of silent nodes, evictions, drains, stops that take too long and the upkeep of tables. It owns when they run, and
 // decides nothing: the rules are in core, the statements in postgres.
 package control
 
@@ -13,6 +13,7 @@ import (
 	"github.com/stark-orchestrator/stark/core/node"
 	"github.com/stark-orchestrator/stark/core/scheduler"
 	"github.com/stark-orchestrator/stark/core/store"
+	"github.com/stark-orchestrator/stark/shared/api"
 )
 
 // Leader gives leadership: fn runs while this server leads, and its context ends
@@ -30,6 +31,9 @@ type Upkeep interface {
 	// Tend takes what needs several steps one step further: pods on tainted nodes,
 	// drains, namespaces that end. It tells how much it has moved.
 	Tend(ctx context.Context) (moved int, err error)
+	// TellOverdueStops says in these pods, once, that their nodes have not told their end
+	// in time, and gives those of which it said so.
+	TellOverdueStops(ctx context.Context, pods []api.Pod) (told []string, err error)
 	// Compact drops what nobody needs any more: old changes, ended pods, expired tokens.
 	Compact(ctx context.Context) error
 }
@@ -40,6 +44,7 @@ type Deps struct {
 	Binder scheduler.Binder
 	Upkeep Upkeep
 	Store  *store.Store
+	Now    func() time.Time // the time of the database
 	Logger *slog.Logger
 }
 
@@ -57,6 +62,7 @@ func Run(ctx context.Context, d Deps) error {
 		g.Go(func() error { return scheduler.Run(ctx, d.Store, d.Binder, d.Logger) })
 		g.Go(func() error { return d.sweep(ctx) })
 		g.Go(func() error { return d.tend(ctx) })
+		g.Go(func() error { return d.overdue(ctx) })
 		g.Go(func() error { return d.compact(ctx) })
 		return g.Wait()
 	})

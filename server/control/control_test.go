@@ -18,6 +18,7 @@ import (
 type fake struct {
 	lead    func(ctx context.Context, fn func(ctx context.Context) error) error
 	sweep   func() (int, error)
+	overdue func(pods []api.Pod) ([]string, error)
 	sweeps  atomic.Int32
 	tends   atomic.Int32
 	compact atomic.Int32
@@ -36,6 +37,10 @@ func (f *fake) Sweep(context.Context) (int, error) {
 func (f *fake) Tend(context.Context) (int, error) {
 	f.tends.Add(1)
 	return 1, nil
+}
+
+func (f *fake) TellOverdueStops(_ context.Context, pods []api.Pod) ([]string, error) {
+	return f.overdue(pods)
 }
 
 func (f *fake) Compact(context.Context) error {
@@ -57,7 +62,7 @@ func run(t *testing.T, f *fake) *store.Store {
 	done := make(chan error, 1)
 	go func() {
 		done <- control.Run(ctx, control.Deps{
-			Leader: f, Binder: f, Upkeep: f, Store: st, Logger: loggingtest.New(t).Logger,
+			Leader: f, Binder: f, Upkeep: f, Store: st, Now: time.Now, Logger: loggingtest.New(t).Logger,
 		})
 	}()
 	t.Cleanup(func() {

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/core/pod"
 	"github.com/stark-orchestrator/stark/core/store"
 	"github.com/stark-orchestrator/stark/server/watch"
 	"github.com/stark-orchestrator/stark/shared/api"
@@ -123,6 +124,7 @@ type Config struct {
 	PingInterval    time.Duration // 15 s
 	PingTimeout     time.Duration // 10 s
 	AckTimeout      time.Duration // until the wanted set is sent again; 10 s
+	StopMargin      time.Duration // until a stop is told again, behind the grace of its pod; that of core/pod
 	BundleURLTTL    time.Duration // 5 min, and no more
 	ReviewInterval  time.Duration // between looks at whether sessions have ended; 5 s
 	MaxSessions     int           // 20,000
@@ -141,6 +143,7 @@ func (c Config) withDefaults() Config {
 	or(&c.PingInterval, 15*time.Second)
 	or(&c.PingTimeout, 10*time.Second)
 	or(&c.AckTimeout, 10*time.Second)
+	or(&c.StopMargin, pod.StopMargin)
 	or(&c.BundleURLTTL, maxBundleURLTTL)
 	c.BundleURLTTL = min(c.BundleURLTTL, maxBundleURLTTL)
 	or(&c.ReviewInterval, 5*time.Second)

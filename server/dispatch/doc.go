@@ -8,7 +8,9 @@
 // and gets the complete wanted set of its node from the database, then numbered
 // increments from the read model. The read model may lag behind the set, so an
 // increment never takes an assignment back to an older incarnation nor from "stop"
-// to "run". What is not acknowledged in time is sent again, as a complete set.
+// to "run". What is not acknowledged in time is sent again, as a complete set. A stop that
+// is overdue is told again with each heartbeat; one of a pod of which nothing was alive when
+// the node came, and of which it has no word since, is taken as done.
 //
 // The newest connection of a node wins and the older one is closed. A closed
 // socket makes its node suspect at once; silence is judged by the node sweeper

@@ -129,6 +129,7 @@ func (s *session) onHeartbeat(ctx context.Context, e wire.Envelope) error {
 		return err
 	}
 	s.ack(e, wire.HeartbeatAck{NodeID: nodeID, LastHeartbeat: time.Now().UTC(), HeartbeatIntervalMS: s.d.heartbeatMS()})
+	s.remind(ctx)
 	if id := s.takeUnconfirmed(); id != "" {
 		s.aside(ctx, e, func(ctx context.Context) error { return s.confirm(ctx, id) })
 	}

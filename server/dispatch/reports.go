@@ -32,6 +32,7 @@ func (s *session) onRunReport(ctx context.Context, e wire.Envelope) error {
 	if err := checkReports(r.Reports); err != nil {
 		return err
 	}
+	s.wanted.tells(r.Reports)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reported+len(r.Reports) > maxReports {
@@ -137,6 +138,7 @@ func (s *session) reconcile(ctx context.Context, first bool, runs []wire.RunStat
 		return
 	}
 	nodeID := s.node()
+	s.wanted.names(runs)
 	reports := make([]wire.RunReport, 0, len(runs))
 	for _, r := range runs {
 		reports = append(reports, wire.RunReport{

@@ -25,6 +25,8 @@ type wantedSet struct {
 	runs    map[string]wire.Assignment // by pod; nil until the first complete set
 	next    map[string]wire.Assignment // by pod: the incarnations that are to replace those of runs
 	missed  map[string]struct{}        // pods that changed while a complete set was read
+	stops   map[string]*stop           // by pod: those of runs that the node has not told the end of
+	named   map[string]bool            // by pod: what the node says is alive on it; nil once a set was sent after it
 	reading bool
 	seq     uint64
 	acked   uint64
@@ -121,6 +123,7 @@ func (s *session) sendSet(ctx context.Context, nodeID string) error {
 	}
 	w.seq++
 	w.sent, w.acked = time.Now(), w.seq-1
+	s.setTold()
 	seq := w.seq
 	w.mu.Unlock()
 	err = s.sendParts(ctx, seq, parts) // without the lock: it takes as long as the node reads
@@ -215,6 +218,7 @@ func (s *session) applyLocked(p api.Pod) {
 	var d wire.RunsDelta
 	if !known || p.Incarnation != old.Incarnation || (old.Desire != wire.DesireStop || a.Desire != wire.DesireRun) && !same(old, a) {
 		w.runs[p.ID] = a
+		s.stopTold(a)
 		d.Put = append(d.Put, a)
 		if known && p.Incarnation != old.Incarnation {
 			d.Remove = append(d.Remove, refOf(old))
@@ -289,6 +293,7 @@ func plain(p wire.PodSpec) wire.PodSpec {
 func (s *session) drop(podID string) {
 	w := &s.wanted
 	var d wire.RunsDelta
+	delete(w.stops, podID)
 	for _, set := range []map[string]wire.Assignment{w.runs, w.next} {
 		if a, known := set[podID]; known {
 			d.Remove = append(d.Remove, refOf(a))

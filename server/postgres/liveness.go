@@ -246,12 +246,15 @@ func (p lostPod) lost() bool {
 
 // lostRecordSQL is the record of a run that nobody will tell the end of: what its node
 // has told of it last is all that is known of what it has used.
-const lostRecordSQL = `jsonb_build_object('reason', 'NodeLost', 'message', 'the node is lost: how the run ended is not known',
+// reason and message are constants of ours.
+func lostRecordSQL(reason, message string) string {
+	return "jsonb_build_object('reason', '" + reason + "', 'message', '" + message + `',
 	'attempt', r.attempt, 'finishedAt', now(), 'usage', coalesce((
 		select jsonb_build_object('cpuMillis', 0, 'memoryMiB', coalesce(f -> 'memory', '0'), 'loopDelayMs', f -> 'loopDelayMs')
 		from stark.node_usage u, jsonb_array_elements(u.usage -> 'pods') f
 		where u.node_id = r.node_id and f ->> 'podId' = r.pod_id::text and f -> 'incarnation' = to_jsonb(r.incarnation) limit 1),
 		'{"cpuMillis": 0, "memoryMiB": 0, "loopDelayMs": 0}'))`
+}
 
 // podsOfLostSQL are live pods of nodes that this sweep or an earlier one has made unhealthy:
 // only such a node is asked to register when it is heard of again, and tells of its pods.
@@ -304,7 +307,8 @@ func sweepPods(ctx context.Context, tx Tx, t term, out *SweepResult) error {
 		where p.id = any ($1::text[]::uuid[])`, unknown)
 	tx.Queue(`with lost as (select p.id, p.incarnation from public.pods p where p.id = any ($1::text[]::uuid[])),
 		runs as (
-			update public.pod_runs r set status = 'lost', finished_at = now(), termination = `+lostRecordSQL+` from lost
+			update public.pod_runs r set status = 'lost', finished_at = now(), termination = `+
+		lostRecordSQL(api.ReasonNodeLost, "the node is lost: how the run ended is not known")+` from lost
 			where r.pod_id = lost.id and r.incarnation >= lost.incarnation and r.status not in ('exited', 'lost') returning 1)
 		select count(*) from runs`, lost).Query(one(&out.RunsLost, scanInt))
 	_, err = tx.Exec(ctx, `update public.pods p set status = v.status::public.pod_status,

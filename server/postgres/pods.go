@@ -54,29 +54,41 @@ func (db *DB) StopPod(ctx context.Context, id access.Identity, podID string) (po
 	if err := checkID(podID, "pod"); err != nil {
 		return pod, false, err
 	}
-	var seen bool
-	var deleted, stopped, ended []api.Pod
-	err = db.changeAs(ctx, "stop pod", id, kindPod, podID, func(b *pgx.Batch) {
-		b.Queue("select exists (select from public.pods where id = $1)", podID).Query(one(&seen, scanBool))
-		// First the purge: what the second statement ends at once must stay readable.
-		b.Queue("delete from public.pods p where p.id = $1 and p.status in "+endedSQL+" returning "+podColumns, podID).
-			Query(all(&deleted, scanPod))
-		b.Queue("update public.pods p set stop_requested_at = now() where p.id = $1 and p.status not in "+endedSQL+" returning "+podColumns, podID).
-			Query(all(&stopped, scanPod))
-		// One that ended while the second statement waited for it; locking it takes the right to stop it.
-		b.Queue("select "+podColumns+" from public.pods p where p.id = $1 and p.status in "+endedSQL+" for update", podID).
-			Query(all(&ended, scanPod))
-	})
-	switch {
-	case err != nil:
+	var s stopOutcome
+	if err := db.changeAs(ctx, "stop pod", id, kindPod, podID, func(b *pgx.Batch) { s.queue(b, podID) }); err != nil {
 		return pod, false, err
-	case len(deleted) > 0:
-		return deleted[0], true, nil
-	case len(stopped) > 0:
-		return stopped[0], false, nil
-	case len(ended) > 0:
-		return ended[0], false, nil
-	case seen:
+	}
+	return s.result()
+}
+
+// stopOutcome is what has become of a pod that was to stop.
+type stopOutcome struct {
+	seen                    bool
+	deleted, stopped, ended []api.Pod
+}
+
+// queue adds the stop of a pod to what a user's transaction sends.
+func (s *stopOutcome) queue(q queuer, podID string) {
+	q.Queue("select exists (select from public.pods where id = $1)", podID).Query(one(&s.seen, scanBool))
+	// First the purge: what the second statement ends at once must stay readable.
+	q.Queue("delete from public.pods p where p.id = $1 and p.status in "+endedSQL+" returning "+podColumns, podID).
+		Query(all(&s.deleted, scanPod))
+	q.Queue("update public.pods p set stop_requested_at = now() where p.id = $1 and p.status not in "+endedSQL+" returning "+podColumns, podID).
+		Query(all(&s.stopped, scanPod))
+	// One that ended while the second statement waited for it; locking it takes the right to stop it.
+	q.Queue("select "+podColumns+" from public.pods p where p.id = $1 and p.status in "+endedSQL+" for update", podID).
+		Query(all(&s.ended, scanPod))
+}
+
+func (s *stopOutcome) result() (pod api.Pod, purged bool, err error) {
+	switch {
+	case len(s.deleted) > 0:
+		return s.deleted[0], true, nil
+	case len(s.stopped) > 0:
+		return s.stopped[0], false, nil
+	case len(s.ended) > 0:
+		return s.ended[0], false, nil
+	case s.seen:
 		return pod, false, fault.New(fault.Forbidden, "you may not stop this pod")
 	default:
 		return pod, false, fault.New(fault.NotFound, "pod not found")

@@ -62,6 +62,7 @@ var calls = map[string]func(*maker) call{
 	"updatePod":          func(m *maker) call { return patch("/api/pods/"+crowdPod, m.text(`{"labels":{"n":"%d"}}`)) },
 	"updatePod+If-Match": updateOneVersion,
 	"rollbackPod":        func(m *maker) call { return post("/api/pods/"+m.running()+"/rollback", `{"targetVersion":"2.0.1"}`) },
+	"deletePod?force":    func(m *maker) call { return remove("/api/pods/" + m.running() + "?force=true") },
 	"deletePod":          func(m *maker) call { return remove("/api/pods/" + m.pods(1)[0]) },
 	"getPodStatus":       func(m *maker) call { return get("/api/pods/" + m.running() + "/status") },
 	"getPodLogs":         func(m *maker) call { return get("/api/pods/" + m.pods(1)[0] + "/logs") },

@@ -92,6 +92,8 @@ type PodDatabase interface {
 	ListPods(ctx context.Context, id access.Identity, q api.PodQuery) (api.Page[api.Pod], error)
 	UpdatePod(ctx context.Context, id access.Identity, podID string, r api.UpdatePodRequest) (api.Pod, error)
 	StopPod(ctx context.Context, id access.Identity, podID string) (pod api.Pod, purged bool, err error)
+	// ForceStopPod is StopPod without waiting for the pod's node.
+	ForceStopPod(ctx context.Context, id access.Identity, podID string) (pod api.Pod, purged bool, err error)
 	PodHistory(ctx context.Context, id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error)
 	PodRuns(ctx context.Context, id access.Identity, podID string) ([]api.Run, error)
 	// GetPods gives those of the named pods that the caller may see, by id.

@@ -315,6 +315,10 @@ func (f *fakeDB) StopPod(_ context.Context, id access.Identity, podID string) (a
 	return f.stopPod(id, podID)
 }
 
+func (f *fakeDB) ForceStopPod(context.Context, access.Identity, string) (api.Pod, bool, error) {
+	return api.Pod{}, false, unexpected() // tried on the real database
+}
+
 func (f *fakeDB) PodHistory(_ context.Context, id access.Identity, podID string, limit, offset int) ([]api.PodHistoryEntry, error) {
 	if f.podHistory == nil {
 		return nil, unexpected()

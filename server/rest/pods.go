@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -112,7 +113,7 @@ func (s *server) podRoutes() {
 	register(s, operation{method: http.MethodGet, path: "/api/pods/{id}/explain", id: "explainPod", tag: "pods", rule: read, summary: "Why a pod has no node, or how the nodes compare that could take it"}, s.explainPod)
 	register(s, operation{
 		method: http.MethodDelete, path: "/api/pods/{id}", id: "deletePod", tag: "pods", rule: may(access.Delete, access.Pod),
-		summary: "Stop a pod, or purge one that has ended", errors: []int{http.StatusConflict},
+		summary: "Stop a pod, or purge one that has ended; with force it has ended at once, and what runs on its node may go on for a while", errors: []int{http.StatusConflict},
 	}, s.deletePod)
 	register(s, operation{
 		method: http.MethodPost, path: "/api/pods/{id}/rollback", id: "rollbackPod", tag: "pods", rule: may(access.Update, access.Pod),
@@ -246,17 +247,29 @@ func (s *server) rollbackPod(ctx context.Context, who caller, in *rollbackInput)
 	return out, err
 }
 
-func (s *server) deletePod(ctx context.Context, who caller, in *changeInput) (stoppedPod, error) {
+type stopPodInput struct {
+	IDInput
+	IfMatchInput
+	Force bool `query:"force" doc:"do not wait for the pod's node: the pod is stopped and its room free, whatever its node goes on running"`
+}
+
+func (s *server) deletePod(ctx context.Context, who caller, in *stopPodInput) (stoppedPod, error) {
 	id, err := in.uuid()
 	if err != nil {
 		return stoppedPod{}, err
 	}
-	pod, purged, err := s.DB.StopPod(ctx, who.Identity, id)
+	stop, text := s.DB.StopPod, "the pod stops"
+	if in.Force {
+		stop, text = s.DB.ForceStopPod, "the pod has stopped"
+	}
+	pod, purged, err := stop(ctx, who.Identity, id)
+	if in.Force {
+		s.audit(ctx, "pod.force", err == nil, "", slog.String("by", who.UserID), slog.String("pod", id))
+	}
 	if err != nil {
 		return stoppedPod{}, err
 	}
 	completePod(&pod)
-	text := "the pod stops"
 	if purged {
 		text = "the pod is gone"
 	}

@@ -52,7 +52,7 @@ const ActionWaiting = "waiting"
 // Judge says whether an event deserves a look.
 func (e Event) Judge() EventType {
 	switch e.Reason {
-	case ReasonCrashLoopBackOff, ReasonRollbackFailed, ReasonUnschedulable, ReasonNeverFits:
+	case ReasonCrashLoopBackOff, ReasonRollbackFailed, ReasonStopOverdue, ReasonStopForced, ReasonUnschedulable, ReasonNeverFits:
 		return EventWarning
 	}
 	if e.Action == "condition" {

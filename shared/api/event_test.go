@@ -17,6 +17,8 @@ func TestEventsThatDeserveALook(t *testing.T) {
 		"a pod that is evicted":       {api.Event{PreviousStatus: "stopping", NewStatus: "evicted"}, api.EventWarning},
 		"a pod that was stopped":      {api.Event{PreviousStatus: "stopping", NewStatus: "stopped"}, api.EventNormal},
 		"a pod that starts again":     {api.Event{NewStatus: "starting", Reason: api.ReasonCrashLoopBackOff}, api.EventWarning},
+		"a stop that is overdue":      {api.Event{PreviousStatus: "stopping", NewStatus: "stopping", Reason: api.ReasonStopOverdue}, api.EventWarning},
+		"a stop by force":             {api.Event{PreviousStatus: "stopping", NewStatus: "stopped", Reason: api.ReasonStopForced}, api.EventWarning},
 		"a pod that fits nowhere":     {api.Event{Action: api.ActionWaiting, Reason: api.ReasonNeverFits}, api.EventWarning},
 		"what changes no status":      {api.Event{PreviousStatus: "failed", NewStatus: "failed"}, api.EventNormal},
 		"a node that fell silent":     {api.Event{PreviousStatus: "suspect", NewStatus: "unhealthy"}, api.EventWarning},

@@ -65,6 +65,8 @@ const (
 	ReasonPreempted         = "Preempted"
 	ReasonNodeLost          = "NodeLost"
 	ReasonStopped           = "Stopped"
+	ReasonStopOverdue       = "StopOverdue" // its node lives, and has not told the end in time
+	ReasonStopForced        = "StopForced"  // a user has ended the pod without its node's word
 	ReasonPackLoadError     = "PackLoadError"
 	ReasonBundleUnavailable = "BundleUnavailable"
 	ReasonCrashLoopBackOff  = "CrashLoopBackOff"

@@ -48,11 +48,21 @@ func (c *Client) GetPod(ctx context.Context, id string) (api.Pod, error) {
 
 // StopPod stops a pod, or purges one that has ended already.
 func (c *Client) StopPod(ctx context.Context, id string) (pod api.Pod, purged bool, err error) {
+	return c.stopPod(ctx, call{method: http.MethodDelete, path: []string{"api", "pods", id}})
+}
+
+// ForceStopPod stops a pod without waiting for its node, where it may run on for a while;
+// it purges one that has ended already.
+func (c *Client) ForceStopPod(ctx context.Context, id string) (pod api.Pod, purged bool, err error) {
+	return c.stopPod(ctx, call{method: http.MethodDelete, path: []string{"api", "pods", id}, query: url.Values{"force": {"true"}}})
+}
+
+func (c *Client) stopPod(ctx context.Context, k call) (pod api.Pod, purged bool, err error) {
 	var out struct {
 		Pod    api.Pod `json:"pod"`
 		Purged bool    `json:"purged"`
 	}
-	err = c.do(ctx, call{method: http.MethodDelete, path: []string{"api", "pods", id}}, &out)
+	err = c.do(ctx, k, &out)
 	return out.Pod, out.Purged, err
 }
 
