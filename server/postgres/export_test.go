@@ -91,6 +91,9 @@ func (db *DB) Refresh() { db.refresh() }
 // JoinsWaiting is how many nodes that register for the first time wait for their turn.
 func (db *DB) JoinsWaiting() int { return db.joins.queued() }
 
+// JoinsHeld is how many of them wait to have a turn at what somebody else holds.
+func (db *DB) JoinsHeld() int { return db.joinsHeld.queued() }
+
 // Connections is how many of the pool's are in use, and how many it may have.
 func (db *DB) Connections() (used, most int32) {
 	s := db.pool.Stat()

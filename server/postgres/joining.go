@@ -61,20 +61,26 @@ func (db *DB) join(ctx context.Context, by Registrar, r api.RegisterNodeRequest,
 	return c.out, c.err
 }
 
-// joinAll serves a group. Those that want the same as another one of it take turns, by
+// joinAll serves a group, which waits for no name and no registration of another one.
+func (db *DB) joinAll(ctx context.Context, group []*joining) { db.joinTurns(ctx, group, false) }
+
+// joinHeld serves a node that wants what somebody else holds, and waits for it.
+func (db *DB) joinHeld(ctx context.Context, group []*joining) { db.joinTurns(ctx, group, true) }
+
+// joinTurns serves a group. Those that want the same as another one of it take turns, by
 // which the second sees what the first has got.
-func (db *DB) joinAll(ctx context.Context, group []*joining) {
+func (db *DB) joinTurns(ctx context.Context, group []*joining, waits bool) {
 	for len(group) > 0 {
-		db.joinGroup(ctx, group)
+		db.joinGroup(ctx, group, waits)
 		group = slices.DeleteFunc(slices.Clone(group), func(c *joining) bool { return !c.later })
 	}
 }
 
 // joinGroup takes nodes in, in one transaction. If that fails for what may be one of them
 // it finds out which by halves, so that the others are let in.
-func (db *DB) joinGroup(ctx context.Context, group []*joining) {
+func (db *DB) joinGroup(ctx context.Context, group []*joining, waits bool) {
 	err := db.transaction(ctx, "register nodes", service, func(t Tx) error {
-		g := joiningGroup{Tx: t, all: group}
+		g := joiningGroup{Tx: t, all: group, waits: waits}
 		if err := g.hold(ctx); err != nil {
 			return err
 		}
@@ -89,14 +95,19 @@ func (db *DB) joinGroup(ctx context.Context, group []*joining) {
 	switch {
 	case err == nil:
 	case len(group) > 1 && refusesRow(err):
-		db.joinGroup(ctx, group[:len(group)/2])
-		db.joinGroup(ctx, group[len(group)/2:])
+		db.joinGroup(ctx, group[:len(group)/2], waits)
+		db.joinGroup(ctx, group[len(group)/2:], waits)
 	default:
 		for _, c := range group {
 			c.reset()
 			c.err = nameTaken(err, c.request.Name)
 		}
 	}
+}
+
+// key is what a registration locks that proposes a credential.
+func (c *joining) key() int64 {
+	return int64(binary.BigEndian.Uint64(c.hash)) //nolint:gosec // any 64 bits will do
 }
 
 // reset forgets what an earlier try has found.
@@ -118,8 +129,10 @@ func returningOf(group []*joining) []*returning {
 // from changing.
 type joiningGroup struct {
 	Tx
-	all []*joining
+	all   []*joining
+	waits bool // for names and registrations that others hold; else who wants them is left alone
 
+	busy     map[int64]bool            // by key: proposals of registrations that are under way elsewhere
 	proposed map[string]proposedBefore // by hash
 	roles    map[string]bool           // of users who may register nodes: whether they are staff
 	names    map[string]bool           // that nodes have
@@ -147,11 +160,13 @@ type heldToken struct {
 
 // What nodes that register find, and keep from changing. Everybody takes the locks in this
 // order, and those of one kind in the order that is said here: of the credentials that are
-// proposed, where a registration that is still under way is waited for; of registrars and
+// proposed, which tell of a registration that is still under way, as of the same agent that
+// has come again meanwhile and may wait for its name in the first one; of registrars and
 // nodes, as nodes that come back and whoever takes a role away do; of the tokens. A secret
 // itself is compared nowhere: what is looked up is the hash of 256 random bits.
 const (
-	holdProposedSQL = `select count(pg_advisory_xact_lock(k)) from unnest($1::bigint[]) k`
+	holdProposedSQL = `select k from unnest($1::bigint[]) k where pg_advisory_xact_lock(k)::text is null`
+	tryProposedSQL  = `select k from unnest($1::bigint[]) k where not pg_try_advisory_xact_lock(k)`
 	proposedSQL     = `select c.secret_hash, c.id::text, c.node_id::text, c.revoked_at is not null
 		from stark.node_credentials c where c.secret_hash = any ($1::bytea[])`
 	holdJoinersSQL = `select j.user_id::text, j.staff from stark.hold_joiners($1::bytea[], $2::text[]::uuid[]) j`
@@ -174,7 +189,7 @@ func (g *joiningGroup) hold(ctx context.Context) error {
 		names = append(names, c.request.Name)
 		if c.hash != nil {
 			proposed = append(proposed, c.hash)
-			keys = append(keys, int64(binary.BigEndian.Uint64(c.hash))) //nolint:gosec // any 64 bits will do
+			keys = append(keys, c.key())
 		}
 		if c.by.JoinToken != "" {
 			tokens = append(tokens, HashSecret(c.by.JoinToken))
@@ -182,22 +197,13 @@ func (g *joiningGroup) hold(ctx context.Context) error {
 			users = append(users, c.by.UserID)
 		}
 	}
-	slices.Sort(keys)
-	skip := ""
-	if len(g.all) > 1 {
-		skip = skipLocked
+	skip := skipLocked
+	if g.waits {
+		skip = ""
 	}
-	g.proposed, g.roles, g.names = map[string]proposedBefore{}, map[string]bool{}, map[string]bool{}
+	g.roles, g.names = map[string]bool{}, map[string]bool{}
 	g.holders, g.tokens = map[string]nameHolder{}, map[string]*heldToken{}
-	if len(keys) > 0 {
-		g.Queue(holdProposedSQL, keys)
-		g.Queue(proposedSQL, proposed).Query(each(func(row pgx.CollectableRow) error {
-			var p proposedBefore
-			err := row.Scan(&p.hash, &p.id, &p.node, &p.revoked)
-			g.proposed[string(p.hash)] = p
-			return err
-		}))
-	}
+	g.holdProposed(keys, proposed)
 	g.Queue(holdJoinersSQL, tokens, users).Query(each(func(row pgx.CollectableRow) error {
 		var user string
 		var staff bool
@@ -225,6 +231,31 @@ func (g *joiningGroup) hold(ctx context.Context) error {
 	}), holdTokensSQL, tokens)
 }
 
+// holdProposed finds what is known of the credentials that are proposed.
+func (g *joiningGroup) holdProposed(keys []int64, proposed [][]byte) {
+	g.busy, g.proposed = map[int64]bool{}, map[string]proposedBefore{}
+	if len(keys) == 0 {
+		return
+	}
+	slices.Sort(keys)
+	try := tryProposedSQL
+	if g.waits {
+		try = holdProposedSQL
+	}
+	g.Queue(try, keys).Query(each(func(row pgx.CollectableRow) error {
+		var key int64
+		err := row.Scan(&key)
+		g.busy[key] = true
+		return err
+	}))
+	g.Queue(proposedSQL, proposed).Query(each(func(row pgx.CollectableRow) error {
+		var p proposedBefore
+		err := row.Scan(&p.hash, &p.id, &p.node, &p.revoked)
+		g.proposed[string(p.hash)] = p
+		return err
+	}))
+}
+
 // decide gives each of the group its outcome, but for what the database makes of it, and
 // lists those that are let in. They count in the order in which they came.
 func (g *joiningGroup) decide() []*joining {
@@ -235,6 +266,8 @@ func (g *joiningGroup) decide() []*joining {
 		case names[c.request.Name] || proposed[string(c.hash)]:
 			c.later = true
 		case g.joinedBefore(c):
+		case c.hash != nil && g.busy[c.key()]:
+			c.alone = true
 		case c.left(): // a lease of this connection would end the node's next one
 			c.err = toFault("register node", context.Canceled)
 		default:
@@ -273,7 +306,7 @@ func (g *joiningGroup) admit(c *joining) error {
 	}
 	name := c.request.Name
 	h, held := g.holders[name]
-	if c.alone = !held && g.names[name] && len(g.all) > 1; c.alone {
+	if c.alone = !held && g.names[name] && !g.waits; c.alone {
 		return nil
 	}
 	if held {

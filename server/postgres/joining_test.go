@@ -365,3 +365,89 @@ func TestAUserIsDisabledWhileNodesJoinByTheirToken(t *testing.T) {
 		t.Errorf("it has the lease %q", lease)
 	}
 }
+
+// An agent whose first try waits for a name comes again, by a connection of its own, and
+// proposes the same credential. Its second try waits for the first one, and nobody else does,
+// neither those that come after it nor those that it has come with.
+func TestASecondTryOfANodeWhoseNameIsHeldKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	for name, together := range map[string]bool{"before others": false, "with others": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newJoinWorld(t, 20)
+			old := w.node(t, w.ann, "held")
+			w.exec(t, "update public.nodes set status = 'offline' where name = 'held'")
+			unlock := w.holds(t, "select from public.nodes where id = $1 for update", old.Node.ID)
+			first, again, other, late := w.joins("held"), w.joins("held"), w.joins("other"), w.joins("late")
+			first.by.Proposed = api.NewCredential([api.CredentialBytes]byte{1})
+			again.by.Proposed, again.meta.Session = first.by.Proposed, "newer"
+			w.begin(t.Context(), first)
+			w.until(t, func() bool { return w.blocked(t) == 1 })
+
+			var others sync.WaitGroup
+			begin := func(all ...*comeback) {
+				for _, c := range all {
+					others.Go(func() { c.got, c.err = w.db.RegisterNode(t.Context(), c.by, c.req, c.meta) })
+				}
+			}
+			if together {
+				letGo := w.holds(t, "select from stark.join_tokens where id = $1 for update", w.token.ID)
+				busy := []*comeback{w.joins("one"), w.joins("two")}
+				for i, c := range busy {
+					begin(c)
+					w.until(t, func() bool { return w.blocked(t)+w.db.JoinsWaiting() == i+2 })
+				}
+				before := w.db.JoinsWaiting()
+				w.begin(t.Context(), again)
+				begin(other)
+				w.until(t, func() bool { return w.db.JoinsWaiting() == before+2 })
+				letGo()
+			} else {
+				w.begin(t.Context(), again)
+				w.until(t, func() bool { return w.blocked(t) == 2 || w.db.JoinsHeld() == 1 })
+				begin(other)
+			}
+			others.Wait()
+			begin(late)
+			others.Wait()
+			if w.blocked(t) != 1 || other.err != nil || late.err != nil {
+				t.Fatalf("%d wait for the name; others got %v and %v", w.blocked(t), other.err, late.err)
+			}
+			unlock()
+			w.wg.Wait()
+			if first.err != nil || again.err != nil || first.got.Node.ID != old.Node.ID || again.got.Node.ID != old.Node.ID ||
+				w.session(t, old.Node.ID) != again.meta.Session {
+				t.Errorf("got %+v, %v and %+v, %v", first.got, first.err, again.got, again.err)
+			}
+		})
+	}
+}
+
+// Nodes whose names are held take no place from others, also where they come one by one.
+func TestNodesThatJoinOneByOneForHeldNamesKeepNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	w := newJoinWorld(t, 20)
+	var held []*comeback
+	for i := range joinLanes {
+		name := "held-" + strconv.Itoa(i)
+		w.node(t, w.ann, name)
+		held = append(held, w.joins(name))
+	}
+	w.exec(t, "update public.nodes set status = 'offline'")
+	unlock := w.holds(t, "select from public.nodes for update")
+	for i, c := range held {
+		w.begin(t.Context(), c)
+		w.until(t, func() bool { return w.blocked(t)+w.db.JoinsHeld() == i+1 })
+	}
+	other := w.joins("other")
+	if _, err := w.db.RegisterNode(t.Context(), other.by, other.req, other.meta); err != nil || w.blocked(t) == 0 {
+		t.Errorf("%d wait for names; another one got %v", w.blocked(t), err)
+	}
+	unlock()
+	w.wg.Wait()
+	for _, c := range held {
+		if c.err != nil {
+			t.Errorf("%s: %v", c.req.Name, c.err)
+		}
+	}
+}

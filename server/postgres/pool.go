@@ -90,7 +90,7 @@ type DB struct {
 	reads          readQueue
 	shown          together[shownCredential]
 	joins          together[joining]
-	joinsHeld      together[joining] // those whose names somebody else holds locked
+	joinsHeld      together[joining] // those whose names or proposals somebody else holds
 	returns        together[returning]
 	wanted         together[wantedOf]
 	reports        together[reporting]
@@ -138,7 +138,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	db.returns = together[returning]{most: maxReturning, each: statementsEach, serve: db.takeBack}
 	// Whoever joins may wait for a token, and leaves most connections to others.
 	db.joins = together[joining]{most: maxJoining, each: max(1, min(statementsEach, int(cfg.MaxConns)/4)), serve: db.joinAll}
-	db.joinsHeld = together[joining]{most: 1, each: 1, serve: db.joinAll}
+	db.joinsHeld = together[joining]{most: 1, each: 1, serve: db.joinHeld}
 	db.wanted = together[wantedOf]{most: maxWanted, each: statementsEach, serve: db.readWanted}
 	db.reports = together[reporting]{most: maxReporting, each: statementsEach, serve: db.reportAll}
 	db.reportsCounted = together[reporting]{most: maxReporting, each: 1, serve: db.reportCounted}
