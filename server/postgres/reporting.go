@@ -40,7 +40,7 @@ type lack int
 const (
 	lacksNothing   lack = iota
 	lacksNamespace      // somebody else holds one in which a pod ends, which counts there no more
-	lacksPod            // somebody else holds one of the pods, or there is none
+	lacksPod            // somebody else holds one of the pods
 )
 
 // reportAll serves a group. Two nodes that tell of one pod, as when it has moved, take turns.
@@ -78,14 +78,14 @@ func (db *DB) reportHeld(ctx context.Context, group []*reporting) {
 // one of them it finds out which by halves, so that the others are stored.
 func (db *DB) reportGroup(ctx context.Context, group []*reporting, waits lack) {
 	err := db.transaction(ctx, "report runs", service, func(t Tx) error {
-		ledgers, err := loadLedgers(ctx, t, group, waits == lacksPod)
+		ledgers, there, err := loadLedgers(ctx, t, group, waits == lacksPod)
 		if err != nil {
 			return err
 		}
 		ends := map[string]bool{}
 		for i, c := range group {
 			c.accepted, c.refused, c.lacks = nil, nil, lacksNothing
-			if waits < lacksPod && len(ledgers[i].pods) < len(c.pods) {
+			if waits < lacksPod && len(ledgers[i].pods) < there[i] {
 				c.lacks = lacksPod
 				continue
 			}
@@ -108,6 +108,9 @@ func (db *DB) reportGroup(ctx context.Context, group []*reporting, waits lack) {
 				rows.add(ledgers[i])
 			}
 		}
+		if len(rows.runs)+len(rows.pods) == 0 {
+			return errNothingToDo
+		}
 		return rows.store(t)
 	})
 	if err != nil && len(group) > 1 && refusesRow(err) {
@@ -123,8 +126,9 @@ func (db *DB) reportGroup(ctx context.Context, group []*reporting, waits lack) {
 }
 
 // loadLedgers locks the pods that nodes tell of, then reads their runs as they are under the
-// lock. Pods that others hold are left out unless it is to wait.
-func loadLedgers(ctx context.Context, t Tx, group []*reporting, wait bool) ([]*ledger, error) {
+// lock. Pods that others hold are left out unless it is to wait; there is, for each node,
+// how many of its pods there were just before: what was gone then nobody holds.
+func loadLedgers(ctx context.Context, t Tx, group []*reporting, wait bool) (ledgers []*ledger, there []int, err error) {
 	var ids []string
 	for _, c := range group {
 		ids = append(ids, c.pods...)
@@ -134,30 +138,33 @@ func loadLedgers(ctx context.Context, t Tx, group []*reporting, wait bool) ([]*l
 		lock += " skip locked"
 	}
 	var now time.Time
+	var known []string
 	var pods []api.Pod
 	var runs []api.Run
-	t.Queue("select now()").Query(one(&now, func(row pgx.CollectableRow) (at time.Time, err error) {
-		err = row.Scan(&at)
-		return at, err
-	}))
+	t.Queue("select now(), array(select p.id::text from public.pods p where p.id = any ($1::text[]::uuid[]))", ids).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&now, &known) })
 	t.Queue("select "+podColumns+" from public.pods p where p.id = any ($1::text[]::uuid[])"+lock, ids).Query(all(&pods, scanPod))
 	if err := t.Query(ctx, all(&runs, scanRun), "select "+runColumns+" from public.pod_runs r where r.pod_id = any ($1::text[]::uuid[])", ids); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	ledgers, of := make([]*ledger, len(group)), make(map[string]*ledger, len(ids))
+	ledgers, there = make([]*ledger, len(group)), make([]int, len(group))
+	of := make(map[string]int, len(ids))
 	for i, c := range group {
 		ledgers[i] = newLedger(c.node, now)
 		for _, id := range c.pods {
-			of[id] = ledgers[i]
+			of[id] = i
 		}
 	}
+	for _, id := range known {
+		there[of[id]]++
+	}
 	for _, p := range pods {
-		of[p.ID].pods[p.ID] = &podState{Pod: p}
+		ledgers[of[p.ID]].pods[p.ID] = &podState{Pod: p}
 	}
 	for _, r := range runs {
-		of[r.PodID].know(r)
+		ledgers[of[r.PodID]].know(r)
 	}
-	return ledgers, nil
+	return ledgers, there, nil
 }
 
 // holdNamespaces locks those of some namespaces that nobody else holds, and says which.

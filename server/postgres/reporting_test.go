@@ -3,12 +3,15 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stark-orchestrator/stark/core/access"
+	"github.com/stark-orchestrator/stark/server/postgres"
+	"github.com/stark-orchestrator/stark/server/postgres/postgrestest"
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
@@ -111,8 +114,8 @@ func TestReportsOfManyNodesShareATransaction(t *testing.T) {
 		t.Errorf("%d pods run, want all but the one of node 5", n)
 	}
 	// The two before them, those that gathered, and those that take turns: nodes 3 and 4 tell
-	// of one pod, and node 5 of none.
-	if n := value[int](t, r.world, "select count(distinct p.xmin::text) from public.pods p where p.status = 'running'"); n > 5 {
+	// of one pod.
+	if n := value[int](t, r.world, "select count(distinct p.xmin::text) from public.pods p where p.status = 'running'"); n > 4 {
 		t.Errorf("%d transactions for 11 nodes", n)
 	}
 	if n := value[int](t, r.world, "select count(*) from public.pod_history h where h.action = 'ready'"); n != 11 {
@@ -173,5 +176,72 @@ func TestABusyNamespaceKeepsNobodysStartWaiting(t *testing.T) {
 	}
 	if n := value[int](t, r.world, "select (s.resource_usage ->> 'pods')::int from public.namespaces s where s.name = 'default'"); n != 2 {
 		t.Errorf("%d pods are counted, want the two that run", n)
+	}
+}
+
+// Pods that are gone, as those that somebody has purged meanwhile, are nobody's to wait for:
+// what nodes tell of them does not take a transaction for each.
+func TestReportsOfPodsThatAreGoneShareATransaction(t *testing.T) {
+	t.Parallel()
+	const many = 20
+	r := newReporters(t, many)
+	r.DB = open(t, postgres.Config{URL: r.at.URL, Tracer: postgrestest.Tracer{}})
+	ctx, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	ctx, statements := postgrestest.Record(ctx)
+	tx, firstTold := r.busy(ctx, t, 0)
+	second := r.report(ctx, t, map[int][]wire.RunReport{1: {r.runs(1)}})
+	r.awaitBlocked(ctx, t, tx, 2)
+	told := map[int][]wire.RunReport{}
+	for i := 2; i < many; i++ {
+		gone := wire.RunReport{RunKey: api.RunKey{PodID: api.NewID(), Incarnation: 1, Attempt: 1}, Status: api.RunRunning}
+		told[i] = []wire.RunReport{gone, r.runs(i)}
+	}
+	others := r.report(ctx, t, told)
+	await(t, "the reports to wait for those before them", func() bool { return r.ReportsWaiting() == len(told) })
+	if err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	firstTold()
+	second()
+	accepted, refused := others()
+	for i := range told {
+		if accepted[i] != 1 || refused[i] != 1 {
+			t.Errorf("node %d: %d accepted and %d refused, want one each", i, accepted[i], refused[i])
+		}
+	}
+	// Begin, settings, the time, pods, runs, the changes of both, commit.
+	if n := len(statements.Sent()); n > 8*(2+1) {
+		t.Errorf("%d statements for %d nodes:\n%s", n, many, strings.Join(statements.Sent(), "\n"))
+	}
+}
+
+// A pod that somebody is about to remove is not gone yet: its node waits for what becomes
+// of it.
+func TestAReportOfAPodThatIsBeingRemovedWaits(t *testing.T) {
+	t.Parallel()
+	r := newReporters(t, 1)
+	ctx, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	if accepted, _ := r.report(ctx, t, map[int][]wire.RunReport{0: {r.runs(0)}})(); accepted[0] != 1 {
+		t.Fatal("its run is not known")
+	}
+	r.exec(t, "update public.pods set status = 'stopped'")
+	for _, keeps := range []bool{true, false} {
+		tx := r.holding(t, "delete from public.pods where id = $1", r.pods[0].ID)
+		told := r.report(ctx, t, map[int][]wire.RunReport{0: {{
+			RunKey: r.runs(0).RunKey, Status: api.RunExited, Final: true, Termination: &api.Termination{Reason: api.ReasonStopped},
+		}}})
+		r.awaitBlocked(ctx, t, tx, 1)
+		end := tx.Commit
+		if keeps {
+			end = tx.Rollback
+		}
+		if err := end(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if accepted, refused := told(); accepted[0]+refused[0] != 1 || keeps != (accepted[0] == 1) {
+			t.Errorf("kept %t: %d accepted, %d refused", keeps, accepted[0], refused[0])
+		}
 	}
 }
