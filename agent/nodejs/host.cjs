@@ -446,37 +446,50 @@ function nodeFiles(root, limit) {
   return limit > 0 ? bounded(run, fs, root, limit) : run;
 }
 
-// bounded keeps count of what the adapter has written; what a pack writes past it, its
-// node does not count. What changes sizes is done one after the other.
+// bounded keeps count of what the adapter has written, names included, as a tab does; what a
+// pack writes past it, its node does not count. What changes sizes is done one after the other.
 function bounded(run, fs, root, limit) {
-  const { join } = require('node:path');
+  const { join, posix } = require('node:path');
   let used = 0, turn = Promise.resolve();
-  const sizeOf = async (path) => {
-    const s = await fs.lstat(join(root, path)).catch(() => null);
-    if (!s?.isDirectory()) return s?.size ?? 0;
-    let sum = 0;
-    for (const name of await fs.readdir(join(root, path))) sum += await sizeOf(join(path, name));
-    return sum;
+  const there = (path) => fs.lstat(join(root, path)).catch(() => null);
+  const nameBytes = (path) => (path === '/' ? 0 : 2 * path.length);
+  // entries are what a path names, and all below it.
+  const entries = async (path) => {
+    const s = await there(path);
+    if (!s?.isDirectory()) return s ? [{ path, size: s.size }] : [];
+    const all = [{ path, size: 0 }];
+    for (const name of await fs.readdir(join(root, path))) for (const e of await entries(posix.join(path, name))) all.push(e);
+    return all;
   };
-  // Of each operation the paths that it may change, and what it adds to the second.
+  const bytes = (all, at = (path) => path) => all.reduce((sum, e) => sum + e.size + nameBytes(at(e.path)), 0);
+  // Of each operation the path that it changes, what is to be there then, and where that is
+  // taken from.
   const changes = {
-    write: (path, data, append) => [path, data.length, append],
-    copy: async (path, to) => [to, await sizeOf(path)],
-    rename: (path, to) => [to, 0],
+    write: async (path, data, append) => [path, nameBytes(path) + (append ? (await there(path))?.size ?? 0 : 0) + data.length],
+    copy: async (path, to) => [to, nameBytes(to) + ((await entries(path))[0]?.size ?? 0)],
+    mkdir: async (path, recursive) => {
+      let first = path, sum = 0;
+      for (let p = path; p !== '/' && !await there(p); p = posix.dirname(p)) {
+        first = p;
+        sum += nameBytes(p);
+      }
+      return first === path || recursive ? [first, sum] : [path, 0];
+    },
+    rename: async (path, to) => [to, bytes(await entries(path), (p) => to + p.slice(path.length)), path],
     unlink: (path) => [path, 0],
     rmdir: (path) => [path, 0],
   };
   return (op, path, args) => {
     if (!changes[op]) return run(op, path, args);
     const result = turn.then(async () => {
-      const [changed, more, append] = await changes[op](path, ...args);
-      const before = await sizeOf(changed);
-      if (more && used + more - (append ? 0 : before) > limit) throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
-      const moved = op === 'rename' ? await sizeOf(path) : 0;
+      const [changed, after, from] = await changes[op](path, ...args);
+      const kept = async () => bytes(await entries(changed)) + (from && from !== changed ? bytes(await entries(from)) : 0);
+      const before = await kept();
+      if (after > before && used + after - before > limit) throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
       try {
         return await run(op, path, args);
       } finally {
-        used += await sizeOf(changed) - before - (moved - (op === 'rename' ? await sizeOf(path) : 0));
+        used += await kept() - before;
       }
     });
     turn = result.catch(() => {});

@@ -1,5 +1,6 @@
 // Files is the storage of one run: names in memory, contents in IndexedDB. It goes
-// with the run; what a crash has left is cleared when the agent starts.
+// with the run; what a crash has left is cleared when the agent starts. Names count as
+// contents do: they are memory of the agent, which all pods share.
 class Files {
   // inTurn(f) calls f when it is the turn of the pod.
   constructor(run, limit, inTurn) {
@@ -73,6 +74,21 @@ class Files {
     return [...this.nodes.keys()].filter((p) => p !== '/' && p.startsWith(start));
   }
 
+  // room asks for so many bytes more.
+  room(more) { if (more > 0 && this.used + more > this.limit) throw wrong('ENOSPC'); }
+
+  // place takes in what a path names from now on; its size counts elsewhere.
+  place(path, node) {
+    if (!this.nodes.has(path)) {
+      if (this.nodes.size >= 10_000) throw wrong('ENOSPC');
+      this.room(nameBytes(path));
+      this.used += nameBytes(path);
+    }
+    this.nodes.set(path, node);
+  }
+
+  drop(path) { if (this.nodes.delete(path)) this.used -= nameBytes(path); }
+
   *read(path) {
     return this.file(path).size ? (yield transaction('files', 'readonly', (s) => s.get([this.run_, path]))).result : new Uint8Array();
   }
@@ -85,7 +101,7 @@ class Files {
     if (old?.dir) throw wrong('EISDIR');
     if (!old && this.nodes.size >= 10_000) throw wrong('ENOSPC');
     const before = old?.size ?? 0, size = append ? before + data.length : data.length;
-    if (this.used - before + size > this.limit) throw wrong('ENOSPC');
+    this.room(size - before + (old ? 0 : nameBytes(path)));
     let whole = data;
     if (append && before) {
       whole = new Uint8Array(size);
@@ -94,7 +110,7 @@ class Files {
     }
     yield transaction('files', 'readwrite', (s) => s.put(whole, [this.run_, path])).catch(() => { throw wrong('ENOSPC'); });
     this.used += size - before;
-    this.nodes.set(path, { dir: false, size, mtime: Date.now(), birthtime: old?.birthtime ?? Date.now() });
+    this.place(path, { dir: false, size, mtime: Date.now(), birthtime: old?.birthtime ?? Date.now() });
   }
 
   *mkdir(path, recursive) {
@@ -105,10 +121,12 @@ class Files {
     }
     if (!recursive) this.folder(parent(path));
     else {
+      let more = 0; // for all that is missing, or nothing is made
+      for (let p = path; !this.nodes.has(p); p = parent(p)) more += nameBytes(p);
+      this.room(more);
       try { yield* this.mkdir(parent(path), true); } catch (err) { throw err.code === 'EEXIST' ? wrong('ENOTDIR') : err; }
     }
-    if (this.nodes.size >= 10_000) throw wrong('ENOSPC');
-    this.nodes.set(path, { dir: true, size: 0, mtime: Date.now(), birthtime: Date.now() });
+    this.place(path, { dir: true, size: 0, mtime: Date.now(), birthtime: Date.now() });
   }
 
   *list(path) {
@@ -123,7 +141,7 @@ class Files {
     const inside = this.below(path);
     if (inside.length && !recursive) throw wrong('ENOTEMPTY');
     for (const p of inside) if (!this.nodes.get(p).dir) yield* this.unlink(p);
-    for (const p of [...inside, path]) this.nodes.delete(p);
+    for (const p of [...inside, path]) this.drop(p);
   }
 
   *stat(path) {
@@ -135,7 +153,7 @@ class Files {
     const n = this.file(path);
     yield transaction('files', 'readwrite', (s) => s.delete([this.run_, path]));
     this.used -= n.size;
-    this.nodes.delete(path);
+    this.drop(path);
   }
 
   *rename(from, to) {
@@ -147,8 +165,10 @@ class Files {
     if (over?.dir && !n.dir) throw wrong('EISDIR');
     if (over && !over.dir && n.dir) throw wrong('ENOTDIR');
     if (over?.dir && this.below(to).length) throw wrong('ENOTEMPTY');
-    if (over && !over.dir) yield* this.unlink(to);
-    for (const p of [from, ...this.below(from)]) yield* this.move(p, to + p.slice(from.length));
+    const moved = [from, ...this.below(from)];
+    this.room(moved.length * (nameBytes(to) - nameBytes(from)) - (over ? over.size + nameBytes(to) : 0));
+    if (over) yield* over.dir ? this.rmdir(to, false) : this.unlink(to);
+    for (const p of moved) yield* this.move(p, to + p.slice(from.length));
   }
 
   *move(from, to) {
@@ -157,8 +177,8 @@ class Files {
       const data = yield* this.read(from);
       yield transaction('files', 'readwrite', (s) => { s.put(data, [this.run_, to]); s.delete([this.run_, from]); });
     }
-    this.nodes.delete(from);
-    this.nodes.set(to, n);
+    this.drop(from);
+    this.place(to, n);
   }
 
   *copy(from, to) { yield* this.write(to, yield* this.read(from), false); }
@@ -170,6 +190,9 @@ function straight(path) {
   return typeof path === 'string' && path.length <= 16_384 && path.split('/', 66).length <= 65
     && (path === '/' || /^(?:\/(?!\.{0,2}(?:\/|$))[^/\0]+)+$/.test(path));
 }
+
+// nameBytes is what a name takes: IndexedDB and memory have two bytes for a character.
+function nameBytes(path) { return 2 * path.length; }
 
 function parent(path) { return path.slice(0, Math.max(1, path.lastIndexOf('/'))); }
 

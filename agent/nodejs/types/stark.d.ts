@@ -60,7 +60,8 @@ declare module "@stark-orchestrator/pack" {
   /**
    * Files of this run's own: a folder on Node.js, IndexedDB in a tab, gone when the run
    * ends. Paths are POSIX, from the root; ".." never leads above it. It holds what the
-   * pod's storage limit says; without one 64 MiB in a tab, and any size on Node.js.
+   * pod's storage limit says; without one 64 MiB in a tab, and any size on Node.js. Of a
+   * limit names take room as well, two bytes for each character of a path.
    */
   export interface Storage {
     initialize(): Promise<void>;

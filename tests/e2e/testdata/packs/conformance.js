@@ -52,16 +52,26 @@ module.exports = async ({ env, log, storage, http, workers, onStop, pod }) => {
   // beyond the pod's limit of 1 MiB, and what makes room again
   const half = new Uint8Array(2 ** 19);
   await attempt('half', () => storage.writeFile('/one', half));
-  await attempt('all', () => storage.writeFile('/two', half.subarray(70_000)));
+  await attempt('all', () => storage.writeFile('/two', half.subarray(70_200)));
   await attempt('too much', () => storage.appendFile('/one', 'x'.repeat(80_000)));
   await attempt('a copy more', () => storage.copyFile('/one', '/three'));
   await attempt('the same again', () => storage.writeFile('/one', half));
   await attempt('over another', () => storage.rename('/two', '/one'));
-  await attempt('room', () => storage.writeFile('/two', half.subarray(70_000)));
+  await attempt('room', () => storage.writeFile('/two', half.subarray(70_200)));
   await attempt('a folder of it', async () => { await storage.mkdir('/f'); await storage.rename('/two', '/f/two'); await storage.rmdir('/f', true); });
-  await attempt('room again', async () => { await storage.writeFile('/two', half.subarray(70_000)); await storage.unlink('/one'); await storage.writeFile('/one', half); });
+  await attempt('room again', async () => { await storage.writeFile('/two', half.subarray(70_200)); await storage.unlink('/one'); await storage.writeFile('/one', half); });
   await attempt('nothing more', () => storage.appendFile('/one', 'x'.repeat(80_000)));
   await attempt('left', async () => Promise.all((await storage.readdir('/')).map(async (n) => [n, (await storage.stat('/' + n)).size])));
+  // names take room as well
+  await attempt('room for names', async () => { for (const n of await storage.readdir('/')) await storage.unlink('/' + n); });
+  const long = (i) => '/' + String(i).padEnd(250, 'n');
+  await attempt('folders', async () => { for (let i = 0; ; i++) try { await storage.mkdir(`${long(0)}${long(i)}`); } catch (err) { return [i, err.code]; } });
+  await attempt('empty file', () => storage.writeFile(long(1), ''));
+  await attempt('short folders', () => storage.mkdir(`${long(2)}/a/b`));
+  await attempt('longer names', () => storage.rename(long(0), long(0) + 'n'));
+  await attempt('shorter names', () => storage.rename(long(0), '/n'));
+  await attempt('names again', async () => { await storage.writeFile(long(1), ''); await storage.rmdir('/n', true); await storage.writeFile('/one', half); });
+  await attempt('names left', () => storage.readdir('/'));
   await attempt('a long name', () => storage.writeFile('/' + 'x'.repeat(256), '1'));
 
   // http
