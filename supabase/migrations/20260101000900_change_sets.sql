@@ -20,7 +20,10 @@ revoke all on stark.change_log from public, anon, authenticated, service_role;
 grant select, delete on stark.change_log to service_role;
 
 -- Cursors of before go on. Who writes meanwhile waits, and writes what the view takes.
-lock table stark.changes in access exclusive mode;
+do $$
+begin
+  lock table stark.changes in access exclusive mode; -- the CLI has no transaction block, and one statement needs none
+end $$;
 insert into stark.change_log (xid, kind, ids, op, at)
 select c.xid, c.kind, array[c.id], c.op, c.at from stark.changes c order by c.xid, c.rev;
 drop table stark.changes;
@@ -138,6 +141,8 @@ begin
   return null;
 end $$;
 
+-- As before, for less where nothing that a user writes has changed. That a stop is overdue is
+-- told as well: status and incarnation stay the same then.
 create or replace function stark.pods_updated() returns trigger
 language plpgsql security definer
 set search_path = ''
@@ -194,7 +199,7 @@ begin
         case when n.stop_requested_at is distinct from o.stop_requested_at then 'stopRequestedAt' end], null) end as wishes) w
   where n.status <> o.status or n.pack_id <> o.pack_id or n.node_id is distinct from o.node_id
     or n.restarts <> o.restarts or n.incarnation <> o.incarnation or w.wishes <> '{}' or (n.eviction is null) <> (o.eviction is null)
-    or (n.reason = 'CrashLoopBackOff' and o.reason is distinct from n.reason);
+    or (n.reason in ('CrashLoopBackOff', 'StopOverdue') and o.reason is distinct from n.reason);
 
   insert into stark.change_log (kind, ids, op)
   select 'pod', pg_catalog.array_agg(c.id::text), 'U' from changed c having pg_catalog.count(*) > 0;
