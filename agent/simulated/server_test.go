@@ -30,8 +30,8 @@ type plane struct {
 	online   map[string]bool
 	arrivals int
 	beats    map[string]int
-	tokens   map[string]int // shown in handshakes
-	reports  map[api.RunStatus]int
+	tokens   map[string]int                    // shown in handshakes
+	reports  map[api.RunStatus]map[string]bool // who told of it: a report may come twice
 	left     map[string]bool
 	changed  chan struct{}
 }
@@ -40,7 +40,7 @@ func newPlane(t *testing.T, wanted ...wire.Assignment) *plane {
 	t.Helper()
 	p := &plane{
 		wanted: wanted, online: map[string]bool{}, beats: map[string]int{}, tokens: map[string]int{},
-		reports: map[api.RunStatus]int{}, left: map[string]bool{}, changed: make(chan struct{}),
+		reports: map[api.RunStatus]map[string]bool{}, left: map[string]bool{}, changed: make(chan struct{}),
 	}
 	srv := httptest.NewServer(http.HandlerFunc(p.serve))
 	t.Cleanup(srv.Close)
@@ -103,7 +103,10 @@ func (p *plane) handle(e wire.Envelope, name *string, answer func(any), send fun
 		p.change(func() {
 			for _, r := range in.Reports {
 				ack.Accepted = append(ack.Accepted, r.RunKey)
-				p.reports[r.Status]++
+				if p.reports[r.Status] == nil {
+					p.reports[r.Status] = map[string]bool{}
+				}
+				p.reports[r.Status][*name] = true
 			}
 		})
 		answer(ack)

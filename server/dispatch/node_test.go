@@ -176,15 +176,11 @@ func TestAConnectionThatLostItsNodeIsClosed(t *testing.T) {
 func TestLostSocketMakesTheNodeSuspectAtOnce(t *testing.T) {
 	t.Parallel()
 	db := newFakeDB()
-	r := newRig(t, db, dispatch.Config{})
+	r := newRig(t, db, dispatch.Config{PingInterval: time.Hour}) // so that no ping finds it out
 	p, _ := r.agent(t)
-	cut := time.Now()
 	_ = p.conn.CloseNow()
 	if got := receive(t, db.statuses, "suspect"); got != (statusCall{"n1", api.NodeSuspect}) {
 		t.Errorf("got %+v, want n1 suspect", got)
-	}
-	if took := time.Since(cut); took > 250*time.Millisecond {
-		t.Errorf("it took %v, want at most 250 ms", took)
 	}
 }
 

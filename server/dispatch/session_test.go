@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -102,16 +103,19 @@ func TestAJoinTokenThatRegistersNothingIsShutOut(t *testing.T) {
 
 func TestExpiredTokenEndsTheSessionUnlessRenewed(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, newFakeDB(), dispatch.Config{})
-	expired, renewed := r.dial(t, "token viewer 300ms"), r.dial(t, "token viewer 300ms")
-	renewed.expect(wire.TypeConnected, nil)
-	renewed.send(wire.TypeAuthenticate, "", wire.Authenticate{Token: "token viewer 1h"})
-	renewed.expect(wire.TypeAuthenticated, nil)
-	if code := expired.expectClose(); code != websocket.StatusPolicyViolation {
-		t.Errorf("got %d, want 1008", code)
-	}
-	renewed.send(wire.TypePing, "p", struct{}{})
-	renewed.expect(wire.TypePong, nil)
+	synctest.Test(t, func(t *testing.T) { // where a renewal is never late
+		w := newWired(t, newFakeDB())
+		w.run()
+		expired, renewed := newPeer(t, w.dial(t, "token viewer 10s")), newPeer(t, w.dial(t, "token viewer 10s"))
+		renewed.expect(wire.TypeConnected, nil)
+		renewed.send(wire.TypeAuthenticate, "", wire.Authenticate{Token: "token viewer 1h"})
+		renewed.expect(wire.TypeAuthenticated, nil)
+		if code := expired.expectClose(); code != websocket.StatusPolicyViolation {
+			t.Errorf("got %d, want 1008", code)
+		}
+		renewed.send(wire.TypePing, "p", struct{}{})
+		renewed.expect(wire.TypePong, nil)
+	})
 }
 
 func TestFramesThatAreNotUnderstood(t *testing.T) {
@@ -170,20 +174,18 @@ func TestBinaryFramesAreRefused(t *testing.T) {
 
 func TestHalfOpenSocketIsFound(t *testing.T) {
 	t.Parallel()
-	db := newFakeDB()
-	r := newRig(t, db, dispatch.Config{PingInterval: 20 * time.Millisecond, PingTimeout: 50 * time.Millisecond})
-	conn, _, err := websocket.Dial(t.Context(), r.url, &websocket.DialOptions{ //nolint:bodyclose // of an upgraded connection there is none
-		HTTPHeader:     http.Header{"Authorization": {"Bearer " + credential}},
-		OnPingReceived: func(context.Context, []byte) bool { return false }, // a peer that no longer answers
+	synctest.Test(t, func(t *testing.T) { // where the node registers before it is missed
+		db := newFakeDB()
+		w := newWired(t, db)
+		w.run()
+		p := newPeer(t, w.dial(t, credential, func(o *websocket.DialOptions) {
+			o.OnPingReceived = func(context.Context, []byte) bool { return false } // a peer that no longer answers
+		}))
+		p.send(wire.TypeRegister, "r", aRegister())
+		if got := receive(t, db.statuses, "the node to be suspect"); got != (statusCall{"n1", api.NodeSuspect}) {
+			t.Errorf("got %+v, want n1 suspect", got)
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := newPeer(t, conn)
-	p.send(wire.TypeRegister, "r", aRegister())
-	if got := receive(t, db.statuses, "the node to be suspect"); got != (statusCall{"n1", api.NodeSuspect}) {
-		t.Errorf("got %+v, want n1 suspect", got)
-	}
 }
 
 func TestFullServerRefuses(t *testing.T) {

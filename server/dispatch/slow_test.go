@@ -1,14 +1,10 @@
 package dispatch_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"net"
-	"net/http"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,91 +13,21 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/stark-orchestrator/stark/core/store"
-	"github.com/stark-orchestrator/stark/server/dispatch"
 	"github.com/stark-orchestrator/stark/shared/api"
-	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
-
-// wires is a listener whose connections have no buffer: what is not read blocks.
-type wires struct {
-	conns chan net.Conn
-	once  sync.Once
-	gone  chan struct{}
-}
-
-func newWires() *wires { return &wires{conns: make(chan net.Conn), gone: make(chan struct{})} }
-
-// Accept gives the far end of a connection that somebody has dialled.
-func (w *wires) Accept() (net.Conn, error) {
-	select {
-	case c := <-w.conns:
-		return c, nil
-	case <-w.gone:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close ends the listener.
-func (w *wires) Close() error {
-	w.once.Do(func() { close(w.gone) })
-	return nil
-}
-
-// Addr is of no use.
-func (*wires) Addr() net.Addr { return &net.UnixAddr{Name: "wires", Net: "unix"} }
-
-func (w *wires) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case w.conns <- far:
-		return near, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// wiredRig is a dispatcher on wires, which routes nothing before run is called, and the
-// other end of a connection with a token.
-func wiredRig(t *testing.T, db *fakeDB, token string) (st *store.Store, conn *websocket.Conn, run func()) {
-	t.Helper()
-	st = store.New()
-	st.Apply(store.Batch{Reset: true, Cursor: "1"})
-	d := dispatch.New(dispatch.Deps{
-		DB: db, Store: st, Verifier: &fakeVerifier{}, Signer: fakeSigner{}, Logger: loggingtest.New(t).Logger,
-	})
-	line := newWires()
-	srv := &http.Server{Handler: d} //nolint:gosec // its peers are this test
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = srv.Serve(line) })
-	client := &http.Client{Transport: &http.Transport{DialContext: line.dial}}
-	conn, _, err := websocket.Dial(ctx, "ws://stark/ws", &websocket.DialOptions{ //nolint:bodyclose // of an upgrade there is none
-		HTTPClient: client, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}}, Subprotocols: []string{wire.Subprotocol},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = conn.CloseNow()
-		cancel()
-		_ = srv.Close()
-		wg.Wait()
-		client.CloseIdleConnections()
-	})
-	return st, conn, func() { wg.Go(func() { _ = d.Run(ctx) }) }
-}
 
 // crowdedRig has a watcher of all pods that has read what existed and reads no more.
 func crowdedRig(t *testing.T) (*store.Store, *websocket.Conn) {
 	t.Helper()
-	st, conn, run := wiredRig(t, newFakeDB(), "token admin")
-	run()
+	w := newWired(t, newFakeDB())
+	conn := w.dial(t, "token admin")
+	w.run()
 	if err := conn.Write(t.Context(), websocket.MessageText, []byte(`{"type":"watch","payload":{"watchId":"w","kind":"pods"}}`)); err != nil {
 		t.Fatal(err)
 	}
 	until(t, conn, `"synced":true`)
-	return st, conn
+	return w.store, conn
 }
 
 // until reads to the frame that holds a text.
@@ -129,7 +55,8 @@ func TestNoNodeIsServedBeforeChangesAreRouted(t *testing.T) {
 			asked.Store(true)
 			return nil, nil
 		}
-		_, conn, run := wiredRig(t, db, credential)
+		w := newWired(t, db)
+		conn := w.dial(t, credential)
 		register, err := json.Marshal(aRegister())
 		if err != nil {
 			t.Fatal(err)
@@ -142,7 +69,7 @@ func TestNoNodeIsServedBeforeChangesAreRouted(t *testing.T) {
 		if asked.Load() {
 			t.Error("the wanted set was read before changes are routed")
 		}
-		run()
+		w.run()
 		until(t, conn, wire.TypeRunsSet)
 	})
 }
