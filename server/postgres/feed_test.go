@@ -243,16 +243,12 @@ func TestPostgresGoesAndComesBack(t *testing.T) {
 		}
 	}
 	expect(true)
-	start := time.Now()
 	err = db.Ping(t.Context())
 	wantCode(t, err, fault.Unavailable)
 	_, _, err = db.UserRoles(t.Context(), api.NewID())
 	wantCode(t, err, fault.Unavailable)
 	if f, ok := err.(*fault.Error); !ok || f.RetryAfter == 0 { //nolint:errorlint // DB gives the fault itself
 		t.Errorf("got %v", err)
-	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("refusing took %v", took)
 	}
 	options.Port, options.ExactPort = server.Port, true
 	if server, err = pg.Start(t.Context(), options); err != nil {

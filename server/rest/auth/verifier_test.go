@@ -36,8 +36,8 @@ type project struct {
 	srv     *httptest.Server
 	fetches atomic.Int32
 	down    atomic.Bool
-	delay   atomic.Int64           // nanoseconds before an answer
-	instead atomic.Pointer[string] // what is answered in place of the keys
+	hold    atomic.Pointer[chan struct{}] // closed when answers may go out; nil holds none back
+	instead atomic.Pointer[string]        // what is answered in place of the keys
 
 	mu   sync.Mutex
 	keys []map[string]any
@@ -56,8 +56,11 @@ func newProject(t *testing.T) *project {
 			_, _ = w.Write([]byte(*body))
 			return
 		}
-		if d := time.Duration(p.delay.Load()); d > 0 {
-			wait(t, d)
+		if hold := p.hold.Load(); hold != nil {
+			select {
+			case <-*hold:
+			case <-t.Context().Done():
+			}
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -67,6 +70,17 @@ func newProject(t *testing.T) *project {
 	}))
 	t.Cleanup(p.srv.Close)
 	return p
+}
+
+// asked waits until the endpoint was asked so often.
+func (p *project) asked(t *testing.T, n int32) {
+	t.Helper()
+	for p.fetches.Load() < n {
+		if t.Context().Err() != nil {
+			t.Fatal("the endpoint is not asked")
+		}
+		wait(t, time.Millisecond)
+	}
 }
 
 func (p *project) add(key map[string]any) {
@@ -271,7 +285,7 @@ func TestRotationAndKeyFlood(t *testing.T) {
 	t.Parallel()
 	p := newProject(t)
 	p.ecKey(t, "k1")
-	v := p.verifier(t, nil)
+	v := p.verifier(t, func(c *auth.Config) { c.UnknownKIDPeriod = time.Hour })
 	start := p.fetches.Load()
 	next := p.ecKey(t, "k2")
 	if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodES256, "k2", next, claims())); err != nil {
