@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	patience   = 15 * time.Second
+	patience   = 2 * time.Minute // it tells a test that hangs, and promises no speed
 	joinToken  = "stark_join_test"
 	credential = "stark_node_test"
 )

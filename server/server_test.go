@@ -26,7 +26,7 @@ import (
 	"github.com/stark-orchestrator/stark/supabase/migrate"
 )
 
-const patience = 20 * time.Second
+const patience = 2 * time.Minute // it tells a test that hangs, and promises no speed
 
 func startStack(t *testing.T) *devstack.Stack {
 	t.Helper()

@@ -24,7 +24,7 @@ import (
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute // it tells a test that hangs, and promises no speed
 
 // statusCall is one call of SetNodeStatus.
 type statusCall struct {

@@ -177,18 +177,19 @@ func TestFaults(t *testing.T) {
 func TestContextAndTimeout(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
-	entered := make(chan struct{}, 8)
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	entered := make(chan struct{}, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { entered <- struct{}{}; <-release }))
+	t.Cleanup(silent.Close)
 	t.Cleanup(srv.Close)
 	t.Cleanup(func() { close(release) })
-	f, err := supabase.NewFactory(supabase.Config{URL: srv.URL, AnonKey: "a", ServiceKey: "s", Timeout: 50 * time.Millisecond})
+	f, err := supabase.NewFactory(supabase.Config{URL: silent.URL, AnonKey: "a", ServiceKey: "s", Timeout: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := gotrue.NewWithFactory(f).SignIn(t.Context(), "a", "b"); fault.CodeOf(err) != fault.Unavailable {
 		t.Errorf("no answer in time: %v", err)
 	}
-	<-entered
 	c, err := gotrue.New(srv.URL, "a", "s")
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ import (
 	"github.com/stark-orchestrator/stark/supabase/migrate"
 )
 
-const patience = 15 * time.Second // for what must happen
+const patience = 2 * time.Minute // for what must happen; it tells a test that hangs, and promises no speed
 
 // world is one migrated database with an open DB.
 type world struct {

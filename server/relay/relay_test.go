@@ -18,7 +18,7 @@ import (
 	"github.com/stark-orchestrator/stark/shared/wire"
 )
 
-const patience = 10 * time.Second
+const patience = 2 * time.Minute // it tells a test that hangs, and promises no speed
 
 // source is a server's own nodes.
 type source func(ctx context.Context, nodeID string, o wire.LogsOpen) iter.Seq2[wire.LogsChunk, error]

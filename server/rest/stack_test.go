@@ -83,7 +83,7 @@ func newStack(t *testing.T) *stack {
 		t.Fatalf("start devstack: %v", err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 		defer cancel()
 		if err := ds.Close(ctx); err != nil {
 			t.Errorf("close devstack: %v", err)
@@ -134,7 +134,7 @@ func (s *stack) follow(t *testing.T, db *postgres.DB, model *store.Store) {
 	})
 	select {
 	case <-model.Synced():
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the read model is not filled")
 	}
 }

@@ -39,7 +39,7 @@ func start(t *testing.T, o devstack.Options) *devstack.Stack {
 
 func stop(t *testing.T, s *devstack.Stack) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
 	if err := s.Close(ctx); err != nil {
 		t.Errorf("Close: %v", err)
@@ -134,7 +134,7 @@ func TestPostgresKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	// While it is away sign-ins fail at once and health does not notice; then everything is back, in place.
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		if status, _ := call(t, "GET", first.URL+"/auth/v1/health", "", "apikey", first.AnonKey); status != http.StatusOK {
 			t.Fatalf("health without Postgres = %d", status)

@@ -168,7 +168,7 @@ func TestChangeLogAndNotifications(t *testing.T) {
 func notifications(t *testing.T, f fixture, listener *pgx.Conn) int {
 	t.Helper()
 	f.Exec(t, `select pg_notify('stark_changes', 'mark')`)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for n := 0; ; n++ {
 		got, err := listener.WaitForNotification(ctx)

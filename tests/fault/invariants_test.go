@@ -80,7 +80,7 @@ func born(stat string) string {
 
 func (c *cluster) nothingLives() {
 	c.t.Helper()
-	err := within(context.WithoutCancel(c.t.Context()), 10*time.Second, func() error {
+	err := within(context.WithoutCancel(c.t.Context()), patience, func() error {
 		for _, r := range c.counted() {
 			if r.lives() {
 				return fmt.Errorf("pod %s incarnation %d attempt %d still runs as process %d", r.pod, r.incarnation, r.attempt, r.pid)

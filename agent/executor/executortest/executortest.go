@@ -69,7 +69,7 @@ type Harness struct {
 	Task func(t *testing.T, b Behaviour, lines *Lines) executor.Task
 }
 
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // Run is the suite.
 func Run(t *testing.T, h Harness) {

@@ -32,7 +32,7 @@ func start(t *testing.T, o Options) *Server {
 
 func stop(t *testing.T, s *Server) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
 	if err := s.Stop(ctx); err != nil {
 		t.Errorf("Stop: %v", err)
@@ -71,7 +71,7 @@ func waitGone(t *testing.T, s *Server) {
 	t.Helper()
 	select {
 	case <-s.Done():
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the server is still there")
 	}
 }
@@ -206,7 +206,7 @@ func TestRestart(t *testing.T) {
 		if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		for s.PID() == old {
 			if err := pause(ctx, 10*time.Millisecond); err != nil {
@@ -229,7 +229,7 @@ func TestRestartSlowsDown(t *testing.T) {
 		old := s.PID()
 		began = time.Now()
 		_ = syscall.Kill(old, syscall.SIGKILL)
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		for s.PID() == old {
 			if err := pause(ctx, 10*time.Millisecond); err != nil {

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
-	"time"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -79,11 +78,7 @@ func TestWhatFunctionsSee(t *testing.T) {
 func TestStatementTimeout(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	began := time.Now()
 	w.refused(w.do("POST", "/rpc/sleeps", ""), 500, "57014")
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("the answer took %v", took)
-	}
 }
 
 func TestErrorsOfPostgres(t *testing.T) {

@@ -60,13 +60,12 @@ func TestAStreamOfOutputEndsWithTheRightToIt(t *testing.T) {
 			if !lines.Scan() || !strings.Contains(lines.Text(), "hello") {
 				t.Fatalf("got %q", lines.Text())
 			}
-			began := time.Now()
 			try.end(session)
 			if !lines.Scan() || !strings.Contains(lines.Text(), string(try.want)) {
 				t.Errorf("the last word is %q, want %s", lines.Text(), try.want)
 			}
-			if lines.Scan() || time.Since(began) > 10*time.Second {
-				t.Errorf("it goes on: %q, after %s", lines.Text(), time.Since(began))
+			if lines.Scan() {
+				t.Errorf("it goes on: %q", lines.Text())
 			}
 			n.await(wire.TypeLogsClose)
 		})
