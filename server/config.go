@@ -43,6 +43,10 @@ type Config struct {
 	// port that is free: by the time that the server opened it somebody else could have it.
 	// Run closes it. It is set by main, not by the environment.
 	Listener net.Listener
+	// SessionReview is how often the server asks about the sessions of all open sockets, for
+	// an end that nobody announced; dispatch's own unless set. The environment does not set
+	// it: it is for who has to know that an end was announced.
+	SessionReview time.Duration
 	// AdvertiseURL is where the other servers reach this one; "" leaves it to
 	// AdvertisedURL.
 	AdvertiseURL string

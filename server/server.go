@@ -162,7 +162,7 @@ func (s *Server) handler(base context.Context, registry *prometheus.Registry) (h
 		DB: dispatchDB{s.db}, Log: s.db, Store: s.store, Verifier: s.gate, Metrics: registry, Logger: s.log,
 		Signer: bundles, Now: s.db.Time,
 		Config: dispatch.Config{
-			BundleURLTTL: c.BundleURLTTL, Origins: c.CORSOrigins,
+			BundleURLTTL: c.BundleURLTTL, Origins: c.CORSOrigins, ReviewInterval: c.SessionReview,
 		},
 	})
 	s.relay = relay.New(relay.Config{DB: relayDB{s.db}, Local: s.dispatcher, Logger: s.log})

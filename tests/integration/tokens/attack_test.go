@@ -185,7 +185,7 @@ func TestTokensThatAreNoText(t *testing.T) {
 	s := p.dial(p.a, "")
 	s.await(wire.TypeConnected)
 	s.send(wire.TypeAuthenticate, wire.Authenticate{Token: huge})
-	if code := s.closed(patience); code != websocket.StatusMessageTooBig {
+	if code := s.closed(); code != websocket.StatusMessageTooBig {
 		t.Errorf("a mebibyte by a message: closed with %d", code)
 	}
 	long := p.dial(p.a, "")

@@ -263,7 +263,7 @@ func TestACredentialOfANodeIsRotatedAndRevoked(t *testing.T) {
 	if err := ada.RotateNodeCredential(t.Context(), n.id); err != nil {
 		t.Fatal(err)
 	}
-	n.closed(soon)
+	n.closed()
 	lost := p.join(p.b, "one", n.credential) // an answer that may not have arrived
 	if lost.credential == "" || lost.credential == n.credential || lost.id != n.id {
 		t.Fatalf("got %+v", lost)
@@ -289,7 +289,7 @@ func TestACredentialOfANodeIsRotatedAndRevoked(t *testing.T) {
 	if err := ada.RevokeNodeCredential(t.Context(), n.id); err != nil {
 		t.Fatal(err)
 	}
-	again.closed(soon)
+	again.closed()
 	if p.dialKnown(p.a, back.credential) || p.dialKnown(p.b, back.credential) {
 		t.Error("a revoked credential is good")
 	}
@@ -310,7 +310,7 @@ func TestANodeEndsWithTheRightOfItsOwner(t *testing.T) {
 	session := p.user("ada@example.com", api.RoleDeveloper)
 	n := p.node(p.client(session.AccessToken, p.a), "one")
 	p.sql(`delete from public.user_roles where user_id = $1 and role = 'developer'`, session.User.ID)
-	n.closed(soon)
+	n.closed()
 	if p.dialKnown(p.b, n.credential) {
 		t.Error("the credential is still good")
 	}

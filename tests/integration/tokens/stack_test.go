@@ -67,6 +67,7 @@ func (p *project) server() string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	cfg.SessionReview = time.Hour // so that a session which is ended was announced as such
 	srv, err := server.New(cfg, p.log.Logger)
 	if err != nil {
 		p.t.Fatal(err)
@@ -303,16 +304,16 @@ func (s *socket) known() bool {
 	return !c.RequiresAuth
 }
 
-// closed waits for the end and gives its status; it took less than within.
-func (s *socket) closed(within time.Duration) websocket.StatusCode {
+// closed waits for the end and gives its status.
+func (s *socket) closed() websocket.StatusCode {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), within)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	for {
 		if _, _, err := s.conn.Read(ctx); err != nil {
 			var ce websocket.CloseError
 			if !errors.As(err, &ce) {
-				s.t.Fatalf("the connection is still open after %s: %v", within, err)
+				s.t.Fatalf("the connection is still open: %v", err)
 			}
 			return ce.Code
 		}
