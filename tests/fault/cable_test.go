@@ -130,7 +130,7 @@ func TestACableIsPulledForGood(t *testing.T) {
 	if *long {
 		eviction, total = time.Minute, 5*time.Minute
 	}
-	c.giveUpAfter(3*time.Second, eviction)
+	c.giveUpAfter(busy, eviction)
 	began := time.Now()
 	n.pull()
 	if err := within(t.Context(), eviction+patience, func() error { return c.areAll(ids, api.PodPending) }); err != nil {

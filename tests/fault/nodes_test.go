@@ -53,7 +53,7 @@ func TestADeadLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = line.Close() })
-	c.giveUpAfter(3*time.Second, 2*time.Second)
+	c.giveUpAfter(busy, 2*time.Second)
 	c.nodeAt("http://"+line.Addr(), "far")
 	ids := c.pods(4)
 	c.all(ids)
@@ -89,6 +89,9 @@ func (c *cluster) once(reason string, ids []string) {
 
 // brisk is the setting of servers whose agents beat every second.
 const brisk = "STARK_HEARTBEAT_INTERVAL=1s"
+
+// busy is how long a node may be silent where one that is only busy must not be given up.
+const busy = 12 * time.Second
 
 // giveUpAfter sets after how much silence a node is unhealthy, and after how much more
 // its pods are placed elsewhere.
