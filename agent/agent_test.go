@@ -89,7 +89,6 @@ func TestDeadline(t *testing.T) {
 	s := newServer(t)
 	startNode(t, s, t.TempDir())
 	s.want(assign("p1", executortest.Serves, func(a *wire.Assignment) { a.Pod.DeadlineSeconds = new(1) }), 0)
-	s.awaitReport("p1", 1, api.RunRunning)
 	if r := s.awaitReport("p1", 1, api.RunExited); !r.Final || r.Reason != api.ReasonDeadlineExceeded {
 		t.Errorf("ended with %+v", r)
 	}
@@ -170,7 +169,7 @@ func TestReportsSurviveUntilAcknowledged(t *testing.T) {
 	n := startNode(t, s, dir)
 	s.set(func() { s.keepMum = true })
 	s.want(assign("p1", executortest.Returns), 0)
-	s.await("a start", func() bool { return len(n.fake.Starts()) == 1 && len(s.reports) > 0 })
+	s.await("a start", func() bool { return len(n.fake.Starts()) == 1 && len(s.reports) > 0 && len(s.acks) == 2 })
 	waitForFile(t, filepath.Join(dir, "run.p1.1"), `"Completed"`, `"completed"`)
 	n.crash()
 	s.set(func() { s.keepMum, s.reports = false, nil })

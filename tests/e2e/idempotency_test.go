@@ -145,6 +145,9 @@ func TestAServerDiesBetweenObjectAndAnswer(t *testing.T) {
 			_, _, err := c.keyed(c.Servers[0].URL, what.path, key, what.body)
 			lost <- err
 		}()
+		// What else waits at that gate, such as a look at all nodes, says nothing of this write:
+		// that it has begun has to be known before the seal holds up whatever begins.
+		c.untilSQL(watch, "the write to begin", "select exists (select from stark.idempotent_writes where answer is null and held_until > now())")
 		c.untilSQL(watch, "the object to wait", waitsFor, "%")
 		execute(t, seal, "begin", "lock table stark.idempotent_writes in exclusive mode")
 		execute(t, gate, "commit")

@@ -20,7 +20,8 @@ func TestMisbehavingPacksEndAsTheirOwnFailure(t *testing.T) {
 	memory := func(r *api.CreatePodRequest) {
 		r.ResourceLimits = &api.ResourceInput{Memory: new(api.Mebibytes(96))}
 	}
-	deadline := func(r *api.CreatePodRequest) { r.ActiveDeadlineSeconds = new(2) }
+	// A deadline counts from the start of a process, which has to come to its first word.
+	deadline := func(r *api.CreatePodRequest) { r.ActiveDeadlineSeconds = new(15) }
 	cases := []struct {
 		pack   string
 		change func(*api.CreatePodRequest)
