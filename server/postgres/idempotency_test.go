@@ -33,6 +33,9 @@ func TestOneClaimForAllServers(t *testing.T) {
 			all.Go(func() {
 				asked := keyed(t, ann, "x", time.Minute)
 				c, err := db.ClaimWrite(t.Context(), asked)
+				for fault.CodeOf(err) == fault.Unavailable && t.Context().Err() == nil { // too many connections at once for a busy machine
+					c, err = db.ClaimWrite(t.Context(), asked)
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				if ids[c.ObjectID] = true; err != nil || c.Other || c.Sealed != nil {
