@@ -64,9 +64,10 @@ func (f *field) settle(ctx context.Context, pods int) error {
 		if err := f.ask(ctx, from, min(boundPods, pods-from)); err != nil {
 			return err
 		}
-		if _, err := f.conn.Exec(ctx, `with n as (select id, row_number() over (order by name) - 1 as i, count(*) over () as n from public.nodes),
-				d as (select id, row_number() over (order by id) - 1 + $1 as i from public.pods where node_id is null)
-			update public.pods p set status = 'scheduled', node_id = n.id from d, n where p.id = d.id and n.i = d.i % n.n`, from); err != nil {
+		// The turn is worked out from one side, so that both are joined by it and not compared.
+		if _, err := f.conn.Exec(ctx, `with n as (select id, row_number() over (order by name) - 1 as i from public.nodes),
+				d as (select id, (row_number() over (order by id) - 1 + $1) % (select count(*) from public.nodes) as i from public.pods where node_id is null)
+			update public.pods p set status = 'scheduled', node_id = n.id from d, n where p.id = d.id and n.i = d.i`, from); err != nil {
 			return err
 		}
 	}
