@@ -17,7 +17,7 @@ const PULSE_TICKS = 4;               // of the watch, from one live figure to th
 const STREAMS = ['log', 'stdout', 'stderr']; // by their numbers on the way to the agent
 const KEPT = 100;                    // newest lines that are kept when others are dropped
 const LOST_MS = 500;                 // how long the host outlives its channel to the agent
-const LAST_WORDS_MS = 200;           // how long a pack waits for its output before it kills its process
+const LAST_WORDS_MS = 5000;          // how long a pack waits for its output before it kills its process, should the agent be busy
 
 if (isMainThread) supervise();
 else serve();

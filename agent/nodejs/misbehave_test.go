@@ -5,6 +5,7 @@ package nodejs_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -146,6 +147,53 @@ func TestStopOfALoopAtLoad(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A pack that kills its process has its output and the cause told first, also where the
+// agent is busy: here it takes nothing in before the pack has waited for a while.
+func TestLastWordsReachABusyAgent(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nodejs.Options{})
+	const source = `const { Worker } = require('node:worker_threads');
+		module.exports = async () => {
+			const clock = new Worker("require('node:worker_threads').parentPort.once('message', () => setTimeout(() => require('node:fs').writeFileSync('waited', ''), 600))", { eval: true });
+			await new Promise((r) => clock.once('online', r));
+			for (let i = 0; i < 100; i++) console.log('more than fits on the way '.padEnd(10000, '.'));
+			console.log('farewell');
+			clock.postMessage('');
+			process.kill(process.pid, 'SIGKILL');
+		}`
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	lines, busy := &executortest.Lines{}, make(chan struct{})
+	c, err := r.Controller(r.task(source, lines, func(t *executor.Task) {
+		t.Output = func(l api.LogLine) { <-busy; lines.Add(l) }
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Prepare(ctx); err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan error, 1)
+	go func() { started <- c.Start(ctx) }()
+	waited := func() bool {
+		marks, err := filepath.Glob(filepath.Join(r.dir, "pods", "*", "waited"))
+		return err != nil || len(marks) > 0
+	}
+	for look := true; look; {
+		look = !waited() && processes(r.dir) != "" && ctx.Err() == nil
+	}
+	close(busy)
+	if got := end(t, c); got.Reason != api.ReasonHostCrashed || !strings.Contains(got.Message, "sent SIGKILL to its own process") || !strings.Contains(lines.Text(), "farewell") {
+		t.Errorf("ended with %+v, printed %d bytes", got, len(lines.Text()))
+	}
+	if err := <-started; err != nil && !errors.Is(err, executor.ErrEnded) {
+		t.Errorf("start: %v", err)
+	}
+	if err := c.Remove(ctx); err != nil {
+		t.Error(err)
 	}
 }
 
