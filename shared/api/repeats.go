@@ -13,6 +13,9 @@ type repetitive interface {
 	repeat(counts []int) bool
 }
 
+// jsonSpace is what may stand between the parts of a JSON text: to Unicode more is space.
+const jsonSpace = " \t\r\n"
+
 // decodeOnce decodes a text without its repetitions. Where that fails it leaves v as it was,
 // empty: what is wrong, and where, only the whole text tells.
 func decodeOnce(text []byte, v any) bool {
@@ -40,7 +43,7 @@ func withoutRepeats(text []byte) (short []byte, counts []int) {
 	repeated := false
 	copied, begin := 0, -1 // of the text: what is in short, or left out; where the entry begins
 	entry := func(end int) {
-		this := bytes.TrimSpace(text[begin:end])
+		this := bytes.Trim(text[begin:end], jsonSpace)
 		if len(this) == 0 || !bytes.Equal(this, last) {
 			last, counts = this, append(counts, 1)
 			return
@@ -62,7 +65,9 @@ func withoutRepeats(text []byte) (short []byte, counts []int) {
 		case '[', '{':
 			if depth++; depth == 2 {
 				if within = text[i] == '['; within {
-					arrays++
+					if arrays++; arrays > 1 {
+						return nil, nil
+					}
 					begin = i + 1
 				}
 			}
@@ -79,7 +84,7 @@ func withoutRepeats(text []byte) (short []byte, counts []int) {
 			}
 		}
 	}
-	if arrays != 1 || !repeated {
+	if !repeated {
 		return nil, nil
 	}
 	return append(short, text[copied:]...), counts

@@ -20,6 +20,7 @@ func TestEntriesAreLeftOutWhereTheyStandAgain(t *testing.T) {
 		{`{"items":[]}`, "", nil},
 		{`{"items":[,,]}`, "", nil},
 		{`{"x":[1,1],"items":[1]}`, "", nil}, // whose they are would have to be told
+		{`{"items":[1,1],"items":[1]}`, "", nil},
 		{`{"items":{"a":[1,1]}}`, "", nil},
 		{`[1,1]`, "", nil},
 		{`{"items":[1,1`, "", nil}, // the last has no end
@@ -71,6 +72,10 @@ var repeating = []string{
 	`{"items":[{"packName":"a"},{"packName":"a"},]}`,
 	`{"items":[{},{},{"packName":"A b"},{"packName":"A b"},null,null]}`,
 	`{"items":[{"env":{"A":"1"}},{"env":{"A":"1"}},{"metadata":{"a":[1,1]}}]}`,
+	"{\"items\":[{\"packName\":\"a\"},\v{\"packName\":\"a\"}]}", // no space to JSON, nor are the next ones
+	"{\"items\":[{\"packName\":\"a\"},\u00a0{\"packName\":\"a\"}]}",
+	"{\"items\":[{\"packName\":\"a\"},{\"packName\":\"a\"}\u2003]}",
+	"{\"items\":[{\"packName\":\"a\"},{\"packName\":\"a\"}\f,{\"packName\":\"b\"}]}",
 	`{"items":null}`, `{"items":["a","a"]}`, `["a","a"]`, `{"items":[1,1}`, `{"items":[{"a":"]},{"a":"]}`,
 }
 
