@@ -140,8 +140,8 @@ func (h *host) begin() {
 	h.writeMu.Lock()
 	h.alive = true
 	h.writeMu.Unlock()
-	h.out.Go(func() { h.scan("stdout", h.pipes.stdout) })
-	h.out.Go(func() { h.scan("stderr", h.pipes.stderr) })
+	h.out.Go(func() { h.scan("stdout", readRemains(h.pipes.stdout)) })
+	h.out.Go(func() { h.scan("stderr", readRemains(h.pipes.stderr)) })
 	go h.read()
 	h.mu.Lock()
 	ending := h.ending

@@ -58,14 +58,21 @@ func peakBytes(ps *os.ProcessState) int64 {
 	return 0
 }
 
-// isZombie tells whether a process of ours is dead and waits to be reaped.
-func isZombie(pid int) bool {
+// isDying tells whether a process of ours has begun to end, or waits to be reaped. The
+// kernel notes the former before it closes what the process has open.
+func isDying(pid int) bool {
 	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return true
 	}
 	_, rest, _ := bytes.Cut(raw, []byte(") "))
-	return len(rest) > 0 && rest[0] == 'Z'
+	fields := bytes.Fields(rest)
+	const state, flags, exiting = 0, 6, 4
+	if len(fields) <= flags {
+		return false
+	}
+	set, err := strconv.ParseUint(string(fields[flags]), 10, 64)
+	return fields[state][0] == 'Z' || err == nil && set&exiting != 0
 }
 
 // ticks of CPU time per second, which Linux fixes for user space.

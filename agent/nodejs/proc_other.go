@@ -46,8 +46,8 @@ func peakBytes(ps *os.ProcessState) int64 {
 	return 0
 }
 
-// isZombie cannot be told here without reaping: a closed channel counts as a death.
-func isZombie(int) bool { return true }
+// isDying cannot be told here without reaping: a closed channel counts as a death.
+func isDying(int) bool { return true }
 
 // cpuTime is not known here while a process lives.
 func cpuTime(int) time.Duration { return 0 }

@@ -35,13 +35,13 @@ func (h *host) blame(err error) {
 	h.kill(api.ReasonHostCrashed, cause)
 }
 
-// diedWithin waits until the process, not yet reaped, is dead.
+// diedWithin waits until the process, not yet reaped, is dead or on its way there.
 func diedWithin(pid int, limit time.Duration) bool {
 	end := time.NewTimer(limit)
 	defer end.Stop()
 	again := time.NewTicker(time.Millisecond)
 	defer again.Stop()
-	for !isZombie(pid) {
+	for !isDying(pid) {
 		select {
 		case <-again.C:
 		case <-end.C:
