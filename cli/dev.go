@@ -130,6 +130,7 @@ func (d *dev) startCluster(ctx context.Context, dir string, log *slog.Logger) er
 	o := local.Options{
 		Dir: dir, Port: d.flags.port, SupabasePort: d.flags.supabasePort, NoNode: d.flags.noNode,
 		NodeName: "node-1", Version: Version, Logger: log, EmbedOrigins: d.app.getenv("STARK_EMBED_ORIGINS"),
+		PasswordCost: d.app.passwordCost,
 	}
 	expected := []string{"database", "schema", "server", "you", "node"}
 	if d.flags.supabase {

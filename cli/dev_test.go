@@ -17,6 +17,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/cli/local"
 	"github.com/stark-orchestrator/stark/shared/api"
+	"github.com/stark-orchestrator/stark/supabase/devstack"
 )
 
 // devRun is a `stark dev` in this process.
@@ -51,7 +52,11 @@ func (d *devRun) start(args ...string) {
 	read, write := io.Pipe()
 	args = append([]string{"dev", "--dir", d.dir, "--port", "0", "--supabase-port", "0"}, args...)
 	go func() {
-		code := Run(ctx, args, func(k string) string { return d.env[k] }, strings.NewReader(""), write, write)
+		a := &app{
+			getenv: func(k string) string { return d.env[k] }, stdin: newInput(strings.NewReader("")), stdout: write, stderr: write,
+			passwordCost: devstack.LeastPasswordCost, // others keep a core of the race detector busy for seconds
+		}
+		code := a.run(ctx, args)
 		_ = write.Close()
 		d.exit <- code
 		close(ended)

@@ -27,6 +27,8 @@ type app struct {
 	stdout io.Writer
 	stderr io.Writer
 
+	passwordCost int // of the accounts of `stark dev`, as local.Options has it
+
 	home     home
 	settings settings
 
@@ -38,12 +40,15 @@ type app struct {
 
 // Run runs one command and gives the exit code of the process.
 func Run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{getenv: getenv, stdin: newInput(stdin), stdout: stdout, stderr: stderr}
+	return (&app{getenv: getenv, stdin: newInput(stdin), stdout: stdout, stderr: stderr}).run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root() //nolint:contextcheck // cobra hands ctx to each command
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(a.stdin.source)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	return a.fail(ctx, cmd, err)
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/stark-orchestrator/stark/cli/local"
 	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
+	"github.com/stark-orchestrator/stark/supabase/devstack"
 )
 
 // asStark makes the test binary behave as the program, for tests with several
@@ -56,7 +57,7 @@ func (c *testCluster) get(ctx context.Context) (*local.Cluster, error) {
 		}
 		var log *loggingtest.Log
 		log, c.end = loggingtest.Shared(os.Stderr)
-		c.cluster, c.err = local.Start(ctx, local.Options{Dir: c.dir, NodeName: "node-1", Version: "test", Logger: log.Logger})
+		c.cluster, c.err = local.Start(ctx, local.Options{Dir: c.dir, NodeName: "node-1", Version: "test", Logger: log.Logger, PasswordCost: devstack.LeastPasswordCost})
 		if c.err == nil {
 			log.Secret(c.cluster.Project.AnonKey, c.cluster.Project.ServiceRoleKey, c.cluster.Project.JWTSecret, c.cluster.Session.AccessToken, c.cluster.Session.RefreshToken)
 		}

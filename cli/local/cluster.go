@@ -35,6 +35,7 @@ type Options struct {
 	NodeName     string
 	Version      string
 	Logger       *slog.Logger
+	PasswordCost int // of the embedded Supabase, as devstack.Options has it
 	// KeptSession gives a sign-in that the user has kept for a server, if any.
 	KeptSession func(ctx context.Context, url string) (api.Session, bool, error)
 	Report      func(Step) // called once per finished step, from one goroutine at a time
@@ -166,7 +167,7 @@ func (c *Cluster) startSupabase(ctx context.Context) error {
 		dbPort = 0
 	}
 	stack, err := devstack.Start(ctx, devstack.Options{
-		Dir: c.o.Dir, Port: c.o.SupabasePort, DBPort: dbPort, Durable: true,
+		Dir: c.o.Dir, Port: c.o.SupabasePort, DBPort: dbPort, Durable: true, PasswordCost: c.o.PasswordCost,
 		Logger:  c.o.Logger.With(slog.String("part", "supabase")),
 		Prepare: prepare, TemplateKey: migrate.Digest(),
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/stark-orchestrator/stark/shared/api"
 	"github.com/stark-orchestrator/stark/shared/client"
 	"github.com/stark-orchestrator/stark/shared/logging/loggingtest"
+	"github.com/stark-orchestrator/stark/supabase/devstack"
 )
 
 const patience = 60 * time.Second
@@ -22,7 +23,7 @@ func begin(t *testing.T, dir string) (c *Cluster, stop func()) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c, err := Start(ctx, Options{
-		Dir: dir, NodeName: "node-1", Logger: log.Logger,
+		Dir: dir, NodeName: "node-1", Logger: log.Logger, PasswordCost: devstack.LeastPasswordCost,
 		Report: func(s Step) { steps = append(steps, s.Name); t.Logf("%s: %s (%s)", s.Name, s.Message, s.Took) },
 	})
 	if err != nil {
