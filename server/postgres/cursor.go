@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -124,6 +125,18 @@ func (db *DB) Position(ctx context.Context) (string, error) {
 	return at.String(), nil
 }
 
+// What ChangedSince asks of the log itself, not of the view of it: how many ids a row of the
+// log has Postgres does not know, and it would guess that to find one takes less than to look
+// it up in the index.
+const (
+	rightsSinceSQL = `select ` + positionSQL + `, pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax($1::text::pg_snapshot),
+		exists (select from stark.change_log where kind = $2 and $3 = any (ids) and xid >= pg_snapshot_xmin($1::text::pg_snapshot)
+			and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot))`
+	kindSinceSQL = `select ids, op = 'D' from stark.change_log
+		where kind = $2 and xid >= pg_snapshot_xmin($1::text::pg_snapshot)
+		  and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)`
+)
+
 // ChangedSince tells what a watch must send that goes on from a cursor: the ids that
 // have changed, and those that are gone and that the caller could see. A cursor that
 // is too old, or from another life of the database, is Gone; so is one from before the
@@ -134,30 +147,26 @@ func (db *DB) ChangedSince(ctx context.Context, id access.Identity, kind, cursor
 	if err != nil {
 		return nil, nil, err
 	}
-	changed = map[string]bool{}
 	var at, born int64
 	var rewound, rights bool
-	var deleted []string
+	var deleted map[string]bool
 	err = db.read(ctx, "changes since a cursor", service, func(b *pgx.Batch) {
-		b.Queue(`select `+positionSQL+`, pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax($1::text::pg_snapshot),
-				exists (select from stark.changes where kind = $2 and id = $3 and xid >= pg_snapshot_xmin($1::text::pg_snapshot)
-					and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot))`, p.snap, kindUser, id.UserID).
+		b.Queue(rightsSinceSQL, p.snap, kindUser, id.UserID).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&at, &born, &rewound, &rights) })
-		b.Queue(`select id, bool_or(op = 'D') from stark.changes
-			where kind = $2 and xid >= pg_snapshot_xmin($1::text::pg_snapshot)
-			  and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot) group by id`, p.snap, strings.TrimSuffix(kind, "s")).
+		b.Queue(kindSinceSQL, p.snap, strings.TrimSuffix(kind, "s")).
 			Query(func(rows pgx.Rows) error {
-				clear(changed)
-				deleted = nil
+				changed, deleted = map[string]bool{}, map[string]bool{}
 				for rows.Next() {
-					var key string
+					var ids []string
 					var over bool
-					if err := rows.Scan(&key, &over); err != nil {
+					if err := rows.Scan(&ids, &over); err != nil {
 						return err
 					}
-					changed[key] = true
-					if over {
-						deleted = append(deleted, key)
+					for _, key := range ids {
+						changed[key] = true
+						if over {
+							deleted[key] = true
+						}
 					}
 				}
 				return rows.Err()
@@ -171,7 +180,7 @@ func (db *DB) ChangedSince(ctx context.Context, id access.Identity, kind, cursor
 	case born != p.born, rewound, rights, at-p.at > resumeWithin.Milliseconds():
 		return nil, nil, fault.New(fault.Gone, "since: what has happened after this cursor is not known any more: list again, and watch from the new cursor")
 	}
-	gone, err = db.seenBefore(ctx, id, kind, deleted)
+	gone, err = db.seenBefore(ctx, id, kind, slices.Collect(maps.Keys(deleted)))
 	return changed, gone, err
 }
 

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"strconv"
 	"strings"
@@ -156,4 +157,25 @@ func TestACursorThatIsWorthNothing(t *testing.T) {
 	// Who has gained or lost a right sees other objects than before.
 	w.exec(t, "insert into public.user_roles (user_id, role) values ($1, 'operator')", dev.UserID)
 	refused("from before a right", good, fault.Gone)
+}
+
+// Many watches go on at once when a server has started again, and nobody has looked at the
+// log since it was written: none of them may read all of it.
+func TestAWatchThatGoesOnReadsNoMoreThanIsNew(t *testing.T) {
+	t.Parallel()
+	const before, since = 20_000, 3
+	w := newWorld(t)
+	w.exec(t, "alter table stark.change_log set (autovacuum_enabled = off)")
+	w.exec(t, `insert into stark.change_log (xid, kind, ids, op)
+		select i::text::xid8, 'pod', array[gen_random_uuid()::text], 'U' from generate_series(1, $1) i`, before)
+	cursor := fmt.Sprintf("%[1]d:%[1]d:", before-since+1)
+	for name, sql := range map[string]string{"rights": postgres.RightsSinceSQL, "kind": postgres.KindSinceSQL} {
+		args := []any{cursor, "pod", "nobody"}[:2+strings.Count(sql, "$3")]
+		text := value[string](t, w, "explain (analyze, timing off, costs off, summary off, format json) "+sql, args...)
+		for _, wrong := range []string{"Seq Scan", "Workers"} {
+			if strings.Contains(text, wrong) {
+				t.Errorf("%s: %s in\n%s", name, wrong, text)
+			}
+		}
+	}
 }

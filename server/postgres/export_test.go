@@ -60,6 +60,12 @@ func (db *DB) ReportsWaiting() int { return db.reports.queued() }
 // ReportsCounted is how many nodes wait to have a turn at namespaces that others hold.
 func (db *DB) ReportsCounted() int { return db.reportsCounted.queued() }
 
+// RightsSinceSQL and KindSinceSQL are what a watch that goes on asks of the log.
+const (
+	RightsSinceSQL = rightsSinceSQL
+	KindSinceSQL   = kindSinceSQL
+)
+
 // RenewSQL is what stores heartbeats.
 const RenewSQL = renewSQL
 

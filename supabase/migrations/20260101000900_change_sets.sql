@@ -27,6 +27,8 @@ end $$;
 insert into stark.change_log (xid, kind, ids, op, at)
 select c.xid, c.kind, array[c.id], c.op, c.at from stark.changes c order by c.xid, c.rev;
 drop table stark.changes;
+-- The log may be long, and is read at every commit: without statistics all of it.
+analyze stark.change_log;
 
 -- A row for each object, as servers of before ask for it, which work beside newer ones
 -- until they are restarted, and whoever asks about some ids.
