@@ -12,8 +12,8 @@ import (
 
 const (
 	authSlow    = 1500 * time.Millisecond // a call to Auth that takes longer makes us ask for the database
-	authProbe   = time.Second
-	authReturns = 2 * time.Second // told to callers as the time to come back
+	authProbe   = 3 * time.Second         // also for a connection of the pool, whose users may all be busy
+	authReturns = 2 * time.Second         // told to callers as the time to come back
 )
 
 // patientAuth gives up calls to Auth that cannot end, since the database that Auth

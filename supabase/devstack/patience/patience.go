@@ -6,16 +6,19 @@ package patience
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/singleflight"
 )
 
 const (
 	slow  = 1500 * time.Millisecond // a call is, after this
-	reply = time.Second             // how long Postgres has to say that it is there
+	reply = time.Second             // how long Postgres may be silent at each step of the answer
+	whole = 5 * time.Second         // how long all of them may take
 )
 
 // ErrAway is the cause of a context that ended because Postgres does not answer.
@@ -59,9 +62,11 @@ func (g *Guard) Watch(ctx context.Context) (context.Context, context.CancelFunc)
 func (g *Guard) answers(ctx context.Context) bool {
 	// The question is not one caller's, so it ends with none of them.
 	ask := g.asking.DoChan("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reply)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), whole)
 		defer cancel()
-		conn, err := pgx.ConnectConfig(ctx, g.config)
+		config := g.config.Copy()
+		config.DialFunc = impatient(config.DialFunc)
+		conn, err := pgx.ConnectConfig(ctx, config)
 		if err != nil {
 			return nil, err
 		}
@@ -73,8 +78,32 @@ func (g *Guard) answers(ctx context.Context) bool {
 		return true // nobody waits any more
 	case got := <-ask:
 		// Too many connections is an answer, too.
-		return !errors.Is(got.Err, context.DeadlineExceeded)
+		return !pgconn.Timeout(got.Err)
 	}
+}
+
+// impatient dials connections that wait for each next word of Postgres for a moment only:
+// on a busy machine it takes longer to be let in as a whole.
+func impatient(dial pgconn.DialFunc) pgconn.DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, reply)
+		defer cancel()
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return impatientConn{conn}, nil
+	}
+}
+
+type impatientConn struct{ net.Conn }
+
+// Read fails when nothing comes in time.
+func (c impatientConn) Read(p []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(reply)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
 }
 
 // Away tells whether a call with this context ended because Postgres is away.
