@@ -28,10 +28,9 @@ const (
 	roomFor = 4 * time.Second
 
 	usualPercent = 100 // of the runtime
-	// heapEvery is short beside the time that a crowd of pods takes, a quarter of a second.
-	heapEvery = 50 * time.Millisecond
+	heapEvery    = 250 * time.Millisecond
 	// calmer is what is left of a pace after each heapEvery: load comes in bursts.
-	calmer = 0.99
+	calmer = 0.95
 )
 
 // RunAlone is Run in a process that is a server and nothing else: it also paces the heap
