@@ -91,6 +91,18 @@ func (db *DB) RereadPods(ctx context.Context, pods []string) (out store.Batch, s
 	return out, seqRead, err
 }
 
+// RenewSeen is RenewLeases, and gives how many rows of nodes and leases were looked at
+// without an index.
+func (db *DB) RenewSeen(ctx context.Context, nodeIDs, sessions []string) (lost []string, seqRead int, err error) {
+	var r renewal
+	err = db.retry(ctx, "renew leases", relistTimeout, true, db.implicit(service, func(b *pgx.Batch) {
+		r.queue(b, nodeIDs, sessions, db.serverID)
+		b.Queue("select sum(seq_tup_read) from pg_stat_xact_user_tables where relid in ('public.nodes'::regclass, 'stark.node_leases'::regclass)").
+			QueryRow(func(row pgx.Row) error { return row.Scan(&seqRead) })
+	}))
+	return r.lost, seqRead, err
+}
+
 // Refresh has the feeds of this process read.
 func (db *DB) Refresh() { db.refresh() }
 

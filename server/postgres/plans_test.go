@@ -91,3 +91,29 @@ func TestTheFeedFindsPodsByTheIndexHoweverItBegan(t *testing.T) {
 		t.Errorf("read %d of %d pods and looked at %d rows one after the other (%v)", len(out.Pods.Put), len(all), seq, err)
 	}
 }
+
+// A server that has renewed the leases of few nodes for a while renews those of many by the
+// index all the same.
+func TestLeasesAreRenewedByTheIndexHoweverTheSessionBegan(t *testing.T) {
+	t.Parallel()
+	const many, some = 3000, 300
+	w := newWorld(t)
+	db := open(t, postgres.Config{URL: w.at.URL, PoolSize: 1})
+	w.exec(t, "update public.cluster_config set max_total_nodes = 10000")
+	ann := w.user(t, api.RoleOperator)
+	first := w.node(t, ann, "first")
+	session := value[string](t, w, "select session from stark.node_leases where node_id = $1", first.Node.ID)
+	for range 20 { // by then a session keeps its plans
+		if _, _, err := db.RenewSeen(t.Context(), []string{first.Node.ID}, []string{session}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.exec(t, `insert into public.nodes (name, runtime_type, status, registered_by, allocatable)
+		select 'many-' || i, 'node', 'online', $1, '{"cpu":1000,"memory":1024,"storage":1024,"pods":10}' from generate_series(1, $2) i`, ann.UserID, many)
+	w.exec(t, "insert into stark.node_leases (node_id, session) select id, 'here' from public.nodes where name like 'many-%'")
+	ids := value[[]string](t, w, "select array_agg(node_id::text) from (select node_id from stark.node_leases where session = 'here' limit $1) l", some)
+	lost, seq, err := db.RenewSeen(t.Context(), ids, slices.Repeat([]string{"here"}, some))
+	if err != nil || len(lost) > 0 || seq > 0 {
+		t.Errorf("%d nodes are lost, and %d rows were looked at one after the other (%v)", len(lost), seq, err)
+	}
+}
